@@ -1,0 +1,1 @@
+"""Files, engine, session and metrics: everything that needs no screen."""

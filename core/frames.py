@@ -1,0 +1,96 @@
+"""What a frame is: its key, the geometry it was taken with, and a batch of them on the way through the stages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+PLANCK_EV_M = 1.239841984e-6
+"""Planck's constant times the speed of light, in eV m (CODATA 2018)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrameKey:
+    """The name of a frame everywhere: absolute path, data set ("" for TIFF), 0-based index."""
+
+    file: str
+    dataset: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the detector stood; what is unknown is None.
+
+    Energies in eV, lengths in m, the beam centre in pixels of the whole frame (x along a row, y down the rows).
+    """
+
+    photon_energy_ev: float | None = None
+    detector_distance: float | None = None
+    pixel_size: float | None = None
+    beam_center_x: float | None = None
+    beam_center_y: float | None = None
+
+    @property
+    def wavelength(self) -> float | None:
+        """Wavelength in m."""
+        return None if not self.photon_energy_ev else PLANCK_EV_M / self.photon_energy_ev
+
+    @property
+    def q_per_pixel(self) -> float | None:
+        """Momentum transfer of one pixel at small angles, 2π/λ · pixel/distance, in nm⁻¹."""
+        if not (self.wavelength and self.detector_distance and self.pixel_size):
+            return None
+        return 2 * math.pi * self.pixel_size / self.detector_distance / (self.wavelength * 1e9)
+
+    def over(self, other: Geometry) -> Geometry:
+        """This geometry, with what it leaves open taken from `other`."""
+        return Geometry(
+            *(
+                mine if mine is not None else theirs
+                for mine, theirs in zip(
+                    (getattr(self, f) for f in GEOMETRY_FIELDS),
+                    (getattr(other, f) for f in GEOMETRY_FIELDS),
+                    strict=True,
+                )
+            )
+        )
+
+
+GEOMETRY_FIELDS = ("photon_energy_ev", "detector_distance", "pixel_size", "beam_center_x", "beam_center_y")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a frame, in pixels of the whole frame: left, top, width, height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames of one data set on their way through the stages.
+
+    keys: one per frame. frames: (batch, height, width) float32, detector counts. valid: (height, width) bool or None where
+    the file tells no mask. geometry: that of the file, completed from the recipe.
+    """
+
+    keys: tuple[FrameKey, ...]
+    frames: torch.Tensor
+    valid: torch.Tensor | None
+    geometry: Geometry
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def select(self, keep: torch.Tensor) -> Batch:
+        """The frames where `keep` ((batch,) bool) is true."""
+        chosen = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
+        return Batch(chosen, self.frames[keep], self.valid, self.geometry)
