@@ -78,8 +78,8 @@ class Box:
 class Batch:
     """Frames of one data set on their way through the stages.
 
-    keys: one per frame. frames: (batch, height, width) float32, detector counts. valid: (height, width) bool or None where
-    the file tells no mask. geometry: that of the file, completed from the recipe.
+    keys: one per frame. frames: (batch, height, width) float32, detector counts. valid: (height, width) bool, or None
+    where the file tells no mask. geometry: that of the file, completed from the recipe.
     """
 
     keys: tuple[FrameKey, ...]

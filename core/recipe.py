@@ -1,0 +1,249 @@
+"""The recipe: a TOML file that says how frames become decisions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from photon_triage.core.errors import RecipeError
+from photon_triage.core.frames import Geometry
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Roi(_Table):
+    """A region of interest in pixels of the whole frame: first row, first column, height, width."""
+
+    top: int = Field(ge=0)
+    left: int = Field(ge=0)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the frame inside."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """The columns of the frame inside."""
+        return slice(self.left, self.left + self.width)
+
+
+class SourceTable(_Table):
+    """Where the frames are, if the layout alone does not tell."""
+
+    dataset: str | None = None
+
+
+class GeometryTable(_Table):
+    """The geometry to use where a file tells none: eV, m, pixels of the whole frame."""
+
+    photon_energy_ev: float | None = Field(default=None, gt=0)
+    detector_distance: float | None = Field(default=None, gt=0)
+    pixel_size: float | None = Field(default=None, gt=0)
+    beam_center_x: float | None = None
+    beam_center_y: float | None = None
+
+    def geometry(self) -> Geometry:
+        """The same as a plain value."""
+        return Geometry(**self.model_dump())
+
+
+class PrepareTable(_Table):
+    """How a frame becomes a network's input: mask and dark, ROI, scale, colour, fit."""
+
+    roi: Roi | None = None
+    mask: str | None = None
+    """Path of an HDF5, TIFF or NumPy file with a mask (nonzero: bad pixel), beside the one in the data."""
+    dark: str | None = None
+    """Path of a dark frame that is subtracted."""
+    scale: Literal["linear", "log"] = "log"
+    full_scale: float | None = Field(default=None, gt=0)
+    """Counts that become 1; left open, each frame's largest value does."""
+    colour: Literal["grey", "jet"] = "grey"
+    fit: Literal["letterbox", "stretch"] = "stretch"
+
+
+class LitPixelsStage(_Table):
+    """Hit finding for single particles: enough lit pixels and photons above the frame's own background."""
+
+    kind: Literal["lit-pixels"]
+    roi: Roi | None = None
+    min_lit_pixels: int = Field(default=0, ge=0)
+    min_photons: float = Field(default=0.0, ge=0)
+    photon_threshold: float = Field(default=1.0, gt=0)
+    """Counts from which a pixel is lit."""
+
+
+class SpotsStage(_Table):
+    """Hit finding for crystals: enough spots above the local background."""
+
+    kind: Literal["spots"]
+    min_spots: int = Field(default=10, ge=1)
+    min_counts: float = Field(default=5.0, ge=0)
+    min_snr: float = Field(default=6.0, gt=0)
+    window: int = Field(default=11, ge=3)
+    min_pixels: int = Field(default=2, ge=1)
+
+
+class SizeStage(_Table):
+    """Size filtering: the diameter of the sphere whose form factor fits the radial profile best."""
+
+    kind: Literal["size"]
+    min_diameter_nm: float = Field(gt=0)
+    max_diameter_nm: float = Field(gt=0)
+    min_quality: float = Field(default=0.0, ge=0, le=1)
+    roi: Roi | None = None
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> SizeStage:
+        if self.min_diameter_nm >= self.max_diameter_nm:
+            raise ValueError(
+                f"min_diameter_nm ({self.min_diameter_nm:g}) must be below max_diameter_nm ({self.max_diameter_nm:g})"
+            )
+        return self
+
+
+class ClassifyStage(_Table):
+    """Single-hit classification by a Darknet network."""
+
+    kind: Literal["classify"]
+    model: str
+    """Name of a shipped model or of one in the session, or the path of a .safetensors file."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+
+
+Stage = Annotated[LitPixelsStage | SpotsStage | SizeStage | ClassifyStage, Field(discriminator="kind")]
+
+
+class Recipe(_Table):
+    """How frames become decisions: source, geometry, preparation and the stages in their order."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    source: SourceTable = SourceTable()
+    geometry: GeometryTable = GeometryTable()
+    prepare: PrepareTable = PrepareTable()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @property
+    def classify(self) -> ClassifyStage | None:
+        """The stage that asks a network, if there is one."""
+        return next((stage for stage in self.stages if isinstance(stage, ClassifyStage)), None)
+
+    @property
+    def default_threshold(self) -> float:
+        """The score from which a frame is selected before the operator says otherwise."""
+        return self.classify.threshold if self.classify else 0.5
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name and path of every recipe that comes with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def recipe_text(name_or_path: str) -> str:
+    """The text of a shipped recipe, or of a recipe file.
+
+    Raises RecipeError where there is neither.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(name_or_path, Path(name_or_path))
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RecipeError(
+            f"Could not read the recipe {name_or_path!r}: {reason}.",
+            f"Shipped recipes are {', '.join(shipped)}; anything else is taken as the path of a TOML file.",
+        ) from error
+
+
+def parse_recipe(text: str, origin: str) -> Recipe:
+    """The recipe that a TOML text holds; `origin` names it in errors.
+
+    Raises RecipeError that names the line and the allowed values.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"Could not read the recipe {origin}: {error}.", "Recipes are TOML 1.0.") from error
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        complaints = [_complaint(text, dict(e)) for e in error.errors(include_url=False)]
+        raise RecipeError(
+            f"Could not use the recipe {origin}: " + "; ".join(complaints) + ".",
+            "`photon-triage recipes --show spi` prints a complete one.",
+        ) from error
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """The shipped recipe of that name, or the one in that file."""
+    return parse_recipe(recipe_text(name_or_path), name_or_path)
+
+
+def _complaint(text: str, error: dict[str, Any]) -> str:
+    kinds = {"lit-pixels", "spots", "size", "classify"}
+    location = [part for part in error["loc"] if part not in kinds]
+    line = _line_of(text, location)
+    where = f"line {line}" if line else "at the top level"
+    name = ".".join(str(part) for part in location)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    context = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        message = f"unknown key; allowed here: {', '.join(_fields_at(error['loc']))}"
+    elif error["type"] == "missing":
+        message = "this key is missing"
+    elif "expected" in context:
+        message = f"got {error['input']!r}, allowed: {context['expected']}"
+    elif "expected_tags" in context:
+        message = f"got {context.get('tag')!r} for kind, allowed: {context['expected_tags']}"
+    elif error["type"] not in ("value_error", "union_tag_not_found"):
+        message = f"got {error['input']!r}: {message}"
+    return f"{where}, {name}: {message}" if name else f"{where}: {message}"
+
+
+def _fields_at(location: tuple[str | int, ...]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {
+        "source": SourceTable,
+        "geometry": GeometryTable,
+        "prepare": PrepareTable,
+        "roi": Roi,
+        "lit-pixels": LitPixelsStage,
+        "spots": SpotsStage,
+        "size": SizeStage,
+        "classify": ClassifyStage,
+    }
+    owner = next((tables[part] for part in reversed(location[:-1]) if isinstance(part, str) and part in tables), Recipe)
+    return list(owner.model_fields)
+
+
+def _line_of(text: str, location: list[Any]) -> int | None:
+    """The line (1-based) of the key that a validation error points at, or of its table's header."""
+    header, best, stage = "", None, -1
+    wanted_stage = location[1] if len(location) > 1 and location[0] == "stages" else None
+    table = "stages" if wanted_stage is not None else (str(location[0]) if len(location) > 1 else "")
+    key = str(location[-1]) if location else ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            header = match[1]
+            stage += header == "stages"
+            here = header.split(".")[0] == table and (wanted_stage is None or stage == wanted_stage)
+            if here and best is None:
+                best = number
+            continue
+        here = header.split(".")[0] == table and (wanted_stage is None or stage == wanted_stage)
+        candidates = {key, str(location[-2]) if len(location) > 1 else key}
+        if here and (match := re.match(r"\s*\"?([\w-]+)\"?\s*[=.]", line)) and match[1] in candidates:
+            return number
+    return best

@@ -1,0 +1,1 @@
+"""The session directory: the one thing that engine and screens share."""

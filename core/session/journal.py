@@ -1,0 +1,154 @@
+"""Journals: append-only decisions, one file per writer, on disk before they count."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a journal: who wrote it, when (Unix time), its place, what kind it is and what it says."""
+
+    journal: str
+    sequence: int
+    time: float
+    who: str
+    kind: str
+    fields: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[float, str, int]:
+        """The order in which the records of all journals are merged."""
+        return (self.time, self.journal, self.sequence)
+
+
+def user_name() -> str:
+    """The operator's account name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+class JournalWriter:
+    """Appends records to a journal of its own; the file is made with the first record."""
+
+    def __init__(self, folder: Path, who: str | None = None) -> None:
+        self.who = who or user_name()
+        user, host = (re.sub(r"[^A-Za-z0-9._]+", "_", text) for text in (user_name(), socket.gethostname()))
+        self.path = folder / f"{user}-{host}-{os.getpid()}-{uuid.uuid4().hex}.jsonl"
+        self._file: int | None = None
+        self._sequence = 0
+        self._torn = False
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        """Write one record and return it once it is on disk.
+
+        Raises SessionError when it could not be written whole; nothing is then counted as saved, and the next call
+        starts on a line of its own.
+        """
+        return self.append_all([(kind, fields)])[0]
+
+    def append_all(self, entries: Sequence[tuple[str, dict[str, Any]]]) -> list[Record]:
+        """Write records of (kind, fields) in one stroke: on return all are on disk; on an error none is counted."""
+        records = [
+            Record(self.path.name, self._sequence + place, time.time(), self.who, kind, fields)
+            for place, (kind, fields) in enumerate(entries)
+        ]
+        data = b"".join(_line(record) for record in records)
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            if self._torn:
+                data = b"\n" + data
+            written = os.write(self._file, data)
+            if written != len(data):
+                raise OSError(f"{written} of {len(data)} bytes were written")
+            os.fsync(self._file)
+        except OSError as error:
+            self._torn = self._file is not None
+            # A record that reached the disk before the error must not be mistaken for one that comes later.
+            self._sequence += len(records)
+            raise SessionError(
+                f"Could not save {len(records)} record(s) in {self.path}: {error.strerror or error}.",
+                "Free space on that disk or make it writable, then decide again.",
+                title="Not saved",
+            ) from error
+        self._torn = False
+        self._sequence += len(records)
+        return records
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class JournalFollower:
+    """Reads what is new in all journals of a folder; torn or damaged lines are counted, never believed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[str, int] = {}
+        self.damaged = 0
+
+    def new_records(self) -> list[Record]:
+        """The records that were added since the last call, in merge order."""
+        found: list[Record] = []
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl"))
+        except FileNotFoundError:
+            return found
+        for name in names:
+            found.extend(self._new_in(name))
+        return sorted(found, key=lambda record: record.order)
+
+    def _new_in(self, name: str) -> Iterator[Record]:
+        with (self._folder / name).open("rb") as file:
+            file.seek(self._offsets.get(name, 0))
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self._offsets[name] = self._offsets.get(name, 0) + end
+        for line in data[:end].splitlines():
+            if not line.strip():
+                continue
+            record = parse_line(name, line)
+            if record is None:
+                self.damaged += 1
+            else:
+                yield record
+
+
+def _line(record: Record) -> bytes:
+    body = json.dumps(
+        {"seq": record.sequence, "time": record.time, "who": record.who, "kind": record.kind, **record.fields},
+        separators=(",", ":"),
+    ).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def parse_line(journal: str, line: bytes) -> Record | None:
+    """The record on a line, or None where its checksum or form does not hold."""
+    checksum, _, body = line.partition(b" ")
+    try:
+        if int(checksum, 16) != zlib.crc32(body):
+            return None
+        fields = json.loads(body)
+        return Record(journal, fields.pop("seq"), fields.pop("time"), fields.pop("who"), fields.pop("kind"), fields)
+    except (ValueError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,61 @@
+-- Written by the engine alone. Everything here can be made again from the files and the recipe.
+
+CREATE TABLE IF NOT EXISTS files (
+    id        INTEGER PRIMARY KEY,
+    path      TEXT NOT NULL UNIQUE,
+    dataset   TEXT NOT NULL DEFAULT '',
+    run       TEXT NOT NULL DEFAULT '',
+    layout    TEXT NOT NULL DEFAULT '',
+    height    INTEGER NOT NULL DEFAULT 0,
+    width     INTEGER NOT NULL DEFAULT 0,
+    dtype     TEXT NOT NULL DEFAULT '',
+    geometry  TEXT NOT NULL DEFAULT '{}',   -- JSON
+    simulated INTEGER NOT NULL DEFAULT 0,
+    frames    INTEGER NOT NULL DEFAULT 0,   -- as long as the data set is said to be
+    done      INTEGER NOT NULL DEFAULT 0,   -- frames 0 .. done-1 stand in the table below
+    status    TEXT NOT NULL DEFAULT 'waiting'
+              CHECK (status IN ('waiting', 'reading', 'complete', 'unreadable')),
+    reason    TEXT NOT NULL DEFAULT '',
+    size      INTEGER NOT NULL DEFAULT 0,
+    mtime_ns  INTEGER NOT NULL DEFAULT 0,
+    updated   REAL NOT NULL DEFAULT 0       -- Unix time
+);
+
+CREATE TABLE IF NOT EXISTS models (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE IF NOT EXISTS frames (
+    id       INTEGER PRIMARY KEY,           -- in the order seen
+    file_id  INTEGER NOT NULL REFERENCES files,
+    idx      INTEGER NOT NULL,
+    seen     REAL NOT NULL,                 -- Unix time
+    passed   INTEGER NOT NULL,              -- how many stages it passed
+    hit      INTEGER NOT NULL,              -- 1 when it passed hit finding, the first stage
+    score    REAL,                          -- of the stage that scores; NULL when it did not get there
+    model_id INTEGER REFERENCES models,     -- that gave the score
+    digest   TEXT,                          -- of the raw bytes, for hits
+    measures TEXT NOT NULL DEFAULT '{}',    -- JSON: the stages' columns
+    UNIQUE (file_id, idx)
+);
+CREATE INDEX IF NOT EXISTS frames_by_score ON frames (hit, score);
+
+CREATE TABLE IF NOT EXISTS detections (
+    frame_id INTEGER NOT NULL REFERENCES frames,
+    class    TEXT NOT NULL,
+    score    REAL NOT NULL,
+    x REAL NOT NULL, y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL  -- pixels of the whole frame
+);
+CREATE INDEX IF NOT EXISTS detections_by_frame ON detections (frame_id);
+
+CREATE TABLE IF NOT EXISTS history (
+    bin      INTEGER PRIMARY KEY,           -- Unix time // 10 s
+    frames   INTEGER NOT NULL,
+    hits     INTEGER NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS state (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL                     -- JSON
+);

@@ -1,0 +1,106 @@
+"""A triage session: one directory, opened or made."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.recipe import Recipe, parse_recipe
+from photon_triage.core.session.journal import JournalWriter
+from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.results import ResultsReader
+
+HEARTBEAT_LIMIT_S = 10.0
+
+
+class Session:
+    """The paths of a session and what is read from them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_path = path / "recipe.toml"
+        self.results_path = path / "results.db"
+        self.journal_path = path / "journal"
+        self.models_path = path / "models"
+        self.exports_path = path / "exports"
+        self.log_path = path / "engine.log"
+
+    @classmethod
+    def open(cls, path: Path | str) -> Session:
+        """The session in that directory.
+
+        Raises SessionError where there is none.
+        """
+        session = cls(Path(path).expanduser().resolve())
+        if not session.recipe_path.is_file():
+            raise SessionError(
+                f"Could not open the session {session.path}: there is no recipe.toml in it.",
+                "Start a session with `photon-triage watch PATH --recipe spi --session SESSION`.",
+            )
+        return session
+
+    @classmethod
+    def create(cls, path: Path | str, recipe_text: str, origin: str) -> Session:
+        """The session in that directory, made with this recipe, or the one that stands there with the same recipe.
+
+        Raises SessionError when another recipe stands there, RecipeError when this one cannot be used.
+        """
+        session = cls(Path(path).expanduser().resolve())
+        parse_recipe(recipe_text, origin)
+        try:
+            if session.recipe_path.exists():
+                if session.recipe_path.read_text(encoding="utf-8") != recipe_text:
+                    raise SessionError(
+                        f"Could not use the recipe {origin} in {session.path}: it was begun with another one.",
+                        "Leave --recipe away to go on with it, or begin a new session.",
+                    )
+                return session
+            for folder in (session.path, session.journal_path, session.models_path, session.exports_path):
+                folder.mkdir(parents=True, exist_ok=True)
+            partial = session.recipe_path.with_suffix(f".{os.getpid()}.tmp")
+            partial.write_text(recipe_text, encoding="utf-8")
+            partial.replace(session.recipe_path)
+        except OSError as error:
+            raise SessionError(
+                f"Could not make the session {session.path}: {error.strerror}.",
+                "Choose a folder that you may write to.",
+            ) from error
+        return session
+
+    def recipe(self) -> Recipe:
+        """The recipe the session was begun with."""
+        return parse_recipe(self.recipe_path.read_text(encoding="utf-8"), str(self.recipe_path))
+
+    def results(self) -> ResultsReader:
+        """A reader of what the engine has found."""
+        return ResultsReader(self.results_path)
+
+    def journal(self, who: str | None = None) -> JournalWriter:
+        """A journal of one's own to append to."""
+        return JournalWriter(self.journal_path, who)
+
+    def labels(self) -> LabelBook:
+        """The labels so far; call refresh() to follow."""
+        book = LabelBook(self.journal_path)
+        book.refresh()
+        return book
+
+    def engine_state(self) -> dict[str, Any]:
+        """What the engine last said of itself; empty before the first one has run."""
+        if not self.results_path.exists():
+            return {}
+        reader = self.results()
+        try:
+            return reader.state()
+        finally:
+            reader.close()
+
+
+def engine_is_alive(state: dict[str, Any], now: float | None = None) -> bool:
+    """Whether an engine's state is that of one at work: running, with a heartbeat not older than HEARTBEAT_LIMIT_S."""
+    if state.get("status") not in ("starting", "running"):
+        return False
+    return (now or time.time()) - float(state.get("heartbeat", 0)) < HEARTBEAT_LIMIT_S
