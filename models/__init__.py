@@ -1,1 +1,21 @@
 """Networks: tensors in, tensors out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from photon_triage.models.registry import available as available
+    from photon_triage.models.registry import create as create
+    from photon_triage.models.registry import register as register
+
+__all__ = ["available", "create", "register"]
+
+
+def __getattr__(name: str) -> object:
+    """The registry's functions, imported when they are asked for: importing this package imports no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from photon_triage.models import registry
+
+    return getattr(registry, name)

@@ -1,0 +1,171 @@
+"""Checkpoints: weights as safetensors, with everything needed to build the model again and to judge it.
+
+The metadata stands in the header of the safetensors file, so that one rename makes the checkpoint complete, and once
+more, for people, in a `.json` beside it. No pickle is read or written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from photon_triage.models.errors import ModelError
+from photon_triage.models.registry import create
+
+HEADER_KEY = "photon_triage"
+"""The key of the metadata within the safetensors header."""
+
+PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+"""How pickles and torch's zip files begin; a safetensors file may begin so too, and has a brace as its ninth byte."""
+
+PICKLE_HINT = (
+    "Convert it once: state = torch.load(path, weights_only=True); "
+    "photon_triage.models.checkpoint.save('model.safetensors', state, {'architecture': {'family': ...}})."
+)
+
+
+def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+    """Write a checkpoint `path` (.safetensors) and its metadata beside it (.json); each appears whole or not at all.
+
+    metadata: JSON values. `architecture` holds the registry's `family` and the arguments to build it with; where it is
+    missing, the model's own `architecture` is taken. Everything else is free: training data, scores, parent. Returns
+    the path of the safetensors file. Raises ModelError where the metadata are not JSON or name no architecture.
+    """
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise ModelError(f"Cannot save a checkpoint as {target}.", "Expected a name that ends in .safetensors.")
+    complete = dict(metadata)
+    if "architecture" not in complete and isinstance(model_or_state, nn.Module):
+        complete["architecture"] = getattr(model_or_state, "architecture", None)
+    _family(target, complete)
+    try:
+        text = json.dumps(complete, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"Cannot save {target}: its metadata is not JSON: {error}.", "Use plain values.") from error
+    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(target, lambda temporary: save_file(tensors, temporary, {HEADER_KEY: text}))
+        _write_whole(target.with_suffix(".json"), lambda temporary: _write_text(temporary, text + "\n"))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Cannot save the checkpoint {target}: {error}.", "Check the folder and its space.") from error
+    return target
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a checkpoint, without its tensors: those in its header, else those of the `.json` beside it."""
+    source = _checked(path)
+    try:
+        with safe_open(source, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+        if text is None:
+            text = source.with_suffix(".json").read_text(encoding="utf-8")
+        metadata = json.loads(text)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"Cannot load {source}: neither its header nor a .json beside it says what it is.",
+            "Save it with photon_triage.models.checkpoint.save.",
+        ) from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
+    _family(source, metadata)
+    return dict(metadata)
+
+
+def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of a checkpoint, in evaluation mode on the CPU, and its metadata.
+
+    Raises ModelError for pickles, for damaged files, and where names, shapes or kinds of tensors differ from those of
+    the architecture: nothing is copied then.
+    """
+    source = _checked(path)
+    metadata = read_metadata(source)
+    options = dict(metadata["architecture"])
+    model = create(str(options.pop("family")), **options)
+    load_state(model, _read_tensors(source), str(source))
+    return model.eval(), metadata
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy `state` into `model` after comparing names, shapes and kinds; `source` names it in messages."""
+    wanted = model.state_dict()
+    hint = "The checkpoint is of another architecture than its metadata say, or of another version."
+    for name, tensor in wanted.items():
+        found = state.get(name)
+        if found is None:
+            raise ModelError(f"Cannot load {source}: it lacks the tensor {name} {tuple(tensor.shape)}.", hint)
+        if found.shape != tensor.shape:
+            raise ModelError(
+                f"Cannot load {source}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(found.shape)}.", hint
+            )
+        if found.is_floating_point() != tensor.is_floating_point():
+            raise ModelError(f"Cannot load {source}: expected {name} as {tensor.dtype}, got {found.dtype}.", hint)
+    surplus = sorted(set(state) - set(wanted))
+    if surplus:
+        raise ModelError(f"Cannot load {source}: the architecture has no tensor {surplus[0]}.", hint)
+    model.load_state_dict(dict(state))
+
+
+def _checked(path: str | Path) -> Path:
+    """The path, if what is there can be a checkpoint at all."""
+    source = Path(path)
+    if source.suffix.lower() in PICKLE_SUFFIXES:
+        raise ModelError(f"Cannot load {source}: it may hold a pickle, which can run code when read.", PICKLE_HINT)
+    try:
+        with source.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ModelError(f"Cannot load {source}: {error.strerror or error}.", "Give a .safetensors file.") from error
+    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
+        raise ModelError(f"Cannot load {source}: it is a pickle, which can run code when read.", PICKLE_HINT)
+    if source.suffix == ".weights":
+        raise ModelError(
+            f"Cannot load {source}: it is a Darknet file.", "Use Darknet.from_cfg(...).load_weights(path)."
+        )
+    return source
+
+
+def _read_tensors(source: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(source, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
+
+
+def _family(path: Path, metadata: Mapping[str, Any]) -> str:
+    """The registry's name of the architecture."""
+    architecture = metadata.get("architecture") if isinstance(metadata, Mapping) else None
+    if not isinstance(architecture, Mapping) or not isinstance(architecture.get("family"), str):
+        raise ModelError(
+            f"Cannot use the metadata of {path}: they name no architecture.",
+            "Expected {'architecture': {'family': name, ...}}.",
+        )
+    return str(architecture["family"])
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file in the same folder, then rename it."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

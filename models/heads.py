@@ -1,0 +1,115 @@
+"""What a detection head is: the settings of a `[region]` (v2) or `[yolo]` (v3) section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from photon_triage.models.cfg import Section
+from photon_triage.models.errors import ModelError
+
+_REGION_KEYS = (
+    *("anchors", "bias_match", "classes", "coords", "num", "softmax", "jitter", "rescore", "object_scale"),
+    *("noobject_scale", "class_scale", "coord_scale", "absolute", "thresh", "random", "max"),
+)
+_YOLO_KEYS = (*("mask", "anchors", "classes", "num", "jitter", "ignore_thresh", "truth_thresh", "random", "max"),)
+
+BOX_VALUES = 5
+"""Values of an anchor before its classes: x, y, w, h, objectness."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """A detection head: where it stands, its anchors and its loss's weights.
+
+    `anchors` are all (width, height) pairs: in cells for a region head, in pixels of a `net_width` x `net_height` input
+    for a yolo head. `mask` tells which of them the head predicts, in the order of its channels; a cell has `values`
+    channels for each. `thresh` is the IoU above which a cell is not held to be empty (`ignore_thresh` of a yolo head).
+    """
+
+    kind: Literal["region", "yolo"]
+    layer: int
+    line: int
+    classes: int
+    anchors: tuple[tuple[float, float], ...]
+    mask: tuple[int, ...]
+    stride: int
+    net_width: int
+    net_height: int
+    softmax: bool = True
+    rescore: bool = False
+    object_scale: float = 1.0
+    noobject_scale: float = 1.0
+    class_scale: float = 1.0
+    coord_scale: float = 1.0
+    thresh: float = 0.5
+    truth_thresh: float = 1.0
+    jitter: float = 0.2
+    random: bool = False
+
+    @property
+    def values(self) -> int:
+        """Channels of one anchor: four of the box, the objectness, the classes."""
+        return BOX_VALUES + self.classes
+
+    @property
+    def channels(self) -> int:
+        """Channels of the head's tensor."""
+        return len(self.mask) * self.values
+
+
+def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, int], classes: int | None) -> HeadConfig:
+    """The head that `section` describes; `net_size` is (height, width), `classes` replaces the cfg's where given."""
+    is_region = section.name == "region"
+    section.warn_of_unknown_keys(_REGION_KEYS if is_region else _YOLO_KEYS)
+    number = section.integer("num", 1, minimum=1)
+    anchors = _read_anchors(section, number)
+    mask = section.integers("mask") or tuple(range(number))
+    if min(mask) < 0 or max(mask) >= number:
+        raise ModelError(
+            f"Cannot use mask of {section.place}: it names anchor {min(mask) if min(mask) < 0 else max(mask)} "
+            f"where there are {number}.",
+            f"Allowed: 0 to {number - 1}.",
+        )
+    if section.integer("coords", 4) != 4:
+        raise ModelError(
+            f"Cannot use coords of [{section.name}] at line {section.line_of('coords')}: not supported.", "Allowed: 4."
+        )
+    if is_region and not section.flag("bias_match", True):
+        raise ModelError(
+            f"Cannot use bias_match=0 of [region] at line {section.line_of('bias_match')}: anchors match by shape.",
+            "Allowed: 1.",
+        )
+    head_classes = section.integer("classes", 20, minimum=1) if classes is None else classes
+    return HeadConfig(
+        kind="region" if is_region else "yolo",
+        layer=layer,
+        line=section.line,
+        classes=head_classes,
+        anchors=anchors,
+        mask=mask,
+        stride=stride,
+        net_width=net_size[1],
+        net_height=net_size[0],
+        softmax=is_region and section.flag("softmax"),
+        rescore=is_region and section.flag("rescore"),
+        object_scale=section.real("object_scale", 1.0),
+        noobject_scale=section.real("noobject_scale", 1.0),
+        class_scale=section.real("class_scale", 1.0),
+        coord_scale=section.real("coord_scale", 1.0),
+        thresh=section.real("thresh" if is_region else "ignore_thresh", 0.5),
+        truth_thresh=section.real("truth_thresh", 1.0),
+        jitter=section.real("jitter", 0.2),
+        random=section.flag("random"),
+    )
+
+
+def _read_anchors(section: Section, number: int) -> tuple[tuple[float, float], ...]:
+    flat = section.reals("anchors")
+    if len(flat) != 2 * number or min(flat) <= 0:
+        raise ModelError(
+            f"Cannot use anchors of [{section.name}] at line {section.line_of('anchors')}: "
+            f"expected {2 * number} positive numbers for num={number}, got {len(flat)}.",
+            "Give a width and a height for each anchor.",
+        )
+    return tuple(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,315 @@
+"""Darknet's layers as torch modules that also know their output's shape and their cost."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Shape = tuple[int, int, int]
+"""Channels, height, width of one image's feature map."""
+
+NORM_EPSILON = 1e-5
+"""Batch-norm divides by sqrt(variance + 1e-5), Darknet's CUDA form; on CPU it is sqrt(variance) + 1e-6."""
+
+NORM_MOMENTUM = 0.01
+"""Weight of a new batch in the running mean and variance, as in Darknet."""
+
+LEAKY_SLOPE = 0.1
+"""Slope of the leaky activation below zero, as in Darknet."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "leaky": lambda x: functional.leaky_relu(x, LEAKY_SLOPE, inplace=True),
+    "relu": lambda x: functional.relu(x, inplace=True),
+    "logistic": torch.sigmoid,
+    "mish": functional.mish,
+    "swish": functional.silu,
+}
+"""Activations by their cfg name; the first ones work in place."""
+
+
+class Layer(nn.Module):
+    """One section of a cfg: feature maps (batch, channels, height, width) in, one out."""
+
+    @abstractmethod
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The layer's output for the outputs of its sources."""
+
+    @abstractmethod
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The shape of the output for the shapes of the sources."""
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-accumulate operations for an output of `shape`; only convolutions count."""
+        return 0
+
+    def describe(self) -> str:
+        """Kernel size and stride for the layer table."""
+        return ""
+
+
+class Convolution(Layer):
+    """A convolution, batch-norm where wanted, and an activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        size: int,
+        stride: int,
+        padding: int,
+        groups: int,
+        activation: str,
+        normalize: bool,
+    ) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(in_channels, filters, size, stride, padding, groups=groups, bias=not normalize)
+        self.norm = nn.BatchNorm2d(filters, eps=NORM_EPSILON, momentum=NORM_MOMENTUM) if normalize else None
+        self.activation = activation
+        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 * groups / (size * size * in_channels)))
+        if self.convolution.bias is not None:
+            nn.init.zeros_(self.convolution.bias)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Convolve, normalise and activate the one input."""
+        output: Tensor = self.convolution(inputs[0])
+        if self.norm is not None:
+            output = self.norm(output)
+        return ACTIVATIONS[self.activation](output)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(filters, rows, columns) for the one input's shape."""
+        _, height, width = shapes[0]
+        size, stride, padding = self._geometry()
+        rows, columns = ((extent + 2 * padding - size) // stride + 1 for extent in (height, width))
+        return self.convolution.out_channels, rows, columns
+
+    def macs(self, shape: Shape) -> int:
+        """Weights times output positions."""
+        return self.convolution.weight.numel() * shape[1] * shape[2]
+
+    def describe(self) -> str:
+        """Kernel size and stride."""
+        size, stride, _ = self._geometry()
+        return f"{size}x{size}/{stride}"
+
+    def fold_norm(self) -> None:
+        """Turn the batch-norm's running statistics into the convolution's weights and a bias, in place."""
+        norm = self.norm
+        if norm is None or norm.running_mean is None or norm.running_var is None:
+            return
+        old = self.convolution
+        factor = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+        new = nn.Conv2d(
+            old.in_channels,
+            old.out_channels,
+            (old.kernel_size[0], old.kernel_size[1]),
+            (old.stride[0], old.stride[1]),
+            self._geometry()[2],
+            groups=old.groups,
+            device=old.weight.device,
+            dtype=old.weight.dtype,
+        )
+        with torch.no_grad():
+            new.weight.copy_(old.weight * factor[:, None, None, None])
+            if new.bias is not None:
+                new.bias.copy_(norm.bias - norm.running_mean * factor)
+        self.convolution, self.norm = new, None
+
+    def _geometry(self) -> tuple[int, int, int]:
+        padding = self.convolution.padding
+        return self.convolution.kernel_size[0], self.convolution.stride[0], int(padding[0])
+
+
+class MaxPool(Layer):
+    """The largest value in windows of `size` every `stride`, with Darknet's padding.
+
+    `padding` is the total, of which the smaller half stands left and above; the output has
+    (extent + padding - size) // stride + 1 rows or columns, and what is outside the input never wins.
+    """
+
+    def __init__(self, size: int, stride: int, padding: int) -> None:
+        super().__init__()
+        self.size, self.stride, self.padding = size, stride, padding
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Pool the one input."""
+        x = inputs[0]
+        before = self.padding // 2
+        after_rows, after_columns = (self._needed_after(extent) for extent in x.shape[-2:])
+        if after_rows <= 0 and after_columns <= 0 and before == 0:
+            return functional.max_pool2d(x, self.size, self.stride)
+        if self._symmetric(x.shape[-2]) and self._symmetric(x.shape[-1]):
+            return functional.max_pool2d(x, self.size, self.stride, before)
+        pads = (before, max(after_columns, 0), before, max(after_rows, 0))
+        return functional.max_pool2d(functional.pad(x, pads, value=-math.inf), self.size, self.stride)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(channels, rows, columns) for the one input's shape."""
+        channels, height, width = shapes[0]
+        return channels, self._output_extent(height), self._output_extent(width)
+
+    def describe(self) -> str:
+        """Window and stride."""
+        return f"{self.size}x{self.size}/{self.stride}"
+
+    def _output_extent(self, extent: int) -> int:
+        return (extent + self.padding - self.size) // self.stride + 1
+
+    def _needed_after(self, extent: int) -> int:
+        return (self._output_extent(extent) - 1) * self.stride + self.size - self.padding // 2 - extent
+
+    def _symmetric(self, extent: int) -> bool:
+        before = self.padding // 2
+        torchs_extent = (extent + 2 * before - self.size) // self.stride + 1
+        return 2 * before <= self.size and torchs_extent == self._output_extent(extent)
+
+
+class GlobalAverage(Layer):
+    """The mean over all positions, one value a channel."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Average the one input to (batch, channels, 1, 1)."""
+        return inputs[0].mean(dim=(2, 3), keepdim=True)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(channels, 1, 1)."""
+        return shapes[0][0], 1, 1
+
+
+class Route(Layer):
+    """The sources' channels one after the other; of several `groups` of channels only `group`, where asked."""
+
+    def __init__(self, groups: int = 1, group: int = 0) -> None:
+        super().__init__()
+        self.groups, self.group = groups, group
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Concatenate the inputs."""
+        parts = [x.chunk(self.groups, dim=1)[self.group] for x in inputs] if self.groups > 1 else list(inputs)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The sources' channels together, at the first source's height and width."""
+        return sum(shape[0] // self.groups for shape in shapes), shapes[0][1], shapes[0][2]
+
+
+class Reorg(Layer):
+    """Darknet's reorg: `stride`² times the channels, a `stride`-th of the rows and columns.
+
+    Not pixel-unshuffle: Darknet reads the memory of C channels as if it were C / stride² channels of a map `stride`
+    times as wide and high, and the weights published for YOLOv2 expect that order.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Reorder the one input."""
+        batch, channels, height, width = inputs[0].shape
+        s = self.stride
+        split = inputs[0].reshape(batch, channels // (s * s), height, s, width, s)
+        return split.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * s * s, height // s, width // s)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(channels · stride², height / stride, width / stride)."""
+        channels, height, width = shapes[0]
+        return channels * self.stride**2, height // self.stride, width // self.stride
+
+    def describe(self) -> str:
+        """The stride."""
+        return f"/{self.stride}"
+
+
+class Shortcut(Layer):
+    """The sum of two layers' outputs, activated."""
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Add the two inputs."""
+        return ACTIVATIONS[self.activation](inputs[0] + inputs[1])
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The shape of both sources."""
+        return shapes[0]
+
+
+class Upsample(Layer):
+    """Every value repeated `stride` times along rows and columns, times `scale`."""
+
+    def __init__(self, stride: int, scale: float) -> None:
+        super().__init__()
+        self.stride, self.scale = stride, scale
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Enlarge the one input."""
+        larger = functional.interpolate(inputs[0], scale_factor=float(self.stride), mode="nearest")
+        return larger if self.scale == 1 else larger * self.scale
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(channels, height · stride, width · stride)."""
+        channels, height, width = shapes[0]
+        return channels, height * self.stride, width * self.stride
+
+    def describe(self) -> str:
+        """The factor."""
+        return f"{self.stride}x"
+
+
+class Dropout(Layer):
+    """Zeroes a share of the values while training."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Drop from the one input."""
+        return functional.dropout(inputs[0], self.probability, self.training)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The source's shape."""
+        return shapes[0]
+
+    def describe(self) -> str:
+        """The share that is dropped."""
+        return f"p={self.probability:g}"
+
+
+class Softmax(Layer):
+    """Softmax over the channels, in `groups` equal parts."""
+
+    def __init__(self, groups: int, temperature: float) -> None:
+        super().__init__()
+        self.groups, self.temperature = groups, temperature
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Normalise the one input."""
+        batch, channels, height, width = inputs[0].shape
+        split = inputs[0].reshape(batch, self.groups, channels // self.groups, height, width)
+        return torch.softmax(split / self.temperature, dim=2).reshape(inputs[0].shape)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The source's shape."""
+        return shapes[0]
+
+
+class Output(Layer):
+    """Where a head's raw tensor leaves the network: `[region]`, `[yolo]`, a final `[softmax]` or `[cost]`."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The one input as it is."""
+        return inputs[0]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The source's shape."""
+        return shapes[0]

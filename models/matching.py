@@ -1,0 +1,91 @@
+"""Which cell and anchor of a head answers for which truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from photon_triage.models.boxes import box_iou, shape_iou
+from photon_triage.models.errors import ModelError
+from photon_triage.models.heads import HeadConfig
+
+
+def pack_targets(frames: Sequence[Tensor]) -> Tensor:
+    """Targets (batch, truths, 5) from one (n, 5) tensor a frame: x, y, width, height, class; missing rows are zero."""
+    width = max((len(frame) for frame in frames), default=0)
+    packed = torch.zeros(len(frames), width, 5)
+    for row, frame in zip(packed, frames, strict=True):
+        row[: len(frame)] = frame
+    return packed
+
+
+@dataclass(frozen=True)
+class Truths:
+    """The truths that the head is responsible for, m of them, in Darknet's order.
+
+    cell: frame, anchor, row, column, (m,) int64 each. box: (m, 4). position: (m, 2) within the cell. size: (m, 2)
+    logarithms against the anchor. label: (m,) int64.
+    """
+
+    cell: tuple[Tensor, Tensor, Tensor, Tensor]
+    box: Tensor
+    position: Tensor
+    size: Tensor
+    label: Tensor
+
+    def at(self, chosen: Tensor) -> Truths:
+        """The truths of the numbers `chosen`."""
+        frame, anchor, row, column = self.cell
+        cell = (frame[chosen], anchor[chosen], row[chosen], column[chosen])
+        return Truths(cell, self.box[chosen], self.position[chosen], self.size[chosen], self.label[chosen])
+
+
+def match_truths(targets: Tensor, cells: Tensor, anchors: Tensor, head: HeadConfig) -> Truths:
+    """Each truth's cell, and the anchor whose shape fits it best; what falls to another head's anchors is left out."""
+    batch, _, rows, columns, _ = cells.shape
+    if targets.ndim != 3 or targets.shape[0] != batch or targets.shape[2] != 5:
+        raise ModelError(
+            f"Cannot train on targets of shape {tuple(targets.shape)}.",
+            f"Expected ({batch}, truths, 5): x, y, width, height, class.",
+        )
+    frame, slot = torch.nonzero(targets[..., 2] > 0, as_tuple=True)
+    chosen = targets[frame, slot].to(cells.dtype)
+    box, label = chosen[:, :4], chosen[:, 4].long()
+    if len(label) and bool(((label < 0) | (label >= head.classes) | (box[:, :2] < 0).any(1) | (box > 1).any(1)).any()):
+        raise ModelError(
+            f"Cannot train on the targets: a box leaves 0 to 1, or a class the head's {head.classes}.",
+            "Give centre x, centre y, width and height as shares of the input, and classes from 0.",
+        )
+    best = shape_iou(box[:, None, 2:4], anchors).argmax(dim=1)
+    local = torch.full((len(anchors),), -1, dtype=torch.int64, device=cells.device)
+    local[list(head.mask)] = torch.arange(len(head.mask), device=cells.device)
+    mine = local[best] >= 0
+    frame, best, box, label = frame[mine], best[mine], box[mine], label[mine]
+    grid = torch.tensor([columns, rows], dtype=cells.dtype, device=cells.device)
+    in_cells = box[:, :2] * grid
+    corner = torch.minimum(in_cells.floor(), grid - 1)
+    column, row = corner.long().unbind(1)
+    size = torch.log(box[:, 2:4] / anchors[best])
+    return Truths((frame, local[best], row, column), box, in_cells - corner, size, label)
+
+
+def best_overlap(boxes: Tensor, targets: Tensor) -> Tensor:
+    """The best IoU of each cell's box with any truth of its frame, (batch, anchors, rows, columns)."""
+    best = boxes.new_zeros(boxes.shape[:-1])
+    for truth in targets[..., :4].to(boxes.dtype).unbind(dim=1):
+        overlap = box_iou(boxes, truth[:, None, None, None, :])
+        best = torch.maximum(best, torch.where(truth[:, 2, None, None, None] > 0, overlap, 0.0))
+    return best
+
+
+def last_owner(truths: Truths, shape: torch.Size) -> Tensor:
+    """The number of the truth that owns each cell in use: of several in one cell the last, as in Darknet."""
+    frame, anchor, row, column = truths.cell
+    flat = ((frame * shape[1] + anchor) * shape[2] + row) * shape[3] + column
+    number = torch.arange(len(flat), device=flat.device)
+    owner = torch.full((shape.numel(),), -1, dtype=torch.int64, device=flat.device)
+    owner = owner.scatter_reduce(0, flat, number, reduce="amax")
+    return number[owner[flat] == number]

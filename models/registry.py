@@ -1,0 +1,51 @@
+"""The registry: architectures by name, so that a checkpoint can say what to build."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from photon_triage.models.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
+
+FAMILY_MODULES = ("photon_triage.models.darknet",)
+"""The modules that register architectures when they are imported."""
+
+_builders: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Register what is decorated, a function or a module class, as the builder of the architecture `name`."""
+
+    def keep(builder: Builder) -> Builder:
+        known = _builders.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (builder.__module__, builder.__qualname__):
+            raise ModelError(f"Cannot register {name}: {known.__qualname__} has that name.", "Use another name.")
+        _builders[name] = builder
+        return builder
+
+    return keep
+
+
+def available() -> tuple[str, ...]:
+    """The names of all registered architectures."""
+    for module in FAMILY_MODULES:
+        importlib.import_module(module)
+    return tuple(sorted(_builders))
+
+
+def create(name: str, **options: Any) -> nn.Module:
+    """A new model of the architecture `name`; `options` are its builder's."""
+    if name not in available():
+        raise ModelError(
+            f"Cannot create a {name} model: no such architecture.", f"Available: {', '.join(available())}."
+        )
+    try:
+        return _builders[name](**options)
+    except TypeError as error:
+        raise ModelError(f"Cannot create a {name} model: {error}.", "See the builder's arguments.") from error

@@ -1,0 +1,138 @@
+"""The YOLO heads: raw tensors to detections, to a score for each frame, and the losses under one roof.
+
+Boxes are centre x, centre y, width and height as shares of the input, 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from photon_triage.models.boxes import suppress
+from photon_triage.models.errors import ModelError
+from photon_triage.models.grid import anchor_shares, cell_boxes, split_cells
+from photon_triage.models.heads import BOX_VALUES, HeadConfig
+from photon_triage.models.matching import pack_targets
+from photon_triage.models.yolo_loss import LossFigures, region_loss
+
+__all__ = [
+    "Detections",
+    "FrameScores",
+    "LossFigures",
+    "Selected",
+    "decode",
+    "decode_region",
+    "decode_yolo",
+    "frame_score",
+    "non_maximum_suppression",
+    "pack_targets",
+    "region_loss",
+]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Every box of a head, or of several: boxes (batch, n, 4), objectness (batch, n), classes (batch, n, classes)."""
+
+    boxes: Tensor
+    objectness: Tensor
+    class_probabilities: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """Objectness times the best class's probability, (batch, n)."""
+        return self.objectness * self.class_probabilities.amax(-1)
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """The best box of each frame: scores (batch,), boxes (batch, 4), classes (batch,) int64."""
+
+    scores: Tensor
+    boxes: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The best boxes of each frame, best first, and which of them remain after suppression.
+
+    boxes: (batch, k, 4). scores: (batch, k). classes: (batch, k) int64. kept: (batch, k) bool.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    kept: Tensor
+
+
+def decode_region(raw: Tensor, head: HeadConfig) -> Detections:
+    """The boxes of a region head's tensor, ordered by anchor, row, column.
+
+    raw: (batch, anchors · (5 + classes), rows, columns). x, y and the objectness pass a logistic, the width and height
+    are the anchor's times e to the raw value, the classes pass a softmax where the head has one, else a logistic.
+    """
+    cells = split_cells(raw, head)
+    logits = cells[..., BOX_VALUES:]
+    classes = torch.softmax(logits, dim=-1) if head.softmax else torch.sigmoid(logits)
+    return _detections(cell_boxes(cells, anchor_shares(head, raw)), torch.sigmoid(cells[..., 4]), classes)
+
+
+def decode_yolo(raw: Tensor, head: HeadConfig) -> Detections:
+    """The boxes of a yolo head's tensor, ordered by anchor, row, column; objectness and classes pass a logistic.
+
+    raw: (batch, anchors · (5 + classes), rows, columns).
+    """
+    cells = split_cells(raw, head)
+    return _detections(
+        cell_boxes(cells, anchor_shares(head, raw)),
+        torch.sigmoid(cells[..., 4]),
+        torch.sigmoid(cells[..., BOX_VALUES:]),
+    )
+
+
+def decode(outputs: Sequence[Tensor], heads: Sequence[HeadConfig]) -> Detections:
+    """The boxes of all heads of a network together."""
+    if not heads or len(outputs) != len(heads):
+        raise ModelError(
+            f"Cannot decode {len(outputs)} outputs with {len(heads)} heads.", "Give one output for each of the heads."
+        )
+    parts = [
+        decode_region(raw, head) if head.kind == "region" else decode_yolo(raw, head)
+        for raw, head in zip(outputs, heads, strict=True)
+    ]
+    return Detections(
+        torch.cat([part.boxes for part in parts], dim=1),
+        torch.cat([part.objectness for part in parts], dim=1),
+        torch.cat([part.class_probabilities for part in parts], dim=1),
+    )
+
+
+def frame_score(detections: Detections) -> FrameScores:
+    """The best objectness · class probability of each frame, and its box; with one softmax class, the objectness."""
+    scores, best = detections.scores.max(dim=1)
+    frames = torch.arange(len(best), device=best.device)
+    classes = detections.class_probabilities[frames, best].argmax(-1)
+    return FrameScores(scores, detections.boxes[frames, best], classes)
+
+
+def non_maximum_suppression(
+    detections: Detections, score_threshold: float = 0.25, iou_threshold: float = 0.45, limit: int = 100
+) -> Selected:
+    """Non-maximum suppression: of the `limit` best boxes of each frame, those that no better one of its class overlaps.
+
+    A box counts for its best class. `iou_threshold` is the largest overlap that two kept boxes of a class may have.
+    """
+    best_class, classes = detections.class_probabilities.max(-1)
+    scores = detections.objectness * best_class
+    top, order = scores.topk(min(limit, scores.shape[1]), dim=1)
+    boxes = detections.boxes.gather(1, order[..., None].expand(-1, -1, 4))
+    top_classes = classes.gather(1, order)
+    return Selected(boxes, top, top_classes, suppress(boxes, top, top_classes, score_threshold, iou_threshold))
+
+
+def _detections(boxes: Tensor, objectness: Tensor, classes: Tensor) -> Detections:
+    return Detections(boxes.flatten(1, 3), objectness.flatten(1), classes.flatten(1, 3))
