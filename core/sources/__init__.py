@@ -1,0 +1,13 @@
+"""Files in: what a detector file holds, its frames, and what is new in a folder.
+
+Importing this package loads neither h5py nor tifffile: a process that reads through `FrameReader` never needs them.
+"""
+
+from __future__ import annotations
+
+from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.local import inspect, read_frames, read_mask
+from photon_triage.core.sources.reader import FrameReader
+from photon_triage.core.sources.watch import FolderWatch, WatchedFile
+
+__all__ = ["FolderWatch", "FrameReader", "SourceInfo", "WatchedFile", "inspect", "read_frames", "read_mask"]

@@ -1,0 +1,84 @@
+"""How a reader and its worker talk: JSON over a socket, pixels through memory that both see.
+
+No pickle: what a worker says after reading a damaged file is not to be executed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import tempfile
+from multiprocessing.connection import Connection
+from typing import Any
+
+from photon_triage.core.errors import NotYetError, SourceError
+
+_SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
+_LONGEST_MESSAGE = 64 * 2**20
+_STEP = 2**20
+
+
+def send(connection: Connection, message: dict[str, Any]) -> None:
+    """One message."""
+    connection.send_bytes(json.dumps(message).encode())
+
+
+def receive(connection: Connection) -> dict[str, Any]:
+    """The next message; EOFError where the other side is gone, ValueError where it talks nonsense."""
+    message = json.loads(connection.recv_bytes(_LONGEST_MESSAGE))
+    if not isinstance(message, dict):
+        raise ValueError(f"Expected a message. Got {type(message).__name__} instead.")  # noqa: TRY004
+    return message
+
+
+def error_message(error: SourceError) -> dict[str, Any]:
+    """An error as a message."""
+    return {"error": error.message, "hint": error.hint, "not_yet": isinstance(error, NotYetError)}
+
+
+def raise_error(message: dict[str, Any]) -> None:
+    """Raises the error that a message carries, if it carries one."""
+    if "error" in message:
+        kind = NotYetError if message.get("not_yet") else SourceError
+        raise kind(str(message["error"]), str(message.get("hint", "")))
+
+
+def memory_file() -> int:
+    """A descriptor of memory to share, which is gone with its last user, however that ends."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("photon-triage-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEAL_SHRINK)
+        return descriptor
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class SharedMemory:
+    """One side's view of the shared memory: it grows to what is asked for and never shrinks."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map: mmap.mmap | None = None
+
+    def view(self, size: int) -> memoryview:
+        """The first `size` bytes; release the view before the next call."""
+        if self._map is None or len(self._map) < size:
+            self.forget()
+            wanted = -(-max(size, 1) // _STEP) * _STEP
+            if os.fstat(self.descriptor).st_size < wanted:
+                os.ftruncate(self.descriptor, wanted)
+            self._map = mmap.mmap(self.descriptor, wanted)
+        return memoryview(self._map)[:size]
+
+    def forget(self) -> None:
+        """Unmap the memory."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    def close(self) -> None:
+        """Unmap the memory and close its descriptor."""
+        self.forget()
+        os.close(self.descriptor)

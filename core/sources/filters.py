@@ -1,0 +1,131 @@
+"""HDF5 filters: their names, whether they can be decoded here, and whether a chunk may be handed to the decoder."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401 - registers the filters
+
+from photon_triage.core.errors import SourceError
+
+_NAMES = {
+    1: "gzip",
+    4: "szip",
+    5: "n-bit",
+    6: "scale-offset",
+    305: "LZO",
+    307: "bzip2",
+    32000: "LZF",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "bitshuffle",
+    32010: "SPDP",
+    32012: "LPC-Rice",
+    32013: "ZFP",
+    32014: "FPZIP",
+    32015: "Zstandard",
+    32016: "B3D",
+    32017: "SZ",
+    32018: "FCIDECOMP",
+    32019: "JPEG",
+    32021: "Granular BitRound",
+    32024: "SZ3",
+    32026: "Blosc2",
+    32028: "SPERR",
+}
+"""Numbers of the registry of HDF5 filters (HDF Group, Registered Filter Plugins) that detectors and archives use."""
+
+_SHUFFLE, _FLETCHER32, _LZ4, _BITSHUFFLE = 2, 3, 32004, 32008
+_BITSHUFFLE_CODECS = {0: "bitshuffle", 2: "bitshuffle/LZ4", 3: "bitshuffle/Zstandard"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter of a data set's pipeline: number, name stored in the file, parameters."""
+
+    number: int
+    stored_name: str
+    values: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """A name an operator may know."""
+        if self.number == _BITSHUFFLE:
+            return _BITSHUFFLE_CODECS.get(self.values[4] if len(self.values) > 4 else 0, "bitshuffle")
+        return _NAMES.get(self.number, self.stored_name or f"filter {self.number}")
+
+
+def pipeline(dataset: Any) -> tuple[Filter, ...]:
+    """The filters of an h5py data set, in the order of writing."""
+    properties = dataset.id.get_create_plist()
+    filters = []
+    for position in range(properties.get_nfilters()):
+        number, _, values, name = properties.get_filter(position)
+        filters.append(Filter(number, name.decode("utf-8", "replace").split(";")[0], tuple(values)))
+    return tuple(filters)
+
+
+def compression(filters: tuple[Filter, ...]) -> str:
+    """What compresses a data set, "none" where nothing does; checksums and byte shuffling are not counted."""
+    return "+".join(f.name for f in filters if f.number not in (_SHUFFLE, _FLETCHER32)) or "none"
+
+
+def require_decoders(filters: tuple[Filter, ...], path: str) -> None:
+    """SourceError naming the filter that cannot be decoded here."""
+    for one in filters:
+        if not h5py.h5z.filter_avail(one.number):
+            raise SourceError(
+                f"Reading {path}: {one.name} (filter {one.number}) compresses its frames and is not decoded here.",
+                "Write the file with bitshuffle/LZ4, gzip or Zstandard, or repack it (h5repack).",
+            )
+
+
+class ChunkCheck:
+    """Walks the block lengths of a raw chunk before the decoder sees it.
+
+    bitshuffle's decompressor does not check the lengths it is told, and a damaged chunk ends the process. The framing
+    (bitshuffle and HDF5's LZ4 filter alike): 8 bytes big-endian decoded size, 4 bytes big-endian block size, then every
+    block with its 4-byte big-endian length before it. bitshuffle blocks are whole groups of eight elements; what is
+    left over follows uncompressed.
+    """
+
+    def __init__(self, filters: tuple[Filter, ...], chunk_bytes: int) -> None:
+        self.chunk_bytes = chunk_bytes
+        kept = [(position, one) for position, one in enumerate(filters) if one.number != _FLETCHER32]
+        self.trailer = 4 * (len(filters) - len(kept))
+        self.position, last = kept[-1] if kept else (-1, Filter(0, "", ()))
+        self.framed = last.number == _LZ4 or (last.number == _BITSHUFFLE and last.name != "bitshuffle")
+        self.element = 8 * last.values[2] if last.number == _BITSHUFFLE and len(last.values) > 2 else 1
+
+    def problem(self, filter_mask: int, raw: bytes) -> str | None:
+        """Why this chunk must not be decoded, None where it may be."""
+        if not self.framed or filter_mask >> self.position & 1:
+            return None
+        end = len(raw) - self.trailer
+        if end < 12:
+            return "its chunk is shorter than its header"
+        total, block = struct.unpack_from(">QI", raw)
+        if total != self.chunk_bytes:
+            return f"its chunk decodes to {total} bytes where {self.chunk_bytes} are expected"
+        if block == 0 or block % self.element:
+            return f"its chunk has blocks of {block} bytes"
+        blocks, rest = divmod(total, block)
+        tail = rest % self.element
+        if rest - tail:
+            blocks += 1
+        longest = block + block // 255 + 16  # LZ4_compressBound, and above Zstandard's for these sizes
+        position = 12
+        length_at = struct.Struct(">I").unpack_from
+        for _ in range(blocks):
+            if position + 4 > end:
+                return "its chunk ends before its last block"
+            (length,) = length_at(raw, position)
+            if length == 0 or length > longest:
+                return f"its chunk has a block of {length} bytes"
+            position += 4 + length
+        if position + tail > end:
+            return "its chunk ends before its last block"
+        return None

@@ -1,0 +1,123 @@
+"""HDF5 files open for one look, and the links between them, followed by hand.
+
+HDF5 itself follows links to any file of the system; here a link leads to a regular file in the folder of the file that
+was named, or nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.sources.opening import FileState, look, translated
+
+_HOPS = 16
+
+
+def open_hdf5(state: FileState) -> Any:
+    """An h5py file that a writer does not notice.
+
+    SWMR where the format allows it, plain otherwise, never a lock: a lock held here makes the writer's next open fail.
+    """
+    if state.superblock >= 2:
+        try:
+            return h5py.File(state.path, "r", swmr=True, libver="latest", locking=False)
+        except (OSError, RuntimeError, ValueError):
+            pass
+    return h5py.File(state.path, "r", locking=False)
+
+
+class OpenFiles:
+    """The files of one look: the one that was named, and those of its folder that it links to. Closes all together."""
+
+    def __init__(self, state: FileState) -> None:
+        self.state = state
+        self.folder = Path(state.path).parent
+        self.states = {state.path: state}
+        self._files = {state.path: open_hdf5(state)}
+
+    def __enter__(self) -> OpenFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def main(self) -> Any:
+        """The file that was named."""
+        return self._files[self.state.path]
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in self._files.values():
+            file.close()
+
+    def linked(self, name: str, origin: Any) -> Any:
+        """The file that a link in the file of `origin` names.
+
+        Raises SourceError where it lies outside the folder, NotYetError where it is not there yet.
+        """
+        where = Path(os.fsdecode(origin.file.filename)).parent
+        target = os.path.realpath(where / name)
+        if Path(name).is_absolute() and not Path(target).is_file():  # moved since: HDF5 too tries the name alone
+            target = os.path.realpath(where / Path(name).name)
+        if not Path(target).is_relative_to(self.folder):
+            raise SourceError(
+                f"Reading {self.state.path}: it links to {name}, which lies outside its folder.",
+                "Put the file that is linked to beside it.",
+            )
+        if target not in self._files:
+            try:
+                state = look(target)
+            except NotYetError as error:
+                raise NotYetError(f"Reading {self.state.path}: it links to {name}, which is not there yet.") from error
+            with translated(target):
+                self._files[target] = open_hdf5(state)
+            self.states[target] = state
+        return self._files[target]
+
+    def find(self, path: str, start: Any = None) -> Any:
+        """The group or data set at `path` below `start` (the root of the named file), None if there is none."""
+        node = self.main if start is None else start
+        parts = deque(path.split("/"))
+        hops = 0
+        while parts:
+            name = parts.popleft()
+            if name in ("", "."):
+                continue
+            if not isinstance(node, h5py.Group):
+                return None
+            key = name.encode("utf-8", "surrogateescape")
+            links = node.id.links
+            if not links.exists(key):
+                return None
+            kind = links.get_info(key).type
+            if kind == h5py.h5l.TYPE_HARD:
+                node = node[name]
+                continue
+            hops += 1
+            if hops > _HOPS:
+                raise SourceError(f"Reading {self.state.path}: the links of {path} go in a circle.")
+            if kind == h5py.h5l.TYPE_SOFT:
+                target = links.get_val(key).decode("utf-8", "surrogateescape")
+                node = node.file if target.startswith("/") else node
+            elif kind == h5py.h5l.TYPE_EXTERNAL:
+                file_name, inner = links.get_val(key)
+                node = self.linked(os.fsdecode(file_name), node)
+                target = inner.decode("utf-8", "surrogateescape")
+            else:
+                return None
+            parts.extendleft(reversed(target.split("/")))
+        return node
+
+    def optional(self, path: str, start: Any = None) -> Any:
+        """Like `find`, None also where a link leads nowhere: for what a frame can do without."""
+        try:
+            return self.find(path, start)
+        except (SourceError, OSError, RuntimeError, KeyError, ValueError):
+            return None

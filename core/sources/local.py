@@ -1,0 +1,76 @@
+"""Reading in this process: for the worker, for scripts and tests; an engine reads through `FrameReader`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from photon_triage.core.errors import SourceError
+from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.limits import require_size
+from photon_triage.core.sources.opening import FileState, look
+
+if TYPE_CHECKING:
+    from photon_triage.core.sources.hdf5 import OpenStack
+    from photon_triage.core.sources.tiff import OpenPages
+
+
+def inspect(path: str | os.PathLike[str], dataset: str | None = None) -> SourceInfo:
+    """What a file holds; `dataset` names one where the file has several.
+
+    Raises NotYetError where the file is worth another look, SourceError where it is not.
+    """
+    state = look(path)
+    if state.format == "TIFF":
+        from photon_triage.core.sources.tiff import inspect_tiff
+
+        return inspect_tiff(state)
+    from photon_triage.core.sources.hdf5 import inspect_hdf5
+
+    return inspect_hdf5(state, f"/{dataset.strip('/')}" if dataset else None)
+
+
+def open_frames(state: FileState, dataset: str) -> OpenStack | OpenPages:
+    """The frames of a file, open until closed."""
+    if state.format == "TIFF":
+        from photon_triage.core.sources.tiff import OpenPages
+
+        return OpenPages(state)
+    from photon_triage.core.sources.hdf5 import OpenStack
+
+    return OpenStack(state, dataset)
+
+
+def require_range(start: int, stop: int, path: str) -> None:
+    """SourceError where start .. stop-1 names no frames."""
+    if not 0 <= start < stop:
+        raise SourceError(f"Reading {path}: expected a range of frames, got {start} to {stop}.")
+
+
+def read_frames(path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> np.ndarray:
+    """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order.
+
+    Raises NotYetError where one of them is not written yet, SourceError where one cannot be read.
+    """
+    state = look(path)
+    require_range(start, stop, state.path)
+    frames = open_frames(state, dataset)
+    try:
+        shape = (stop - start, *frames.shape)
+        require_size("the frames asked for", shape, frames.dtype.itemsize, state.path)
+        out = np.empty(shape, frames.dtype)
+        frames.read(start, stop, out)
+        return out
+    finally:
+        frames.close()
+
+
+def read_mask(info: SourceInfo) -> np.ndarray | None:
+    """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
+    if info.mask is None:
+        return None
+    from photon_triage.core.sources.hdf5 import read_hdf5_mask
+
+    return read_hdf5_mask(look(info.path), info.mask, info.shape)

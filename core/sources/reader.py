@@ -1,0 +1,211 @@
+"""The parent's handle of a worker process that reads detector files and may be killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from photon_triage.core.errors import SourceError
+from photon_triage.core.sources.channel import SharedMemory, memory_file, raise_error, receive, send
+from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.limits import BYTES_LIMIT
+
+_WORKER = "photon_triage.core.sources.worker"
+_MOST_KEPT = 256 * 2**20
+_SILENT_ENVIRONMENT = {
+    "HDF5_USE_FILE_LOCKING": "FALSE",  # of the worker alone: files that HDF5 opens by itself for a virtual data set
+    "HDF5_PLUGIN_PRELOAD": "::",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+class FrameReader:
+    """Reads detector files in another process, so that a damaged file costs that process and nothing else.
+
+    deadline: seconds a call may take before its worker is killed. memory_limit: bytes of address space of the worker.
+    May be called from any thread; calls wait for each other. A call that loses its worker raises SourceError which says
+    so, and the next call starts another. All methods raise SourceError and NotYetError.
+    """
+
+    def __init__(self, *, deadline: float = 20.0, memory_limit: int = 6 * 2**30) -> None:
+        self._deadline = deadline
+        self._memory_limit = memory_limit
+        self._lock = threading.Lock()
+        self._worker: _Process | None = None
+        self._closed = False
+
+    def __enter__(self) -> FrameReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        worker = self._worker
+        return worker.pid if worker else None
+
+    def inspect(self, path: str | os.PathLike[str], dataset: str | None = None) -> SourceInfo:
+        """What a file holds; `dataset` names one where the file has several."""
+        with self._lock:
+            answer = self._ask({"do": "inspect", "path": os.fspath(path), "dataset": dataset})
+            return SourceInfo.from_json(answer["info"])
+
+    def read(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> np.ndarray:
+        """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order."""
+        return self._read(path, dataset, [(start, stop)])
+
+    def read_indices(self, path: str | os.PathLike[str], dataset: str, indices: Sequence[int]) -> np.ndarray:
+        """The frames with these indices, in this order, (n, height, width); one that cannot be read fails the call."""
+        if not len(indices):
+            raise SourceError(f"Reading {os.fspath(path)}: expected indices of frames, got none.")
+        return self._read(path, dataset, _ranges(indices))
+
+    def mask(self, info: SourceInfo) -> np.ndarray | None:
+        """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
+        if info.mask is None:
+            return None
+        with self._lock:
+            return self._pixels(self._ask({"do": "mask", "path": info.path, "info": info.to_json()}))
+
+    def close(self) -> None:
+        """End the worker; no call may follow."""
+        with self._lock:
+            self._closed = True
+            self._end()
+
+    def _read(self, path: str | os.PathLike[str], dataset: str, ranges: list[tuple[int, int]]) -> np.ndarray:
+        with self._lock:
+            request = {"do": "read", "path": os.fspath(path), "dataset": dataset, "ranges": ranges}
+            pixels = self._pixels(self._ask(request))
+        if pixels is None:
+            raise SourceError(f"Reading {os.fspath(path)}: the worker sent no frames.")
+        return pixels
+
+    def _pixels(self, answer: dict[str, Any]) -> np.ndarray | None:
+        """A copy of what the worker put into the shared memory."""
+        worker = self._worker
+        if worker is None or answer["shape"] is None:
+            return None
+        shape, dtype = tuple(answer["shape"]), np.dtype(answer["dtype"])
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if not 0 < size <= BYTES_LIMIT:
+            raise SourceError(f"The reader's worker announced {size} bytes.")
+        pixels = np.frombuffer(worker.memory.view(size), dtype).reshape(shape).copy()
+        if size > _MOST_KEPT:
+            self._end()  # the memory is the worker's for as long as it lives
+        return pixels
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._closed:
+            raise SourceError("The reader is closed.")
+        if self._worker is None:
+            self._worker = _Process(self._deadline, self._memory_limit)
+        path = request["path"]
+        try:
+            answer = self._worker.ask(request, self._deadline)
+        except TimeoutError as error:
+            self._end()
+            raise SourceError(
+                f"Reading {path}: no answer within {self._deadline:.0f} s, so its reader process was killed.",
+                "The file may be damaged, or the file system is not answering.",
+            ) from error
+        except (EOFError, OSError, ValueError) as error:
+            how = self._end()
+            raise SourceError(
+                f"Reading {path}: its reader process died ({how}).", "The file may be damaged; the others go on."
+            ) from error
+        except BaseException:
+            self._end()  # interrupted while waiting: the next answer would be to this question
+            raise
+        raise_error(answer)
+        return answer
+
+    def _end(self) -> str:
+        """End the worker, and say how it ended."""
+        worker, self._worker = self._worker, None
+        return worker.end() if worker else ""
+
+
+class _Process:
+    """A running worker."""
+
+    def __init__(self, deadline: float, memory_limit: int) -> None:
+        ours, theirs = socket.socketpair()
+        self.memory = SharedMemory(memory_file())
+        environment = {name: value for name, value in os.environ.items() if name != "HDF5_PLUGIN_PATH"}
+        numbers = (theirs.fileno(), self.memory.descriptor, deadline, memory_limit)
+        try:
+            # A session of its own: Ctrl-C in the terminal is for the parent, which hangs up.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _WORKER, *(str(number) for number in numbers)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=numbers[:2],
+                env=environment | _SILENT_ENVIRONMENT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            self.memory.close()
+            raise SourceError(f"Starting a reader process: {error}.") from error
+        finally:
+            theirs.close()
+        self._connection = Connection(ours.detach())
+        self._finalizer = weakref.finalize(self, _finish, self._process, self._connection, self.memory)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """The worker's answer; TimeoutError after the deadline, EOFError or OSError where it died."""
+        send(self._connection, request)
+        if not self._connection.poll(deadline):
+            raise TimeoutError
+        return receive(self._connection)
+
+    def end(self) -> str:
+        """Kill the worker; returns how it ended."""
+        self._finalizer()
+        code = self._process.returncode
+        return "still ending" if code is None else f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _finish(process: subprocess.Popen[bytes], connection: Connection, memory: SharedMemory) -> None:
+    """Hang up, which ends an idle worker; kill one that does not listen."""
+    connection.close()
+    memory.close()
+    try:
+        process.wait(0.05)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        try:
+            process.wait(1.0)
+        except subprocess.TimeoutExpired:  # held by a file system that does not answer: it ends when that does
+            threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _ranges(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Indices as runs of neighbours, in their order."""
+    ranges: list[tuple[int, int]] = []
+    for index in map(int, indices):
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
+        else:
+            ranges.append((index, index + 1))
+    return ranges

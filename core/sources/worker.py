@@ -1,0 +1,158 @@
+"""The process that touches detector files: it may crash, hang or run out of memory, and is then replaced.
+
+Started as `python -m photon_triage.core.sources.worker SOCKET MEMORY DEADLINE LIMIT`, with the descriptors of a socket
+and of shared memory, the seconds a request may take, and the bytes of address space it may use.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photon_triage.core.errors import SourceError
+from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
+from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.limits import STABLE, require_size
+from photon_triage.core.sources.local import inspect, open_frames, read_mask, require_range
+from photon_triage.core.sources.opening import age_of, look, regular_file
+
+if TYPE_CHECKING:
+    from photon_triage.core.sources.hdf5 import OpenStack
+    from photon_triage.core.sources.tiff import OpenPages
+
+
+class Worker:
+    """Answers requests about files, one at a time."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory = memory
+        self._complete: set[tuple[str, str, tuple[int, int, int, int]]] = set()
+        self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenStack | OpenPages] | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request; the pixels of "read" and "mask" lie in the shared memory."""
+        path = request["path"]
+        match request["do"]:
+            case "inspect":
+                return self._inspect(path, request["dataset"])
+            case "read":
+                return self._read(path, request["dataset"], request["ranges"])
+            case "mask":
+                self._let_go()
+                mask = read_mask(SourceInfo.from_json(request["info"]))
+                if mask is None:
+                    return {"shape": None}
+                np.frombuffer(self._memory.view(mask.nbytes), bool).reshape(mask.shape)[...] = mask
+                return {"shape": mask.shape, "dtype": "bool"}
+            case other:
+                raise SourceError(f"Reading {path}: {other} is no request.")
+
+    def _inspect(self, path: str, dataset: str | None) -> dict[str, Any]:
+        self._let_go()
+        before = look(path)
+        info = inspect(path, dataset)
+        if info.complete and before.age > STABLE:
+            if len(self._complete) > 1000:
+                self._complete.clear()
+            self._complete.add((info.path, info.dataset, before.signature))
+        return {"info": info.to_json()}
+
+    def _read(self, path: str, dataset: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        for start, stop in ranges:
+            require_range(start, stop, path)
+        frames = self._open(path, dataset)
+        try:
+            count = sum(stop - start for start, stop in ranges)
+            shape = (count, *frames.shape)
+            size = require_size("the frames asked for", shape, frames.dtype.itemsize, path)
+            out = np.frombuffer(self._memory.view(size), frames.dtype).reshape(shape)
+            done = 0
+            for start, stop in ranges:
+                frames.read(start, stop, out[done : done + stop - start])
+                done += stop - start
+        finally:
+            if self._kept is None or self._kept[1] is not frames:
+                frames.close()
+        return {"shape": shape, "dtype": frames.dtype.str}
+
+    def _open(self, path: str, dataset: str) -> OpenStack | OpenPages:
+        """The frames of a file: kept open from read to read once it is complete, while it stays the same."""
+        if self._kept is not None:
+            real = regular_file(path)
+            told = os.stat(real)  # noqa: PTH116
+            key = (real, dataset, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns))
+            if self._kept[0] == key:
+                return self._kept[1]
+            self._let_go()
+        state = look(path)
+        frames = open_frames(state, dataset)
+        key = (state.path, dataset, state.signature)
+        if key in self._complete and age_of(state.mtime_ns) > STABLE:
+            self._kept = (key, frames)
+        return frames
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept[1].close()
+            self._kept = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until the other side hangs up."""
+    socket_fd, memory_fd = int(arguments[0]), int(arguments[1])
+    deadline, limit = float(arguments[2]), int(arguments[3])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(limit)
+    _forget_plugin_folders()
+    worker = Worker(SharedMemory(memory_fd))
+    with Connection(socket_fd) as connection:
+        while True:
+            try:
+                request = receive(connection)
+            except (EOFError, OSError):
+                return
+            # Nobody else ends a worker that hangs when its parent is gone: the alarm's default action is to die.
+            signal.alarm(math.ceil(deadline) + 5)
+            try:
+                answer = worker.answer(request)
+            except SourceError as error:
+                answer = error_message(error)
+            except MemoryError:
+                answer = error_message(
+                    SourceError(f"Reading {request.get('path')}: it asks for more memory than allowed.")
+                )
+            signal.alarm(0)
+            try:
+                send(connection, answer)
+            except OSError:
+                return
+
+
+def _limit_memory(limit: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
+    except (OSError, ValueError):  # a system without this limit
+        return
+
+
+def _forget_plugin_folders() -> None:
+    """HDF5 loads native code from its plugin folders when a file names a filter; here only hdf5plugin's are known."""
+    import hdf5plugin  # noqa: F401 - registers its filters, then needs no folder
+    from h5py import h5pl
+
+    while h5pl.size():
+        h5pl.remove(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
