@@ -88,6 +88,11 @@ class Session:
         book.refresh()
         return book
 
+    def threshold(self, book: LabelBook | None = None) -> float:
+        """The score from which a frame is selected: the operator's last word in the journals, else the recipe's."""
+        chosen = (book or self.labels()).threshold
+        return self.recipe().default_threshold if chosen is None else chosen
+
     def engine_state(self) -> dict[str, Any]:
         """What the engine last said of itself; empty before the first one has run."""
         if not self.results_path.exists():

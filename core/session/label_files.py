@@ -1,0 +1,203 @@
+"""Labels as CSV tables: file, dataset, index, verdict, class, who, time."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import cast
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.cells import csv_lines, plain_cell
+from photon_triage.core.errors import LabelError
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.labels import VERDICTS, Label, Verdict
+from photon_triage.core.session.results import FileRow
+
+COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+ALIASES = {
+    "path": "file",
+    "filename": "file",
+    "file name": "file",
+    "data set": "dataset",
+    "frame": "index",
+    "label": "verdict",
+    "decision": "verdict",
+    "category": "class",
+    "labelled by": "who",
+    "user": "who",
+    "labelled at": "time",
+}
+ACCEPTED_CLASS = "single"
+"""Where a table gives a class and no verdict, this one is accepted and every other rejected."""
+
+
+def read_labels(path: Path) -> list[Label]:
+    """The labels of a CSV table, in its order.
+
+    A relative file name starts at the table's own folder. The separator may be a comma, a semicolon or a tab; columns
+    beyond `COLUMNS` are ignored. Without a verdict the class decides: "single" is accepted, any other rejected. Without
+    a time the table's own counts. A last line that does not end and cannot be read is still being written, and is left
+    out. Raises LabelError that names the line and what is allowed.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        written = path.stat().st_mtime
+    except OSError as error:
+        raise LabelError(
+            f"Could not read labels from {path}: {error.strerror}.", "Name a CSV file that you may read."
+        ) from error
+    labels = []
+    for number, row, last in _rows(path, text):
+        try:
+            labels.append(_label(row, path.resolve().parent, written))
+        except ValueError as error:
+            if last and not text.endswith(("\n", "\r")):
+                break
+            raise LabelError(f"Could not read labels from {path}, line {number}: {error}.", _ALLOWED) from error
+    return labels
+
+
+def write_labels(path: Path, labels: Iterable[Label]) -> int:
+    """Write labels as a CSV table that read_labels reads, whole or not at all; returns how many.
+
+    Times are ISO 8601 in UTC, to the microsecond. Raises LabelError.
+    """
+    rows = [_row(label) for label in labels]
+    try:
+        with atomic_file(path) as file:
+            file.writelines(csv_lines([COLUMNS, *rows]))
+    except OSError as error:
+        raise LabelError(
+            f"Could not write labels to {path}: {error.strerror or error}.", "Choose a folder that you may write to."
+        ) from error
+    except UnicodeEncodeError as error:
+        raise LabelError(
+            f"Could not write labels to {path}: {error.object!a} cannot be written as text.",
+            "Rename that file or give the labeller another name.",
+        ) from error
+    return len(rows)
+
+
+def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label]:
+    """The same labels under the names that a session has for their files.
+
+    A file is the same under another path (a link), and an empty data set means the file's own. Labels of files that the
+    session does not know stay as they are.
+    """
+    known = {row.path: row for row in files}
+    real: Mapping[str, FileRow] | None = None
+    found = []
+    for label in labels:
+        row = known.get(label.key.file)
+        if row is None:
+            if real is None:
+                real = {os.path.realpath(path): row for path, row in known.items()}
+            row = real.get(os.path.realpath(label.key.file))
+        if row is None:
+            found.append(label)
+            continue
+        dataset = label.key.dataset or row.dataset
+        found.append(replace(label, key=FrameKey(row.path, dataset, label.key.index)))
+    return found
+
+
+_ALLOWED = (
+    f"Columns are {','.join(COLUMNS)}; verdict is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}, or empty where a class "
+    "is given; index counts from 0; time is ISO 8601."
+)
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str], bool]]:
+    """(line number, cells by column, whether it is the last one) of every row that is not empty."""
+    first = text.partition("\n")[0]
+    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    names: list[str] | None = None
+    waiting: tuple[int, dict[str, str]] | None = None
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if names is None:
+                names = _header(path, cells)
+                continue
+            if waiting:
+                yield *waiting, False
+            waiting = (reader.line_num, {name: plain_cell(c) for name, c in zip(names, cells, strict=False) if name})
+    except csv.Error as error:
+        raise LabelError(f"Could not read labels from {path}, line {reader.line_num}: {error}.", _ALLOWED) from error
+    if names is None:
+        raise LabelError(f"Could not read labels from {path}: it is empty.", _ALLOWED)
+    if waiting:
+        yield *waiting, True
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    names = []
+    for cell in cells:
+        name = " ".join(cell.lower().replace("_", " ").split())
+        name = ALIASES.get(name, name)
+        names.append(name if name in COLUMNS and name not in names else "")
+    missing = [name for name in ("file", "index") if name not in names]
+    if not {"verdict", "class"} & set(names):
+        missing.append("verdict")
+    if missing:
+        raise LabelError(
+            f"Could not read labels from {path}, line 1: no column {' and no column '.join(missing)} in {cells!a}.",
+            _ALLOWED,
+        )
+    return names
+
+
+def _label(row: dict[str, str], folder: Path, written: float) -> Label:
+    """The label of a row; raises ValueError that says what is wrong with it."""
+    file = row.get("file", "")
+    if not file:
+        raise ValueError("the file is empty")
+    key = FrameKey(_absolute(file, folder), row.get("dataset", ""), _index(row.get("index", "")))
+    category = row.get("class", "")
+    return Label(key, _verdict(row.get("verdict", ""), category), row.get("who", ""), _time(row, written), category)
+
+
+def _absolute(file: str, folder: Path) -> str:
+    return file if Path(file).is_absolute() else os.path.normpath(folder / file)
+
+
+def _index(cell: str) -> int:
+    if not (cell.strip().isascii() and cell.strip().isdecimal()):
+        raise ValueError(f"got {cell!a} for index, allowed: 0, 1, 2, ...")
+    return int(cell)
+
+
+def _verdict(cell: str, category: str) -> Verdict:
+    verdict, category = cell.strip().lower(), category.strip().lower()
+    if not verdict and category:
+        return "accepted" if category == ACCEPTED_CLASS else "rejected"
+    if verdict not in VERDICTS:
+        raise ValueError(f"got {cell!a} for verdict, allowed: {', '.join(VERDICTS)}")
+    return cast("Verdict", verdict)
+
+
+def _time(row: dict[str, str], written: float) -> float:
+    cell = row.get("time", "").strip()
+    if not cell:
+        return written
+    try:
+        moment = datetime.fromisoformat(cell)
+    except ValueError as error:
+        raise ValueError(f"got {cell!a} for time, allowed: ISO 8601 as in 2026-03-01T12:00:00Z") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def iso_time(seconds: float) -> str:
+    """A Unix time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _row(label: Label) -> tuple[str, ...]:
+    key = label.key
+    return (key.file, key.dataset, str(key.index), label.verdict, label.category, label.who, iso_time(label.time))

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from photon_triage.core.cells import plain_cell, quoted_cell
+from photon_triage.core.errors import LabelError
+from photon_triage.core.frames import FrameKey, Geometry
+from photon_triage.core.session.label_files import COLUMNS, match_files, read_labels, write_labels
+from photon_triage.core.session.labels import VERDICTS, Label
+from photon_triage.core.session.results import FileRow
+
+HEADER = ",".join(COLUMNS)
+
+any_text = st.text(st.characters(codec="utf-8"), max_size=12)
+risky_text = st.text(st.sampled_from("'=+-@\t\r\n,;\"1.e a"), max_size=8)
+texts = any_text | risky_text
+labels_strategy = st.lists(
+    st.builds(
+        Label,
+        st.builds(FrameKey, texts.map(lambda s: "/" + s), texts, st.integers(0, 10**9)),
+        st.sampled_from(VERDICTS),
+        texts,
+        st.integers(0, 4_000_000_000_000_000).map(lambda us: us / 1e6),
+        texts,
+    ),
+    max_size=6,
+)
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "labels.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def row_of(path: str, dataset: str) -> FileRow:
+    return FileRow(1, path, dataset, "", "", 1, 1, "", Geometry(), False, 1, 1, "complete", "", 1, 1, 1.0)
+
+
+@given(labels=labels_strategy)
+def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, labels: list[Label]) -> None:
+    path = tmp_path_factory.getbasetemp() / "round.csv"
+    assert write_labels(path, labels) == len(labels)
+    back = read_labels(path)
+    assert [(b.key, b.verdict, b.who, b.category) for b in back] == [
+        (a.key, a.verdict, a.who, a.category) for a in labels
+    ]
+    assert [b.time for b in back] == pytest.approx([a.time for a in labels], abs=2e-6)
+
+
+@given(texts)
+def test_a_quoted_cell_gives_back_its_text(text: str) -> None:
+    assert plain_cell(quoted_cell(text)) == text
+
+
+@given(texts)
+def test_no_cell_is_a_formula(text: str) -> None:
+    cell = quoted_cell(text)
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        float(cell)
+
+
+@pytest.mark.parametrize("number", ["-1", "+2.5", "-3e-4", "-.5"])
+def test_a_number_is_left_alone(number: str) -> None:
+    assert quoted_cell(number) == number
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_labeller_named_like_a_formula_is_quoted_in_the_file(tmp_path: Path, start: str) -> None:
+    path = tmp_path / "labels.csv"
+    write_labels(path, [Label(FrameKey("/d/a.h5", "/data", 0), "accepted", f"{start}cmd()", 0.0)])
+    with path.open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["who"] == f"'{start}cmd()"
+
+
+def test_the_header_is_the_contract(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels.csv", [])
+    assert (tmp_path / "labels.csv").read_text() == "file,dataset,index,verdict,class,who,time\n"
+
+
+def test_times_are_iso_in_utc(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels.csv", [Label(FrameKey("/a.h5", "/d", 3), "skipped", "ada", 1_700_000_000.25)])
+    assert (tmp_path / "labels.csv").read_text().splitlines()[
+        1
+    ] == "/a.h5,/d,3,skipped,,ada,2023-11-14T22:13:20.250000Z"
+
+
+def test_a_relative_name_starts_at_the_tables_folder(tmp_path: Path) -> None:
+    path = table(tmp_path, f"{HEADER}\nruns/a.h5,/d,1,accepted,,,\n/abs/b.h5,/d,2,rejected,,,\n")
+    assert [label.key.file for label in read_labels(path)] == [str(tmp_path / "runs/a.h5"), "/abs/b.h5"]
+
+
+def test_a_byte_order_mark_and_crlf_are_fine(tmp_path: Path) -> None:
+    path = table(tmp_path, f"{HEADER}\r\n/a.h5,/d,1,accepted,single,ada,2026-03-01T12:00:00Z\r\n", "utf-8-sig")
+    (label,) = read_labels(path)
+    assert label == Label(FrameKey("/a.h5", "/d", 1), "accepted", "ada", 1_772_366_400.0, "single")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_fine(tmp_path: Path, separator: str) -> None:
+    text = f"{HEADER}\n/a.h5,/d,1,accepted,,,\n".replace(",", separator)
+    assert read_labels(table(tmp_path, text))[0].verdict == "accepted"
+
+
+def test_header_aliases_order_and_extra_columns_do_not_matter(tmp_path: Path) -> None:
+    path = table(tmp_path, "Index,score,Path,Data Set,Label\n7,0.5,/a.h5,/d,Rejected\n")
+    (label,) = read_labels(path)
+    assert (label.key, label.verdict) == (FrameKey("/a.h5", "/d", 7), "rejected")
+
+
+def test_without_a_time_the_tables_own_counts(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,index,verdict\n/a.h5,0,accepted\n")
+    os.utime(path, (50.0, 50.0))
+    assert read_labels(path)[0].time == 50.0
+
+
+@pytest.mark.parametrize(
+    ("category", "verdict"), [("single", "accepted"), ("multiple", "rejected"), ("water", "rejected")]
+)
+def test_a_class_alone_decides(tmp_path: Path, category: str, verdict: str) -> None:
+    path = table(tmp_path, f"file,index,class\n/a.h5,0,{category}\n")
+    (label,) = read_labels(path)
+    assert (label.verdict, label.category) == (verdict, category)
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("/a.h5,/d,1,maybe,,,", "got 'maybe' for verdict, allowed: accepted, rejected, skipped"),
+        ("/a.h5,/d,1,,,,", "got '' for verdict"),
+        ("/a.h5,/d,-1,accepted,,,", "got '-1' for index"),
+        ("/a.h5,/d,1.5,accepted,,,", "got '1.5' for index"),
+        (",/d,1,accepted,,,", "the file is empty"),
+        ("/a.h5,/d,1,accepted,,,yesterday", "got 'yesterday' for time"),
+    ],
+)
+def test_an_error_names_the_line_and_what_is_allowed(tmp_path: Path, row: str, complaint: str) -> None:
+    path = table(tmp_path, f"{HEADER}\n/ok.h5,/d,0,accepted,,,\n{row}\n")
+    with pytest.raises(LabelError) as error:
+        read_labels(path)
+    assert f"line 3: {complaint}" in error.value.message
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="line 1: no column file and no column index"):
+        read_labels(table(tmp_path, "frame name,verdict\nx,accepted\n"))
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="empty"):
+        read_labels(table(tmp_path, ""))
+
+
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="No such file"):
+        read_labels(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("cut", range(1, len("/b.h5,/d,2,acce")))
+def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path, cut: int) -> None:
+    path = table(tmp_path, f"{HEADER}\n/a.h5,/d,1,accepted,,,\n" + "/b.h5,/d,2,acce"[:cut])
+    assert [label.key.file for label in read_labels(path)] == ["/a.h5"]
+
+
+def test_a_last_line_without_its_end_counts_when_it_is_whole(tmp_path: Path) -> None:
+    path = table(tmp_path, f"{HEADER}\n/a.h5,/d,1,accepted,,ada,2026-03-01T12:00:00Z")
+    assert len(read_labels(path)) == 1
+
+
+def test_a_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
+    name = os.fsdecode(b"/data/caf\xe9.h5")
+    write_labels(tmp_path / "labels.csv", [Label(FrameKey(name, "/d", 0), "accepted", "ada", 0.0)])
+    assert b"/data/caf\xe9.h5" in (tmp_path / "labels.csv").read_bytes()
+    assert read_labels(tmp_path / "labels.csv")[0].key.file == name
+
+
+def test_a_failed_write_leaves_the_old_table(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("old")
+    with pytest.raises(LabelError, match="cannot be written as text"):
+        write_labels(path, [Label(FrameKey("/\ud800.h5", "/d", 0), "accepted", "ada", 0.0)])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="No such file or directory"):
+        write_labels(tmp_path / "none" / "labels.csv", [])
+
+
+def test_labels_take_the_names_that_the_session_uses(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    wanted = FrameKey(str(tmp_path / "real/a.h5"), "/entry/data", 4)
+    label = Label(FrameKey(str(tmp_path / "link/a.h5"), "", 4), "accepted", "ada", 0.0)
+    other = Label(FrameKey("/elsewhere.h5", "", 4), "accepted", "ada", 0.0)
+    matched = match_files([label, other], [row_of(wanted.file, wanted.dataset)])
+    assert [m.key for m in matched] == [wanted, other.key]
