@@ -278,6 +278,15 @@ class ResultsReader:
         """What the engine last said of itself."""
         return _state(self._db)
 
+    def scoring_models(self) -> dict[str, int]:
+        """The models that gave the scores, and how many frames each."""
+        return dict(
+            self._db.execute(
+                "SELECT m.name, count(*) FROM frames r JOIN models m ON m.id = r.model_id "
+                "WHERE r.score IS NOT NULL GROUP BY m.name"
+            ).fetchall()
+        )
+
     def frame_ids(self, *, hits_only: bool = True, order: str = "score") -> list[int]:
         """Ids of frames in list order: "score" (highest first, unscored last) or "time" (newest first)."""
         by = {"score": "score DESC, id DESC", "time": "id DESC"}[order]
