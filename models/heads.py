@@ -43,7 +43,6 @@ class HeadConfig:
     class_scale: float = 1.0
     coord_scale: float = 1.0
     thresh: float = 0.5
-    truth_thresh: float = 1.0
     jitter: float = 0.2
     random: bool = False
 
@@ -80,6 +79,9 @@ def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, in
             f"Cannot use bias_match=0 of [region] at line {section.line_of('bias_match')}: anchors match by shape.",
             "Allowed: 1.",
         )
+    if not is_region and section.real("truth_thresh", 1.0) < 1:
+        line = section.line_of("truth_thresh")
+        raise ModelError(f"Cannot use truth_thresh of [yolo] at line {line}: not supported below 1.", "Allowed: 1.")
     head_classes = section.integer("classes", 20, minimum=1) if classes is None else classes
     return HeadConfig(
         kind="region" if is_region else "yolo",
@@ -98,7 +100,6 @@ def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, in
         class_scale=section.real("class_scale", 1.0),
         coord_scale=section.real("coord_scale", 1.0),
         thresh=section.real("thresh" if is_region else "ignore_thresh", 0.5),
-        truth_thresh=section.real("truth_thresh", 1.0),
         jitter=section.real("jitter", 0.2),
         random=section.flag("random"),
     )

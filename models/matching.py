@@ -10,6 +10,7 @@ from torch import Tensor
 
 from photon_triage.models.boxes import box_iou, shape_iou
 from photon_triage.models.errors import ModelError
+from photon_triage.models.grid import anchor_shares
 from photon_triage.models.heads import HeadConfig
 
 
@@ -36,6 +37,11 @@ class Truths:
     size: Tensor
     label: Tensor
 
+    @property
+    def small_box_weight(self) -> Tensor:
+        """Darknet's 2 - width · height, (m,): errors of small boxes count more."""
+        return 2 - self.box[:, 2] * self.box[:, 3]
+
     def at(self, chosen: Tensor) -> Truths:
         """The truths of the numbers `chosen`."""
         frame, anchor, row, column = self.cell
@@ -43,20 +49,22 @@ class Truths:
         return Truths(cell, self.box[chosen], self.position[chosen], self.size[chosen], self.label[chosen])
 
 
-def match_truths(targets: Tensor, cells: Tensor, anchors: Tensor, head: HeadConfig) -> Truths:
+def match_truths(targets: Tensor, cells: Tensor, head: HeadConfig) -> Truths:
     """Each truth's cell, and the anchor whose shape fits it best; what falls to another head's anchors is left out."""
     batch, _, rows, columns, _ = cells.shape
+    anchors = anchor_shares(cells, head)
     if targets.ndim != 3 or targets.shape[0] != batch or targets.shape[2] != 5:
         raise ModelError(
             f"Cannot train on targets of shape {tuple(targets.shape)}.",
             f"Expected ({batch}, truths, 5): x, y, width, height, class.",
         )
     frame, slot = torch.nonzero(targets[..., 2] > 0, as_tuple=True)
-    chosen = targets[frame, slot].to(cells.dtype)
+    chosen = targets[frame, slot]
     box, label = chosen[:, :4], chosen[:, 4].long()
-    if len(label) and bool(((label < 0) | (label >= head.classes) | (box[:, :2] < 0).any(1) | (box > 1).any(1)).any()):
+    inside = ((box >= 0) & (box <= 1)).all(dim=1) & (box[:, 3] > 0) & (label >= 0) & (label < head.classes)
+    if not bool(inside.all()):
         raise ModelError(
-            f"Cannot train on the targets: a box leaves 0 to 1, or a class the head's {head.classes}.",
+            f"Cannot train on the targets: a box is flat or leaves 0 to 1, or a class is not one of {head.classes}.",
             "Give centre x, centre y, width and height as shares of the input, and classes from 0.",
         )
     best = shape_iou(box[:, None, 2:4], anchors).argmax(dim=1)
@@ -75,17 +83,22 @@ def match_truths(targets: Tensor, cells: Tensor, anchors: Tensor, head: HeadConf
 def best_overlap(boxes: Tensor, targets: Tensor) -> Tensor:
     """The best IoU of each cell's box with any truth of its frame, (batch, anchors, rows, columns)."""
     best = boxes.new_zeros(boxes.shape[:-1])
-    for truth in targets[..., :4].to(boxes.dtype).unbind(dim=1):
+    for truth in targets[..., :4].unbind(dim=1):
         overlap = box_iou(boxes, truth[:, None, None, None, :])
         best = torch.maximum(best, torch.where(truth[:, 2, None, None, None] > 0, overlap, 0.0))
     return best
 
 
-def last_owner(truths: Truths, shape: torch.Size) -> Tensor:
-    """The number of the truth that owns each cell in use: of several in one cell the last, as in Darknet."""
+def cell_owners(truths: Truths, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Which truth owns each cell in use: of several in one cell the last, as in Darknet.
+
+    shape: (batch, anchors, rows, columns) of the head. Returns the owners' numbers (k,), and for each truth the place
+    among them of its cell's owner (m,).
+    """
     frame, anchor, row, column = truths.cell
     flat = ((frame * shape[1] + anchor) * shape[2] + row) * shape[3] + column
     number = torch.arange(len(flat), device=flat.device)
-    owner = torch.full((shape.numel(),), -1, dtype=torch.int64, device=flat.device)
-    owner = owner.scatter_reduce(0, flat, number, reduce="amax")
-    return number[owner[flat] == number]
+    last = torch.full((shape.numel(),), -1, dtype=torch.int64, device=flat.device)
+    owner = last.scatter_reduce(0, flat, number, reduce="amax")[flat]
+    owns = owner == number
+    return number[owns], (owns.cumsum(0) - 1)[owner]

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from photon_triage.models.boxes import suppress
 from photon_triage.models.errors import ModelError
-from photon_triage.models.grid import anchor_shares, cell_boxes, split_cells
+from photon_triage.models.grid import cell_boxes, split_cells
 from photon_triage.models.heads import BOX_VALUES, HeadConfig
+from photon_triage.models.losses import LossFigures, detection_loss, region_loss, yolo_loss
 from photon_triage.models.matching import pack_targets
-from photon_triage.models.yolo_loss import LossFigures, region_loss
 
 __all__ = [
     "Detections",
@@ -26,10 +26,12 @@ __all__ = [
     "decode",
     "decode_region",
     "decode_yolo",
+    "detection_loss",
     "frame_score",
     "non_maximum_suppression",
     "pack_targets",
     "region_loss",
+    "yolo_loss",
 ]
 
 
@@ -78,7 +80,7 @@ def decode_region(raw: Tensor, head: HeadConfig) -> Detections:
     cells = split_cells(raw, head)
     logits = cells[..., BOX_VALUES:]
     classes = torch.softmax(logits, dim=-1) if head.softmax else torch.sigmoid(logits)
-    return _detections(cell_boxes(cells, anchor_shares(head, raw)), torch.sigmoid(cells[..., 4]), classes)
+    return _detections(cell_boxes(cells, head), torch.sigmoid(cells[..., 4]), classes)
 
 
 def decode_yolo(raw: Tensor, head: HeadConfig) -> Detections:
@@ -88,7 +90,7 @@ def decode_yolo(raw: Tensor, head: HeadConfig) -> Detections:
     """
     cells = split_cells(raw, head)
     return _detections(
-        cell_boxes(cells, anchor_shares(head, raw)),
+        cell_boxes(cells, head),
         torch.sigmoid(cells[..., 4]),
         torch.sigmoid(cells[..., BOX_VALUES:]),
     )
