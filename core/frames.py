@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import torch
 
@@ -74,12 +76,25 @@ class Box:
     height: float
 
 
+def as_counts(raw: np.ndarray) -> np.ndarray:
+    """Frames as signed counts in which gaps are negative.
+
+    raw: any numeric dtype. An unsigned 16-, 32- or 64-bit pixel of the largest value is a gap (Eiger marks them so).
+    Returns what torch can hold: int16, int32 and float32 as they are, others as float32.
+    """
+    if raw.dtype.kind == "u" and raw.dtype.itemsize > 1:
+        return np.where(raw == np.iinfo(raw.dtype).max, np.float32(-1), raw.astype(np.float32))
+    if raw.dtype in (np.int16, np.int32, np.float32, np.uint8):
+        return raw
+    return raw.astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Frames of one data set on their way through the stages.
 
-    keys: one per frame. frames: (batch, height, width) float32, detector counts. valid: (height, width) bool, or None
-    where the file tells no mask. geometry: that of the file, completed from the recipe.
+    keys: one per frame. frames: (batch, height, width), counts, negative or NaN in gaps. valid: (height, width) bool,
+    or None where the file tells no mask. geometry: that of the file, completed from the recipe.
     """
 
     keys: tuple[FrameKey, ...]

@@ -74,14 +74,19 @@ class PrepareTable(_Table):
 
 
 class LitPixelsStage(_Table):
-    """Hit finding for single particles: enough lit pixels and photons above the frame's own background."""
+    """Hit finding for single particles: enough lit pixels and photons in the region of interest."""
 
     kind: Literal["lit-pixels"]
     roi: Roi | None = None
-    min_lit_pixels: int = Field(default=0, ge=0)
-    min_photons: float = Field(default=0.0, ge=0)
+    """Where to count; left open, the preparation's."""
     photon_threshold: float = Field(default=1.0, gt=0)
     """Counts from which a pixel is lit."""
+    min_lit_pixels: int = Field(default=0, ge=0)
+    min_photons: float = Field(default=0.0, ge=0)
+    signal_radius: float | None = Field(default=None, gt=0)
+    """Pixels from the beam within which a particle scatters; the rest of the region tells the frame's background."""
+    min_excess_photons: float = Field(default=0.0, ge=0)
+    """Photons within signal_radius above that background."""
 
 
 class SpotsStage(_Table):

@@ -1,0 +1,67 @@
+"""The models a session can use: those that come with the package and those trained in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model on disk: name, file, where it comes from ("shipped", "session", "file") and its metadata."""
+
+    name: str
+    path: Path
+    origin: str
+    metadata: dict[str, Any]
+
+
+def shipped_models() -> dict[str, ModelEntry]:
+    """The models that come with the package, by name."""
+    folder = Path(str(files("photon_triage.models"))) / "weights"
+    return _entries(folder, "shipped")
+
+
+def session_models(folder: Path) -> dict[str, ModelEntry]:
+    """The models that were trained in a session, by name; of one name, the newest."""
+    return _entries(folder, "session")
+
+
+def find_model(name: str, folder: Path | None = None) -> ModelEntry:
+    """The model of that name in a session's folder, else a shipped one, else the file of that path.
+
+    Raises SessionError that names what there is.
+    """
+    known = shipped_models() | (session_models(folder) if folder else {})
+    if name in known:
+        return known[name]
+    path = Path(name).expanduser()
+    if path.suffix == ".safetensors" and path.is_file():
+        return ModelEntry(path.stem, path, "file", _metadata(path))
+    raise SessionError(
+        f"Could not find a model named {name!r}.",
+        f"There are: {', '.join(known) or 'none'}; the path of a .safetensors file is taken too.",
+        title="No such model",
+    )
+
+
+def _entries(folder: Path, origin: str) -> dict[str, ModelEntry]:
+    found = {}
+    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
+        metadata = _metadata(path)
+        name = str(metadata.get("name", path.stem))
+        found[name] = ModelEntry(name, path, origin, metadata)
+    return found
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}

@@ -1,0 +1,1 @@
+"""A beamtime made of known truth, for demonstrations, training and tests."""
