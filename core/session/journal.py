@@ -57,13 +57,16 @@ class JournalWriter:
     def append(self, kind: str, **fields: Any) -> Record:
         """Write one record and return it once it is on disk.
 
-        Raises SessionError when it could not be written whole; nothing is then counted as saved, and the next call
+        Raises SessionError when it could not be written whole; it then does not count as saved, and the next call
         starts on a line of its own.
         """
         return self.append_all([(kind, fields)])[0]
 
     def append_all(self, entries: Sequence[tuple[str, dict[str, Any]]]) -> list[Record]:
-        """Write records of (kind, fields) in one stroke: on return all are on disk; on an error none is counted."""
+        """Write records of (kind, fields) in one stroke; on return all are on disk.
+
+        On an error the caller counts none, though those that reached the disk whole may be read all the same.
+        """
         records = [
             Record(self.path.name, self._sequence + place, time.time(), self.who, kind, fields)
             for place, (kind, fields) in enumerate(entries)
@@ -149,6 +152,11 @@ def parse_line(journal: str, line: bytes) -> Record | None:
         if int(checksum, 16) != zlib.crc32(body):
             return None
         fields = json.loads(body)
-        return Record(journal, fields.pop("seq"), fields.pop("time"), fields.pop("who"), fields.pop("kind"), fields)
-    except (ValueError, KeyError, AttributeError):
+        if not isinstance(fields, dict):
+            return None
+        sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))
+    except (ValueError, KeyError):
         return None
+    if not (isinstance(sequence, int) and isinstance(when, int | float) and isinstance(who, str)):
+        return None
+    return Record(journal, sequence, when, who, str(kind), fields)
