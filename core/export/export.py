@@ -1,0 +1,121 @@
+"""Write one list of a session's frames, and the .json beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal, get_args
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.errors import ExportError
+from photon_triage.core.export.crystfel import event_lines
+from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
+from photon_triage.core.export.selection import Select, Selection
+from photon_triage.core.export.table import TableRow, table_lines
+from photon_triage.core.session.results import Counts
+from photon_triage.core.session.session import Session
+
+Format = Literal["crystfel", "csv"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A list that was written: its path, that of the .json beside it, and how many frames stand in it."""
+
+    path: Path
+    manifest_path: Path
+    written: int
+
+
+def export(
+    session: Session, format: Format, select: Select, threshold: float, output: Path, incomplete: bool = False
+) -> Exported:
+    """Write a list and the .json beside it, each whole or not at all.
+
+    "crystfel" lists the selected frames, "csv" every frame read with a column that says which are selected; both in the
+    order of path, data set and index. Raises ExportError where nothing has been read, where frames are still unread
+    (unless `incomplete`), where a name does not fit the format, or where the list cannot be written.
+    """
+    output = output.expanduser().absolute()
+    selection = Selection(select, threshold)
+    reader = session.results()
+    try:
+        counts = reader.counts()
+        _refuse_unfinished(session, counts, incomplete)
+        files, models, frames = reader.files(), reader.scoring_models(), list(reader.all_frames())
+    finally:
+        reader.close()
+    book = session.labels()
+    labels = book.labels
+    simulated = {row.path for row in files if row.simulated}
+    rows = [
+        TableRow(
+            frame, labels.get(frame.key), selection.holds(frame, labels.get(frame.key)), frame.key.file in simulated
+        )
+        for frame in sorted(frames, key=attrgetter("key"))
+    ]
+    listed = _LISTED[format](rows)
+    manifest = build_manifest(
+        session,
+        list_format=format,
+        selection=selection,
+        counts=counts,
+        files=files,
+        models=models,
+        labels=labels.values(),
+        conflicts=len(book.conflicts),
+        unknown_labels=len(labels.keys() - {frame.key for frame in frames}),
+        selected=sum(row.selected for row in rows),
+        written=listed.written,
+    )
+    beside = manifest_path(output)
+    try:
+        with atomic_file(beside) as manifest_file, atomic_file(output) as list_file:
+            manifest_file.write(manifest_bytes(manifest))
+            list_file.writelines(listed.lines)
+    except OSError as error:
+        raise ExportError(
+            f"Could not write {output}: {error.strerror or error}.", "Choose a folder that exists and has space."
+        ) from error
+    except UnicodeEncodeError as error:
+        raise ExportError(
+            f"Could not write {output}: {error.object!a} cannot be written as text.", "Rename that file."
+        ) from error
+    return Exported(output, beside, listed.written)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    lines: Iterable[bytes]
+    written: int
+
+
+def _crystfel(rows: list[TableRow]) -> _Listed:
+    keys = [row.frame.key for row in rows if row.selected]
+    return _Listed(event_lines(keys), len(keys))
+
+
+def _csv(rows: list[TableRow]) -> _Listed:
+    measures = sorted({name for row in rows for name in row.frame.measures})
+    return _Listed(table_lines(rows, measures), len(rows))
+
+
+_LISTED: dict[Format, Callable[[list[TableRow]], _Listed]] = {"crystfel": _crystfel, "csv": _csv}
+
+
+def _refuse_unfinished(session: Session, counts: Counts, incomplete: bool) -> None:
+    if counts.frames == 0:
+        raise ExportError(
+            f"Could not export from {session.path}: no frame of it has been read yet.",
+            "Start the engine with `photon-triage watch PATH --session SESSION`, or wait for it.",
+        )
+    if incomplete or not (counts.pending or counts.waiting):
+        return
+    raise ExportError(
+        f"Could not export from {session.path}: {counts.pending} frames are still unread and {counts.waiting} files "
+        "are waited for.",
+        "Wait for the engine, or export what there is with --incomplete.",
+    )
