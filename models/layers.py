@@ -71,6 +71,7 @@ class Convolution(Layer):
         self.convolution = nn.Conv2d(in_channels, filters, size, stride, padding, groups=groups, bias=not normalize)
         self.norm = nn.BatchNorm2d(filters, eps=NORM_EPSILON, momentum=NORM_MOMENTUM) if normalize else None
         self.activation = activation
+        self.is_folded = False
         nn.init.normal_(self.convolution.weight, std=math.sqrt(2 * groups / (size * size * in_channels)))
         if self.convolution.bias is not None:
             nn.init.zeros_(self.convolution.bias)
@@ -119,7 +120,7 @@ class Convolution(Layer):
             new.weight.copy_(old.weight * factor[:, None, None, None])
             if new.bias is not None:
                 new.bias.copy_(norm.bias - norm.running_mean * factor)
-        self.convolution, self.norm = new, None
+        self.convolution, self.norm, self.is_folded = new, None, True
 
     def _geometry(self) -> tuple[int, int, int]:
         padding = self.convolution.padding

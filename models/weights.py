@@ -19,6 +19,9 @@ from photon_triage.models.layers import Convolution
 VERSION = (0, 2, 0)
 """The version written: from 0.2 on the number of images seen has 8 bytes, before 4."""
 
+HEADER_BYTES = 20
+"""Three int32 of the version and a uint64 of the images seen."""
+
 
 @dataclass(frozen=True)
 class WeightsReport:
@@ -42,10 +45,18 @@ def stored_tensors(layer: Convolution) -> list[Tensor]:
     """The tensors of a convolution in the file's order: biases, with batch-norm scales, means, variances; weights."""
     norm, convolution = layer.norm, layer.convolution
     if norm is None:
-        assert convolution.bias is not None
+        if layer.is_folded or convolution.bias is None:
+            raise ModelError(
+                "Cannot read or write the weights of a fused network.", "Use the network it was made from."
+            )
         return [convolution.bias, convolution.weight]
     assert norm.running_mean is not None and norm.running_var is not None
     return [norm.bias, norm.weight, norm.running_mean, norm.running_var, convolution.weight]
+
+
+def file_size(layers: Sequence[tuple[int, Convolution]]) -> int:
+    """Bytes of a `.weights` file of the layers."""
+    return HEADER_BYTES + 4 * sum(tensor.numel() for _, layer in layers for tensor in stored_tensors(layer))
 
 
 def load(path: Path, layers: Sequence[tuple[int, Convolution]], cutoff: int | None = None) -> WeightsReport:
@@ -121,4 +132,4 @@ def _read_header(path: Path, content: bytes) -> tuple[tuple[int, int, int], int,
         (seen,) = struct.unpack_from("<Q" if wide else "<i", content, 12)
     except struct.error:
         raise ModelError(f"Cannot read the weights {path}: no header in {len(content)} bytes.", _COPY_AGAIN) from None
-    return (major, minor, revision), int(seen), 20 if wide else 16
+    return (major, minor, revision), int(seen), HEADER_BYTES if wide else HEADER_BYTES - 4

@@ -101,7 +101,7 @@ def plain_iou(a: list[float], b: list[float]) -> float:
 def plain_loss(raw: Array, targets: Array, head: HeadConfig, seen: int) -> tuple[float, Array, float]:
     """The loss, its gradient by the raw values, and Darknet's cost, cell by cell and truth by truth.
 
-    raw: (batch, channels, rows, columns). A term is kept for each value of each cell as (delta, loss, by the raw value).
+    raw: (batch, channels, rows, columns). Each value of a cell has a term: (delta, loss, slope).
     """
     batch, _, rows, columns = raw.shape
     is_region = head.kind == "region"

@@ -68,7 +68,8 @@ def test_suppression_equals_the_greedy_rule(seed: int, threshold: float) -> None
             rivals = [j for j in range(i) if expected[b, j] and classes[b, i] == classes[b, j]]
             overlaps = [plain_iou(list(found[b, j]), list(found[b, i])) for j in rivals]
             expected[b, i] = scores[b, i] >= 0.2 and all(overlap <= threshold for overlap in overlaps)
-    kept = boxes.suppress(*(torch.from_numpy(part) for part in (found, scores, classes)), 0.2, threshold)
+    tensors = (torch.from_numpy(found), torch.from_numpy(scores), torch.from_numpy(classes))
+    kept = boxes.suppress(*tensors, 0.2, threshold)
     np.testing.assert_array_equal(kept.numpy(), expected)
 
 

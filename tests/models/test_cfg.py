@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from photon_triage.models.cfg import parse_cfg, read_net, shipped_cfg
+from photon_triage.models.darknet import Darknet
+from photon_triage.models.errors import ModelError, ModelWarning
+
+from .builders import NET, SMALL, convolution
+
+HEAD = "[region]\nanchors=1,1\nclasses=1\ncoords=4\nnum=1\nsoftmax=1\n"
+
+YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        ("[convolutional]\nfilters=1\n", r"expected \[net\] first, got \[convolutional\] at line 1"),
+        ("batch=1\n[net]\n", r"line 1: batch stands before any"),
+        ("[net]\nwidth 32\n", r"line 2: 'width 32' is neither"),
+        ("[net]\nwidth=32\nheight=32\n", r"no layer follows \[net\]"),
+        ("[net]\nheight=32\n[avgpool]\n", r"\[net\] at line 1: it has no width"),
+        ("[net]\nwidth=wide\nheight=32\n[avgpool]\n", r"width=wide of \[net\] at line 2: not a whole number"),
+        ("[net]\nwidth=0\nheight=32\n[avgpool]\n", r"width=0 of \[net\] at line 2: it is too small"),
+        (NET + "policy=random\n[avgpool]\n", r"policy=random of \[net\] at line 5: not a known policy"),
+        (NET + "steps=1,2\nscales=.1\n[avgpool]\n", r"line 5: expected as many scales as steps, got 2 steps and 1"),
+        (NET + "[crnn]\n", r"Cannot build \[crnn\] at line 5: no such layer"),
+        (NET + "[convolutional]\nactivation=loggy\n", r"activation=loggy of \[convolutional\] at line 6"),
+        (NET + "[convolutional]\nfilters=4\ngroups=2\n", r"groups=2 of \[convolutional\] at line 7: 3 channels"),
+        (NET + convolution(4) + "[route]\nlayers=3\n", r"line 13: layers names layer 3, which is not before layer 1"),
+        (
+            NET + convolution(4) + "[route]\n",
+            r"\[route\] at line 12: it names no layers",
+        ),
+        (NET + convolution(4) + "[shortcut]\nfrom=-2\n", r"from names layer -2"),
+        (NET + convolution(4) + convolution(6) + "[shortcut]\nfrom=-2\n", r"shapes \(6, 32, 32\) and \(4, 32, 32\)"),
+        (NET + convolution(4) + "[maxpool]\nsize=2\nstride=2\n[route]\nlayers=0,1\n", r"32x32, 16x16"),
+        (NET + convolution(4) + "[maxpool]\nsize=2\npadding=3\n", r"padding=3 of \[maxpool\] at line 14"),
+        (NET + convolution(4) + "[reorg]\nstride=3\n", r"32x32x4 cannot be reorganised by 3"),
+        (NET + "[dropout]\nprobability=1\n", r"probability=1 of \[dropout\] at line 6"),
+        (NET + "[softmax]\ngroups=2\n", r"channels do not divide by 2"),
+        (NET + "[maxpool]\nsize=40\nstride=1\npadding=0\n", r"nothing is left of a \(3, 32, 32\) input"),
+        (NET + convolution(5) + HEAD, r"expected 6 channels for 1 anchors and 1 classes, got 5"),
+        (NET + convolution(6) + HEAD.replace("1,1", "1,1,2"), r"line 13: expected 2 positive numbers for num=1, got 3"),
+        (NET + convolution(6) + HEAD.replace("1,1", "1,x"), r"anchors=1,x of \[region\] at line 13: not numbers"),
+        (NET + convolution(6) + YOLO + "mask=1\n", r"mask of \[yolo\] at line 12: it names anchor 1 where there are 1"),
+        (NET + convolution(6) + YOLO + "truth_thresh=.7\n", r"truth_thresh of \[yolo\] at line 16"),
+        (NET + convolution(6) + HEAD + "bias_match=0\n", r"bias_match=0 of \[region\] at line 18"),
+        (NET + convolution(6) + HEAD.replace("coords=4", "coords=5"), r"coords of \[region\] at line 15"),
+    ],
+)
+def test_errors_tell_the_line(cfg: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Darknet.from_cfg(cfg)
+
+
+def test_unknown_keys_are_named_in_a_warning() -> None:
+    with pytest.warns(ModelWarning, match=r"\[convolutional\] at line 5: no effect of xnor \(line 12\)"):
+        Darknet.from_cfg(NET + convolution(4).rstrip() + "\nxnor=1\n")
+
+
+def test_comments_spaces_and_aliases_have_no_meaning() -> None:
+    sections = parse_cfg("# first\n[network]\nwidth = 3 2 ; really\n\n[conv]\nfilters= 4 # few\n")
+    assert [(section.name, section.line) for section in sections] == [("net", 2), ("convolutional", 5)]
+    assert (sections[0].integer("width"), sections[1].integer("filters")) == (32, 4)
+
+
+def test_training_values_of_the_seeds_cfg() -> None:
+    net = read_net(parse_cfg(shipped_cfg("yolov2-seeds"))[0])
+    assert (net.batch, net.learning_rate, net.momentum, net.decay, net.burn_in) == (64, 1e-4, 0.9, 5e-4, 0)
+    assert (net.steps, net.scales) == ((100, 25000, 35000), (10, 0.1, 0.1))
+    assert (net.saturation, net.exposure, net.hue) == (1.5, 1.5, 0.1)
+
+
+def test_settings_of_a_head() -> None:
+    (head,) = Darknet.from_cfg(SMALL).heads
+    assert (head.kind, head.classes, head.anchors, head.mask) == ("region", 2, ((1, 1), (3, 2)), (0, 1))
+    assert (head.object_scale, head.noobject_scale, head.thresh, head.rescore) == (5, 1, 0.6, True)
+
+
+def test_cfg_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "small.cfg"
+    path.write_text(SMALL)
+    assert Darknet.from_cfg(path).cfg == SMALL
+    assert Darknet.from_cfg(str(path)).cfg == SMALL
+
+
+def test_missing_file_names_the_shipped_cfgs(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"Cannot read the cfg file .*no\.cfg.*hitnet"):
+        Darknet.from_cfg(tmp_path / "no.cfg")
+
+
+def test_unknown_shipped_cfg() -> None:
+    with pytest.raises(ModelError, match="Cannot find the cfg yolov9"):
+        shipped_cfg("yolov9")
+
+
+@pytest.mark.parametrize("option", [{"in_channels": 0}, {"classes": -1}])
+def test_impossible_channels_and_classes(option: dict[str, int]) -> None:
+    with pytest.raises(ModelError, match="Allowed: 1 and above"):
+        Darknet.from_cfg(SMALL, **option)
+
+
+@given(st.text(alphabet="[]=#;\n ab1,.-", max_size=60))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    try:
+        sections = parse_cfg(text)
+    except ModelError:
+        return
+    assert sections[0].name == "net"
