@@ -287,11 +287,29 @@ class ResultsReader:
             ).fetchall()
         )
 
-    def frame_ids(self, *, hits_only: bool = True, order: str = "score") -> list[int]:
-        """Ids of frames in list order: "score" (highest first, unscored last) or "time" (newest first)."""
-        by = {"score": "score DESC, id DESC", "time": "id DESC"}[order]
-        where = "WHERE hit = 1" if hits_only else ""
-        return [row[0] for row in self._db.execute(f"SELECT id FROM frames {where} ORDER BY {by}")]
+    def frame_ids(
+        self, *, hits_only: bool = True, order: str = "score", near: float = 0.5, containing: str = ""
+    ) -> list[int]:
+        """Ids of frames in list order: "score" (highest first, unscored last), "time" (newest first) or "uncertainty".
+
+        "uncertainty" puts the scores closest to `near` first; `containing` keeps frames with that text in path or run.
+        """
+        by = {
+            "score": "r.score DESC, r.id DESC",
+            "time": "r.id DESC",
+            "uncertainty": "r.score IS NULL, abs(r.score - ?), r.id DESC",
+        }[order]
+        tables, conditions = "frames r", ["r.hit = 1"] if hits_only else []
+        arguments: list[str | float] = []
+        if containing:
+            tables += " JOIN files f ON f.id = r.file_id"
+            conditions.append("(instr(lower(f.path), ?) OR instr(lower(f.run), ?))")
+            arguments += [containing.lower()] * 2
+        if order == "uncertainty":
+            arguments.append(near)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        rows = self._db.execute(f"SELECT r.id FROM {tables} {where} ORDER BY {by}", arguments)
+        return [row[0] for row in rows]
 
     def frames(self, ids: Sequence[int]) -> dict[int, FrameRow]:
         """What is known of these frames, by id."""
