@@ -1,0 +1,117 @@
+"""One frame as a picture: read in a process of its own, cut to the region of interest, bad pixels told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.errors import SourceError
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.recipe import Recipe
+
+MASKS_KEPT = 8
+READ_DEADLINE_S = 10.0
+
+
+class FrameSource(Protocol):
+    """What gives frames: core.sources.FrameReader, or a stand-in."""
+
+    def inspect(self, path: str, dataset: str | None = None) -> Any:
+        """What is known of a file."""
+
+    def read(self, path: str, dataset: str, start: int, stop: int) -> NDArray[Any]:
+        """Frames start to stop: (n, height, width)."""
+
+    def mask(self, info: Any) -> NDArray[np.bool_] | None:
+        """(height, width) bool, true where a pixel is valid; None where the file tells no mask."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A frame's pixels for looking at.
+
+    pixels: (height, width) float32, detector counts, 0 where invalid. valid: (height, width) bool. top, left: where
+    the region begins in the whole frame, whose size is `frame_height` by `frame_width`.
+    """
+
+    key: FrameKey
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    top: int
+    left: int
+    frame_height: int
+    frame_width: int
+
+
+class Previewer:
+    """Reads single frames for a screen; one call at a time, from any thread."""
+
+    def __init__(self, recipe: Recipe, source: FrameSource | None = None) -> None:
+        self._roi = recipe.prepare.roi
+        self._source = source
+        self._masks: OrderedDict[tuple[str, str], NDArray[np.bool_] | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, key: FrameKey, *, whole: bool = False) -> Preview:
+        """The frame of that key: the recipe's region of interest, or the `whole` frame.
+
+        Raises SourceError where it cannot be read.
+        """
+        with self._lock:
+            source = self._reader()
+            frames = source.read(key.file, key.dataset, key.index, key.index + 1)
+            if frames.ndim != 3 or not len(frames):
+                raise SourceError(
+                    f"Could not show frame {key.index} of {key.file}: the file gave an array of shape {frames.shape}.",
+                    "It may have been replaced by a shorter one since it was scored.",
+                )
+            mask = self._mask(source, key)
+        frame = np.asarray(frames[0])
+        height, width = frame.shape
+        valid = np.isfinite(frame) & (frame >= 0)
+        if mask is not None and mask.shape == frame.shape:
+            valid &= mask
+        top, left = 0, 0
+        inside = None if self._roi is None else frame[self._roi.rows, self._roi.columns]
+        if self._roi is not None and inside is not None and inside.size and not whole:
+            top, left = self._roi.top, self._roi.left
+            frame, valid = inside, valid[self._roi.rows, self._roi.columns]
+        pixels = np.where(valid, frame, 0).astype(np.float32)
+        return Preview(key, pixels, valid, top, left, height, width)
+
+    def close(self) -> None:
+        """End the reader process, also in the middle of a read."""
+        source, self._source = self._source, None
+        if source is None:
+            return
+        if self._lock.locked() and (pid := getattr(source, "pid", None)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # a read that hangs would keep close() waiting for its deadline
+        source.close()
+
+    def _reader(self) -> FrameSource:
+        if self._source is None:
+            from photon_triage.core.sources import FrameReader
+
+            self._source = FrameReader(deadline=READ_DEADLINE_S)
+        return self._source
+
+    def _mask(self, source: FrameSource, key: FrameKey) -> NDArray[np.bool_] | None:
+        name = (key.file, key.dataset)
+        if name not in self._masks:
+            self._masks[name] = source.mask(source.inspect(key.file, key.dataset or None))
+            while len(self._masks) > MASKS_KEPT:
+                self._masks.popitem(last=False)
+        self._masks.move_to_end(name)
+        return self._masks[name]

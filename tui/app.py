@@ -1,0 +1,62 @@
+"""The terminal application, and the function that the commands call to open it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.session import Session
+from photon_triage.tui.screens.keymap import keymap_path, load_keymap
+from photon_triage.tui.screens.main import MainScreen
+from photon_triage.tui.text import safe_text
+from photon_triage.tui.widgets.keys import KEYS
+
+BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
+
+
+class TriageApp(App[int]):
+    """One session on a screen."""
+
+    TITLE = "photon-triage"
+    CSS_PATH = "triage.tcss"
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+
+    def __init__(self, session: Session, *, previewer: Previewer | None = None, keymap: Path | None = None) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self._main = MainScreen(session, previewer)
+        self._keymap_path = keymap or keymap_path()
+        self._complaints: list[str] = []
+
+    def on_mount(self) -> None:
+        """Open the main screen with the operator's keys."""
+        known = [binding.id for binding in KEYS if binding.id]
+        keys, self._complaints = load_keymap(self._keymap_path, known)
+        self.set_keymap(keys)
+        self.push_screen(self._main)
+        if self._complaints:
+            self.call_after_refresh(self._main.say, self._complaints[0])
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Say which built-in keys the operator's keymap took away."""
+        names = ", ".join(sorted(binding.id or binding.action for binding in clashed_bindings))
+        self.call_after_refresh(self._main.say, f"Keymap {self._keymap_path}: no key is left for {names}.")
+
+
+def run_screen(session_path: Path) -> int:
+    """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
+
+    Raises SessionError where there is no session.
+    """
+    session = Session.open(session_path)
+    code = TriageApp(session).run()
+    place = safe_text(str(session.path))
+    if code:
+        sys.stderr.write("Some decisions could not be saved before leaving.\n")
+    sys.stdout.write(f"The engine keeps running if it was. Back to the screen: photon-triage attach {place}\n")
+    return 1 if code is None else code

@@ -1,0 +1,1 @@
+"""The screens: the one that triage happens on, and those that open over it."""

@@ -1,0 +1,58 @@
+"""Which frames the list shows: a text in file or run, and a kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from photon_triage.tui.snapshot import SHOWN, ListSpec
+
+
+class FilterScreen(ModalScreen[ListSpec]):
+    """Asks for a filter; enter takes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "kind(-1)", "Kind", priority=True),
+        Binding("down,tab", "kind(1)", "Kind", priority=True),
+        Binding("escape", "leave", "Back", show=False),
+    ]
+
+    def __init__(self, spec: ListSpec) -> None:
+        super().__init__()
+        self._before = self._spec = spec
+
+    def compose(self) -> ComposeResult:
+        """One line to type in, one to choose from."""
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = Content("Filter")
+            dialog.border_subtitle = Content("↑↓ what · enter takes it · empty shows all files")
+            yield Input(self._spec.text, placeholder="text in file or run", id="text")
+            yield Static(self._kinds(), id="kinds", markup=False)
+
+    def action_kind(self, step: int) -> None:
+        """Choose the next kind."""
+        shown = SHOWN[(SHOWN.index(self._spec.shown) + step) % len(SHOWN)]
+        self._spec = replace(self._spec, shown=shown)
+        self.query_one("#kinds", Static).update(self._kinds())
+
+    def action_leave(self) -> None:
+        """Keep the filter as it was."""
+        self.dismiss(self._before)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the filter."""
+        self.dismiss(replace(self._spec, text=event.value.strip()))
+
+    def _kinds(self) -> Content:
+        parts = [
+            Content.styled(f"[{name}]", "bold reverse") if name == self._spec.shown else Content(f" {name} ")
+            for name in SHOWN
+        ]
+        return Content(" ").join(parts)

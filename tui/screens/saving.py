@@ -1,0 +1,45 @@
+"""Decisions on their way to the disk: written one after the other in a thread, in the order of the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from photon_triage.core.errors import TriageError
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    write: Callable[[], Any]
+    done: Callable[[Any], None]
+    failed: Callable[[TriageError], None]
+
+
+class SaveQueue:
+    """Runs writes in order; the event loop hears of each when it is on disk, or of why it is not."""
+
+    def __init__(self) -> None:
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+
+    def put(self, write: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[TriageError], None]) -> None:
+        """Write soon; then `done` gets what `write` returned, or `failed` its error."""
+        self._jobs.put_nowait(_Job(write, done, failed))
+
+    async def run(self) -> None:
+        """Write whatever is put, for ever."""
+        while True:
+            job = await self._jobs.get()
+            try:
+                result = await asyncio.to_thread(job.write)
+            except TriageError as error:
+                job.failed(error)
+            else:
+                job.done(result)
+            finally:
+                self._jobs.task_done()
+
+    async def drained(self) -> None:
+        """Return once everything put so far has been written or has failed."""
+        await self._jobs.join()

@@ -1,0 +1,59 @@
+"""Text that came from a file, made safe to show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\u2028\u2029\ud800-\udfff]")
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e"}
+
+
+def safe_text(s: str) -> str:
+    """The text with everything that could steer a terminal shown as a visible escape.
+
+    C0, DEL, C1, bidirectional controls, line separators and surrogates (bytes of a name that are not UTF-8) are
+    replaced; everything else stays as it is.
+    """
+    return _UNSAFE.sub(_escape, s)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    if character in _NAMED:
+        return _NAMED[character]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def cut(s: str, width: int) -> str:
+    """The text in at most `width` terminal cells, its middle replaced by … where it is longer."""
+    if cells(s) <= width:
+        return s
+    if width < 2:
+        return s[:width] if cells(s[:width]) <= width else ""
+    head = _take(s, (width - 1) // 2)
+    tail = _take(s[::-1], width - 1 - cells(head))[::-1]
+    return f"{head}…{tail}"
+
+
+def cells(s: str) -> int:
+    """How many terminal cells a text takes."""
+    return sum(_cell(character) for character in s)
+
+
+def _cell(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _take(s: str, width: int) -> str:
+    used = 0
+    for place, character in enumerate(s):
+        used += _cell(character)
+        if used > width:
+            return s[:place]
+    return s

@@ -1,0 +1,95 @@
+"""What the engine says of itself, and what happened."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from textual.content import Content
+
+from photon_triage.tui.snapshot import Snapshot
+from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.widgets.pane import Pane, sparkline
+from photon_triage.tui.widgets.status import engine_word, number
+
+EVENTS_KEPT = 200
+
+
+def engine_summary(snapshot: Snapshot) -> str:
+    """The engine in one short line."""
+    state, counts = snapshot.state, snapshot.counts
+    if not snapshot.started:
+        return "no results yet"
+    parts = []
+    if not snapshot.alive and state.get("status") != "finished":
+        parts.append("engine not running · watch PATH starts it")
+    if state.get("workers") is not None:
+        parts.append(f"{safe_text(str(state['workers']))} workers")
+    if state.get("model"):
+        parts.append(f"model {safe_text(str(state['model']))}")
+    dropped = number(state.get("dropped")) or counts.dropped
+    parts.append(f"drop {dropped:.0f}")
+    return " · ".join(parts)
+
+
+class EnginePane(Pane):
+    """The engine's own words, for wide terminals."""
+
+    help_text = "The engine is a process of its own: it goes on when this screen is left."
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(title, id=id)
+        self._lags: deque[float] = deque(maxlen=30)
+        self._beat: object = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take a newer state."""
+        state, counts = snapshot.state, snapshot.counts
+        word = engine_word(snapshot)
+        lag = number(state.get("lag_s"))
+        if lag is not None and state.get("heartbeat") != self._beat:
+            self._beat = state.get("heartbeat")
+            self._lags.append(lag)
+
+        def told(key: str) -> str:
+            return safe_text(str(state.get(key, "–")))
+
+        lines = [
+            Content.assemble("state    ", (word.text, word.style)),
+            Content(f"model    {told('model')} on {told('device')}"),
+            Content(f"workers  {told('workers')}   rate {told('rate_hz')} Hz"),
+            Content(f"queue    {told('queue')} frames   dropped {told('dropped')}"),
+            Content(f"files    {counts.files:,}   waiting {counts.waiting:,}   unreadable {counts.unreadable:,}"),
+            Content(f"process  {told('pid')} on {told('host')}"),
+            Content(f"lag      {sparkline(list(self._lags), 28)} {told('lag_s')} s"),
+        ]
+        if not snapshot.alive and state.get("status") != "finished":
+            lines.insert(1, Content("         watch PATH starts it"))
+        self.update(Content("\n").join(lines))
+
+
+class LogPane(Pane):
+    """What the engine reported and what was decided here, newest first."""
+
+    help_text = "The engine's messages and the decisions made on this screen, newest first."
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(title, id=id)
+        self._events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
+
+    def add(self, text: str) -> None:
+        """Add a line; its text is shown safely."""
+        self._events.appendleft((time.time(), safe_text(text)))
+        self._redraw()
+
+    def on_resize(self) -> None:
+        """Fill the new size."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        width, height = self.size
+        events = [self._events[place] for place in range(min(len(self._events), max(height, 1)))]
+        lines = [
+            cut(f"{time.strftime('%H:%M:%S', time.localtime(when))} {text}", max(width, 10)) for when, text in events
+        ]
+        self.update(Content("\n".join(lines)))

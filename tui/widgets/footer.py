@@ -1,0 +1,43 @@
+"""The keys that matter here, as many as fit."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from photon_triage.tui.text import cells
+from photon_triage.tui.widgets.keys import KEYS
+
+
+class KeyFooter(Static):
+    """One line of keys; what was remapped shows its new key."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Content(""), id=id, markup=False)
+
+    def on_mount(self) -> None:
+        """Follow what can be done."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.redraw())
+        self.call_after_refresh(self.redraw)
+
+    def on_resize(self) -> None:
+        """Fit the line to the width."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Write the line anew."""
+        keys: dict[str, tuple[list[str], str]] = {}
+        order = {binding.id: place for place, binding in enumerate(KEYS)}
+        bindings = [active.binding for active in self.screen.active_bindings.values() if active.enabled]
+        for binding in sorted(bindings, key=lambda binding: order.get(binding.id, len(order))):
+            if binding.show and not binding.system:
+                shown, _ = keys.setdefault(binding.action, ([], binding.description))
+                shown.append(self.app.get_key_display(binding))
+        width, used = self.size.width, 1
+        parts = [Content(" ")]
+        for shown, description in keys.values():
+            needed = cells(shown[0]) + cells(description) + 3
+            if used + needed <= width + 2:
+                used += needed
+                parts += [Content.styled(shown[0], "bold $text-accent"), Content(f" {description}  ")]
+        self.update(Content("").join(parts))

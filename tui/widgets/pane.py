@@ -1,0 +1,54 @@
+"""What the panes share: a frame with a title, filled with plain content."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+class Pane(Static):
+    """A framed pane; titles and text are content, never markup."""
+
+    help_text = ""
+    """What the help screen says while the pane has the focus."""
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(Content(""), id=id, markup=False)
+        self.border_title = Content(title)
+
+    def set_title(self, title: str) -> None:
+        """Say something in the upper frame."""
+        content = Content(title)
+        if self.border_title != content:
+            self.border_title = content
+
+    def set_subtitle(self, title: str) -> None:
+        """Say something in the lower frame."""
+        content = Content(title)
+        if self.border_subtitle != content:
+            self.border_subtitle = content
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The last `width` values as blocks from 0 to their largest."""
+    shown = values[-width:]
+    top = max(shown, default=0.0)
+    if top <= 0:
+        return BLOCKS[0] * len(shown)
+    return "".join(BLOCKS[min(int(value / top * 7.999), 7)] for value in shown)
+
+
+def bars(values: list[float], height: int, top: float) -> list[str]:
+    """The values as columns of blocks, one text per row, highest row first."""
+    rows = []
+    for row in reversed(range(height)):
+        line = ""
+        for value in values:
+            eighths = round(min(value / top, 1.0) * height * 8) - row * 8 if top > 0 else 0
+            if row == 0 and value > 0:
+                eighths = max(eighths, 1)
+            line += " " if eighths <= 0 else BLOCKS[min(eighths, 8) - 1]
+        rows.append(line)
+    return rows
