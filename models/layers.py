@@ -53,6 +53,16 @@ class Layer(nn.Module):
         return ""
 
 
+class _Kernel(nn.Conv2d):
+    """A convolution that begins with Darknet's weights: normal with deviation sqrt(2 / inputs of a filter), bias 0."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        nn.init.normal_(self.weight, std=math.sqrt(2 / self.weight[0].numel()))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class Convolution(Layer):
     """A convolution, batch-norm where wanted, and an activation."""
 
@@ -68,13 +78,10 @@ class Convolution(Layer):
         normalize: bool,
     ) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(in_channels, filters, size, stride, padding, groups=groups, bias=not normalize)
+        self.convolution = _Kernel(in_channels, filters, size, stride, padding, groups=groups, bias=not normalize)
         self.norm = nn.BatchNorm2d(filters, eps=NORM_EPSILON, momentum=NORM_MOMENTUM) if normalize else None
         self.activation = activation
         self.is_folded = False
-        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 * groups / (size * size * in_channels)))
-        if self.convolution.bias is not None:
-            nn.init.zeros_(self.convolution.bias)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Convolve, normalise and activate the one input."""
@@ -101,26 +108,14 @@ class Convolution(Layer):
 
     def fold_norm(self) -> None:
         """Turn the batch-norm's running statistics into the convolution's weights and a bias, in place."""
-        norm = self.norm
+        norm, convolution = self.norm, self.convolution
         if norm is None or norm.running_mean is None or norm.running_var is None:
             return
-        old = self.convolution
-        factor = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-        new = nn.Conv2d(
-            old.in_channels,
-            old.out_channels,
-            (old.kernel_size[0], old.kernel_size[1]),
-            (old.stride[0], old.stride[1]),
-            self._geometry()[2],
-            groups=old.groups,
-            device=old.weight.device,
-            dtype=old.weight.dtype,
-        )
         with torch.no_grad():
-            new.weight.copy_(old.weight * factor[:, None, None, None])
-            if new.bias is not None:
-                new.bias.copy_(norm.bias - norm.running_mean * factor)
-        self.convolution, self.norm, self.is_folded = new, None, True
+            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            convolution.weight.mul_(factor[:, None, None, None])
+            convolution.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
+        self.norm, self.is_folded = None, True
 
     def _geometry(self) -> tuple[int, int, int]:
         padding = self.convolution.padding

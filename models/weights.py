@@ -112,7 +112,7 @@ def save(path: Path, layers: Sequence[tuple[int, Convolution]], seen: int) -> No
             file.write(struct.pack("<iiiQ", *VERSION, seen))
             for _, layer in layers:
                 for tensor in stored_tensors(layer):
-                    file.write(tensor.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
+                    file.write(np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4").data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

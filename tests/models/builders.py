@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import torch
@@ -33,6 +34,12 @@ SMALL = (
     + "object_scale=5\nnoobject_scale=1\nclass_scale=1\ncoord_scale=1\n"
 )
 """Two classes and two anchors on a 16x16 grid."""
+
+
+def thinned(cfg: str, width: int, height: int) -> str:
+    """The network with an eighth of the filters, but for the last ones, and another input size."""
+    cfg = re.sub(r"filters=(\d{2,4})", lambda m: f"filters={int(m[1]) // 8 if int(m[1]) >= 32 else m[1]}", cfg)
+    return re.sub(r"height=\d+", f"height={height}", re.sub(r"width=\d+", f"width={width}", cfg))
 
 
 def with_random_weights(model: Darknet, seed: int = 0) -> Darknet:

@@ -14,7 +14,7 @@ from photon_triage.models import weights
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.layers import MaxPool, Reorg
 
-from .builders import NET, SMALL, convolution, with_random_weights
+from .builders import NET, SMALL, convolution, thinned, with_random_weights
 
 SHORTCUT = NET + convolution(4) + convolution(4) + "[shortcut]\nfrom=-2\nactivation=linear\n"
 
@@ -82,11 +82,19 @@ def opencvs_heads(folder: Path, model: Darknet, image: torch.Tensor, names: list
 
 
 @pytest.mark.parametrize(
-    ("name", "outputs"), [("yolov2-seeds", ["conv_29"]), ("yolov2-voc-1class", ["conv_30"]), ("hitnet", ["conv_17"])]
+    ("cfg", "outputs"),
+    [
+        pytest.param(shipped_cfg("yolov2-seeds"), ["conv_29"], id="yolov2-seeds"),
+        pytest.param(shipped_cfg("hitnet"), ["conv_17"], id="hitnet"),
+        pytest.param(thinned(shipped_cfg("yolov2-voc-1class"), 160, 96), ["conv_30"], id="thin-yolov2-voc"),
+        pytest.param(
+            thinned(shipped_cfg("yolov3-1class"), 160, 96), ["conv_81", "conv_93", "conv_105"], id="thin-yolov3"
+        ),
+    ],
 )
-def test_raw_heads_equal_opencvs(tmp_path: Path, name: str, outputs: list[str]) -> None:
+def test_raw_heads_equal_opencvs(tmp_path: Path, cfg: str, outputs: list[str]) -> None:
     torch.manual_seed(0)
-    model = with_random_weights(Darknet.from_cfg(shipped_cfg(name)))
+    model = with_random_weights(Darknet.from_cfg(cfg))
     image = torch.rand(1, model.in_channels, *model.input_size)
     expected = opencvs_heads(tmp_path, model, image, outputs)
     with torch.inference_mode():
