@@ -1,0 +1,133 @@
+"""The command line: one table of commands, each imported only when it is the one that runs."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from photon_triage.core.errors import TriageError, UsageError
+from photon_triage.tui.text import safe_text
+
+DONE, FOUND_WRONG, WRONG_USAGE = 0, 1, 2
+
+
+class Command(NamedTuple):
+    """A command: its name, the module in tui/commands, the function or typer.Typer in it, and a line of help."""
+
+    name: str
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = (
+    Command("demo", "demo", "demo", "Simulate a beamtime, triage it, and show it."),
+    Command("watch", "watch", "watch", "Watch files as they come in, and triage them on a screen."),
+    Command("attach", "watch", "attach", "Open another screen on a session."),
+    Command("scan", "scan", "scan", "Triage files that are there, without a screen."),
+    Command("engine", "engine", "engine", "Start, stop or ask after a session's engine."),
+    Command("inspect", "inspect", "inspect", "Say what a detector file holds."),
+    Command("recipes", "recipes", "recipes", "List the shipped recipes, or print one."),
+    Command("models", "models", "app", "List, check and convert models."),
+    Command("train", "train", "train", "Train a model on what was accepted and rejected."),
+    Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
+    Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
+    Command("export", "export", "export", "Write the selected frames as a list for the next program."),
+    Command("simulate", "simulate", "app", "Write a beamtime of known truth."),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 the work found something wrong, 2 wrong usage.
+
+    click's own ways out (--help, wrong options) leave by SystemExit with the same codes.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        build_app(given)(given, prog_name="photon-triage")
+    except TriageError as error:
+        _complain(error.title, error.message, error.hint)
+        return WRONG_USAGE if isinstance(error, UsageError) else FOUND_WRONG
+    except Exception as error:
+        if _is_model_error(error):
+            _complain(*(str(getattr(error, name)) for name in ("title", "message", "hint")))
+            return FOUND_WRONG
+        _complain_of_a_bug()
+        return FOUND_WRONG
+    return DONE
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The application for one call: the command that the arguments name is imported, the others have help only."""
+    app = typer.Typer(
+        name="photon-triage",
+        help="Beamtime triage in a terminal: watch files, find hits, label, retrain, export.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for command in COMMANDS:
+        _register(app, command, load(command) if command.name == wanted else _only_help)
+    return app
+
+
+def load(command: Command) -> Any:
+    """The function or typer.Typer of a command."""
+    return getattr(import_module(f"photon_triage.tui.commands.{command.module}"), command.attribute)
+
+
+def _register(app: typer.Typer, command: Command, implementation: typer.Typer | Callable[..., Any]) -> None:
+    if isinstance(implementation, typer.Typer):
+        app.add_typer(implementation, name=command.name, help=command.help)
+    else:
+        # The function's own docstring, if it has one, is the longer help.
+        app.command(command.name, help=implementation.__doc__ or command.help, short_help=command.help)(implementation)
+
+
+def _only_help() -> None: ...
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"photon-triage {version('photon-triage')}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def _is_model_error(error: Exception) -> bool:
+    from photon_triage.models.errors import ModelError
+
+    return isinstance(error, ModelError)
+
+
+def _complain(title: str, message: str, hint: str) -> None:
+    """Print an error on stderr, without markup."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(Text(safe_text(title), style="bold red"))
+    console.print(Text(safe_text(message)))
+    if hint:
+        console.print(Text(safe_text(hint), style="dim"))
+
+
+def _complain_of_a_bug() -> None:
+    """Print the traceback of an error that nobody foresaw; names in it are made safe too."""
+    for line in traceback.format_exc().splitlines():
+        typer.echo(safe_text(line), err=True)

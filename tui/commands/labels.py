@@ -1,0 +1,107 @@
+"""`photon-triage labels`: CSV tables in and out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photon_triage.tui.commands.output import say, say_json
+
+if TYPE_CHECKING:
+    from photon_triage.core.session.labels import Label, LabelBook
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("import")
+def import_labels(
+    session_path: SessionPath,
+    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="file,dataset,index,verdict,class,who,time")],
+    who: Annotated[str | None, typer.Option(help="Who made the labels that name nobody; you, if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take labels over into a session, with their names and times.
+
+    Relative file names start at the table's own folder. A label that stands in the session already is passed over.
+    """
+    from photon_triage.core.session.journal import user_name
+    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.labels import LabelWriter
+    from photon_triage.core.session.session import Session
+
+    session = Session.open(session_path)
+    name = who or user_name()
+    labels = [label if label.who else replace(label, who=name) for label in read_labels(table)]
+    files = []
+    if session.results_path.exists():
+        reader = session.results()
+        files = reader.files()
+        reader.close()
+    labels = match_files(labels, files)
+    book = session.labels()
+    fresh = [label for label in labels if not _stands(label, book)]
+    journal = session.journal(name)
+    try:
+        LabelWriter(journal).take_over(fresh)
+    finally:
+        journal.close()
+    known = {(row.path, row.dataset) for row in files}
+    elsewhere = sum((label.key.file, label.key.dataset) not in known for label in fresh)
+    verdicts = Counter(label.verdict for label in fresh)
+    if as_json:
+        say_json(
+            {
+                "imported": len(fresh),
+                "already_there": len(labels) - len(fresh),
+                "accepted": verdicts["accepted"],
+                "rejected": verdicts["rejected"],
+                "skipped": verdicts["skipped"],
+                "of_unknown_files": elsewhere,
+            }
+        )
+        return
+    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "skipped"))
+    say(f"Imported {len(fresh)} labels from {table}: {counts}.")
+    if len(labels) > len(fresh):
+        say(f"{len(labels) - len(fresh)} stood in the session already.")
+    if elsewhere:
+        say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
+
+
+@app.command("export")
+def export_labels(
+    session_path: SessionPath,
+    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The table to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the labels of a session as a table; where two people differ, the later word."""
+    from operator import attrgetter
+
+    from photon_triage.core.session.label_files import write_labels
+    from photon_triage.core.session.session import Session
+
+    book = Session.open(session_path).labels()
+    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")))
+    if as_json:
+        say_json({"path": str(table.absolute()), "written": written, "conflicts": len(book.conflicts)})
+        return
+    say(f"Wrote {written} labels to {table}.")
+    if book.conflicts:
+        say(f"On {len(book.conflicts)} frames people differ; the later word was written.")
+
+
+def _stands(label: Label, book: LabelBook) -> bool:
+    known = book.labels.get(label.key)
+    return (
+        known is not None
+        and (known.verdict, known.category, known.who) == (label.verdict, label.category, label.who)
+        # Tables hold times to the microsecond.
+        and abs(known.time - label.time) < 1e-5
+    )

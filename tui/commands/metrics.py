@@ -1,0 +1,130 @@
+"""`photon-triage metrics`: how good the selection is against labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_triage.tui.commands.output import say, say_json, say_table
+
+if TYPE_CHECKING:
+    from photon_triage.core.frames import FrameKey
+    from photon_triage.core.metrics import Confusion, Estimate
+    from photon_triage.core.session.labels import Label
+
+BIASED = (
+    "Labels came from ranked candidates only: singles that never became candidates are not counted as missed, so "
+    "recall may be too high."
+)
+SIMULATED = "Simulated data: these numbers are of a simulation, not of an experiment."
+
+
+def metrics(
+    session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Labels to compare with; the session's own, if not given.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Score from which a frame is selected; the operator's, else the recipe's."),
+    ] = None,
+    beta: Annotated[float, typer.Option(min=1e-3, max=1e3, help="Weight of recall in F-beta.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Precision, recall, F and IoU of the selection, with 95 % Wilson intervals and the number of labels."""
+    from photon_triage.core.errors import LabelError
+    from photon_triage.core.metrics import confusion_at
+    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.session import Session
+
+    session = Session.open(session_path)
+    reader = session.results()
+    try:
+        scores, files, simulated = reader.scores(), reader.files(), reader.counts().simulated
+    finally:
+        reader.close()
+    book = session.labels()
+    if threshold is None:
+        threshold = session.threshold(book)
+    labels = match_files(read_labels(against), files) if against else list(book.labels.values())
+    truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}
+    comparison = confusion_at(scores, truth, threshold)
+    confusion = comparison.confusion
+    if confusion.n == 0:
+        raise LabelError(
+            f"Could not measure {session.path}: of {len(truth)} labels none is of a frame that was read.",
+            "Label frames on a screen, or compare with a table: `--against FILE.csv`.",
+        )
+    report: dict[str, Any] = {
+        "n": confusion.n,
+        "threshold": threshold,
+        **{name: getattr(confusion, name) for name in ("tp", "fp", "fn", "tn")},
+    }
+    for name, estimate in estimates(confusion, beta).items():
+        report[name] = estimate.value
+        report[f"{name}_interval"] = [estimate.low, estimate.high]
+    report |= {
+        "beta": beta,
+        "unmatched": comparison.unmatched,
+        "skipped": sum(label.verdict == "skipped" for label in labels),
+        "classes": class_counts(labels),
+        "recall_may_be_biased": only_candidates(scores, truth),
+        "simulated": simulated,
+    }
+    if as_json:
+        say_json(report)
+    else:
+        _say_report(report, estimates(confusion, beta))
+
+
+def estimates(confusion: Confusion, beta: float) -> dict[str, Estimate]:
+    """What is printed, by name."""
+    return {
+        "accuracy": confusion.accuracy,
+        "precision": confusion.precision,
+        "recall": confusion.recall,
+        "f1": confusion.f1,
+        "f_beta": confusion.f_beta(beta),
+        "iou": confusion.iou,
+    }
+
+
+def class_counts(labels: list[Label]) -> dict[str, int]:
+    """How many labels each class has, most first; labels without a class stand under their verdict."""
+    return dict(Counter(label.category or label.verdict for label in labels).most_common())
+
+
+def only_candidates(scores: dict[FrameKey, float | None], truth: dict[FrameKey, bool]) -> bool:
+    """Whether nothing was labelled but frames with a score, while there are frames without a label."""
+    labelled = [scores[key] for key in truth if key in scores]
+    return None not in labelled and len(labelled) < len(scores)
+
+
+def _say_report(report: dict[str, Any], shown: dict[str, Estimate]) -> None:
+    say(f"n = {report['n']} labelled frames, threshold {report['threshold']:g}")
+    say_table(
+        [
+            ("", "accepted", "rejected"),
+            ("selected", str(report["tp"]), str(report["fp"])),
+            ("not selected", str(report["fn"]), str(report["tn"])),
+        ]
+    )
+    names = {"f1": "F1", "f_beta": f"F{report['beta']:g}", "iou": "IoU"}
+    say_table(
+        (
+            names.get(name, name),
+            "undefined" if estimate.value is None else f"{estimate.value:.3f}",
+            f"95 % {estimate.low:.3f} to {estimate.high:.3f}",
+        )
+        for name, estimate in shown.items()
+    )
+    say("classes: " + ", ".join(f"{name} {count}" for name, count in report["classes"].items()))
+    if report["unmatched"]:
+        say(f"{report['unmatched']} labels are of frames that were not read, and do not count.")
+    if report["recall_may_be_biased"]:
+        say(BIASED)
+    if report["simulated"]:
+        say(SIMULATED)

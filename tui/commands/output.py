@@ -1,0 +1,30 @@
+"""What a command says on stdout: safe lines for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+from photon_triage.tui.text import cells, safe_text
+
+
+def say(line: str = "") -> None:
+    """Print one line; what could steer a terminal in it is shown as an escape."""
+    typer.echo(safe_text(line))
+
+
+def say_json(value: Any) -> None:
+    """Print JSON in ASCII: any file name comes back out of it as it was."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def say_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Print rows with their columns flush left, two spaces apart."""
+    safe = [[safe_text(text) for text in row] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(*safe, strict=True)]
+    for row in safe:
+        padded = (text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True))
+        say((indent + "  ".join(padded)).rstrip())
