@@ -72,7 +72,7 @@ class Darknet(nn.Module):
 
     Made by `from_cfg`. `net` holds the `[net]` values, `heads` the detection heads in the order of the outputs,
     `layers` one module for each section after `[net]`. `seen`, the number of images it was trained on, is kept with
-    the weights.
+    the weights. `in_channels` is what the input must have, `classes` what replaced the cfg's classes, None for nothing.
     """
 
     images_seen: Tensor
