@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,31 +16,22 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     It stands in the same folder until then, and is on disk before it is renamed. Raises OSError.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-    partial = Path(name)
+    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _umask() -> int:
-    """The process's file mode mask, which can be read only by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some network file systems cannot sync a folder; the file itself is on disk by now.
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, where its file system can: some network file systems cannot."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -11,10 +11,12 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.atomic import sync_folder
 from photon_triage.core.errors import SessionError
 
 
@@ -76,6 +78,7 @@ class JournalWriter:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                sync_folder(self.path.parent)
             if self._torn:
                 data = b"\n" + data
             written = os.write(self._file, data)
@@ -108,17 +111,30 @@ class JournalFollower:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._offsets: dict[str, int] = {}
+        self._held: list[Record] = []
         self.damaged = 0
 
     def new_records(self) -> list[Record]:
-        """The records that were added since the last call, in merge order."""
-        found: list[Record] = []
+        """The records that were added since the last call, in merge order.
+
+        Raises SessionError for a folder or a journal that is there and cannot be read; the next call goes on from
+        where this one began.
+        """
+        found, self._held = self._held, []
+        path = self._folder
         try:
-            names = sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl"))
+            for name in sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl")):
+                path = self._folder / name
+                with suppress(FileNotFoundError):
+                    found.extend(self._new_in(name))
         except FileNotFoundError:
             return found
-        for name in names:
-            found.extend(self._new_in(name))
+        except OSError as error:
+            self._held = found
+            raise SessionError(
+                f"Could not read the decisions in {path}: {error.strerror or error}.",
+                "Make it readable for everybody who works on the session.",
+            ) from error
         return sorted(found, key=lambda record: record.order)
 
     def _new_in(self, name: str) -> Iterator[Record]:

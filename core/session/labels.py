@@ -34,8 +34,11 @@ class LabelBook:
 
     def __init__(self, folder: Path) -> None:
         self._follower = JournalFollower(folder)
-        self._events: dict[tuple[str, int], Record] = {}
+        self._records: dict[FrameKey | None, list[Record]] = {}
+        """By frame; None holds those of the threshold."""
+        self._subjects: dict[tuple[str, int], FrameKey | None] = {}
         self._undone: set[tuple[str, int]] = set()
+        self._malformed = 0
         self.labels: dict[FrameKey, Label] = {}
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
@@ -44,45 +47,63 @@ class LabelBook:
     @property
     def damaged(self) -> int:
         """Lines in the journals that could not be read."""
-        return self._follower.damaged
+        return self._follower.damaged + self._malformed
 
     def refresh(self) -> bool:
-        """Take in what is new; true when anything was."""
+        """Take in what is new; true when anything was.
+
+        `labels`, `flagged` and `conflicts` are replaced, never changed: who holds one may go on reading it.
+        """
         new = self._follower.new_records()
+        touched: set[FrameKey | None] = set()
         for record in new:
-            if record.kind == "undo":
-                self._undone.add((record.fields["journal"], record.fields["of"]))
-            elif record.kind in ("label", "flag", "threshold"):
-                self._events[record.journal, record.sequence] = record
-        if new:
-            self._merge()
+            try:
+                touched.update(self._take_in(record))
+            except (KeyError, TypeError, ValueError):
+                self._malformed += 1
+        if touched:
+            self._settle(touched)
         return bool(new)
 
-    def _merge(self) -> None:
-        each: dict[FrameKey, dict[str, Label]] = {}
-        labels: dict[FrameKey, Label] = {}
-        flags: dict[FrameKey, bool] = {}
-        self.threshold = None
-        for record in sorted(self._events.values(), key=lambda record: record.order):
-            if (record.journal, record.sequence) in self._undone:
+    def _take_in(self, record: Record) -> list[FrameKey | None]:
+        """File a record; returns what it is about, where the last word may have changed by it."""
+        if record.kind == "undo":
+            undone = (record.fields["journal"], record.fields["of"])
+            self._undone.add(undone)
+            return [self._subjects[undone]] if undone in self._subjects else []
+        if record.kind == "threshold":
+            subject = None
+            float(record.fields["value"])
+        elif record.kind == "label":
+            subject = _label(record).key
+        elif record.kind == "flag":
+            subject = _key(record)
+        else:
+            return []
+        self._subjects[record.journal, record.sequence] = subject
+        self._records.setdefault(subject, []).append(record)
+        return [subject]
+
+    def _settle(self, touched: set[FrameKey | None]) -> None:
+        labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
+        for subject in touched:
+            standing = sorted(
+                (r for r in self._records[subject] if (r.journal, r.sequence) not in self._undone),
+                key=lambda record: record.order,
+            )
+            if subject is None:
+                self.threshold = float(standing[-1].fields["value"]) if standing else None
                 continue
-            if record.kind == "threshold":
-                self.threshold = float(record.fields["value"])
-                continue
-            key = FrameKey(record.fields["file"], record.fields["dataset"], record.fields["index"])
-            if record.kind == "flag":
-                flags[key] = bool(record.fields["flagged"])
-                continue
-            who = record.fields.get("labelled_by", record.who)
-            when = record.fields.get("labelled_at", record.time)
-            label = Label(key, record.fields["verdict"], who, when, record.fields.get("class", ""))
-            each.setdefault(key, {})[who] = label
-            labels[key] = label
-        self.labels = labels
-        self.flagged = {key for key, flagged in flags.items() if flagged}
-        self.conflicts = {
-            key for key, verdicts in each.items() if len({v.verdict for v in verdicts.values()} - {"skipped"}) > 1
-        }
+            given = [_label(record) for record in standing if record.kind == "label"]
+            flags = [bool(record.fields.get("flagged")) for record in standing if record.kind == "flag"]
+            each = {label.who: label.verdict for label in given}
+            if given:
+                labels[subject] = given[-1]
+            else:
+                labels.pop(subject, None)
+            _put(flagged, subject, bool(flags) and flags[-1])
+            _put(conflicts, subject, len(set(each.values()) - {"skipped"}) > 1)
+        self.labels, self.flagged, self.conflicts = labels, flagged, conflicts
 
 
 class LabelWriter:
@@ -144,3 +165,28 @@ class LabelWriter:
 
 def _key_fields(key: FrameKey) -> dict[str, object]:
     return {"file": key.file, "dataset": key.dataset, "index": key.index}
+
+
+def _key(record: Record) -> FrameKey:
+    """The frame a record is about; raises KeyError or TypeError where it names none."""
+    file, dataset, index = (record.fields[name] for name in ("file", "dataset", "index"))
+    if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
+        raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
+    return FrameKey(file, dataset, index)
+
+
+def _label(record: Record) -> Label:
+    """The label a record gives; raises KeyError, TypeError or ValueError where it gives none."""
+    verdict = record.fields["verdict"]
+    if verdict not in VERDICTS:
+        raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
+    who = str(record.fields.get("labelled_by", record.who))
+    when = float(record.fields.get("labelled_at", record.time))
+    return Label(_key(record), verdict, who, when, str(record.fields.get("class", "")))
+
+
+def _put(keys: set[FrameKey], key: FrameKey, holds: bool) -> None:
+    if holds:
+        keys.add(key)
+    else:
+        keys.discard(key)

@@ -156,6 +156,19 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         JournalWriter(tmp_path / "journal").append("flag")
 
 
+def test_a_journal_that_cannot_be_read_is_said_and_nothing_is_passed_over(tmp_path: Path) -> None:
+    one, other, follower = JournalWriter(tmp_path), JournalWriter(tmp_path), JournalFollower(tmp_path)
+    written = {one.append("flag").journal, other.append("flag").journal}
+    last = tmp_path / max(written)
+    last.rename(tmp_path / "aside")
+    last.mkdir()
+    with pytest.raises(SessionError, match=r"Could not read the decisions in .*Is a directory"):
+        follower.new_records()
+    last.rmdir()
+    (tmp_path / "aside").rename(last)
+    assert {record.journal for record in follower.new_records()} == written
+
+
 def test_no_acknowledged_record_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
     """Writers are killed at any instant, one after another; what they acknowledged must be there."""
     acknowledged: set[tuple[str, int]] = set()

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.journal import JournalWriter
@@ -125,3 +127,94 @@ def test_the_operators_threshold_comes_before_the_recipes(tmp_path: Path) -> Non
     ada.set_threshold(0.7)
     ada.set_threshold(0.0)
     assert session.threshold() == 0.0
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_flag_or_threshold_taken_back_leaves_the_word_before(tmp_path: Path) -> None:
+    journal = JournalWriter(tmp_path, "ada")
+    ada = LabelWriter(journal)
+    ada.set_threshold(0.3)
+    later = ada.set_threshold(0.6)
+    flag = ada.flag(FRAME, True)
+    labels = book(tmp_path)
+    assert (labels.threshold, labels.flagged) == (0.6, {FRAME})
+    for record in (later, flag):
+        journal.append("undo", journal=record.journal, of=record.sequence)
+    labels.refresh()
+    assert (labels.threshold, labels.flagged) == (0.3, set())
+
+
+def test_an_undo_read_before_what_it_takes_back_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = JournalWriter(tmp_path, "ada")
+    labels = LabelBook(tmp_path)
+    monkeypatch.setattr(time, "time", lambda: 50.0)
+    decided = LabelWriter(journal).decide(FRAME, "accepted")
+    text = journal.path.read_bytes()
+    journal.path.unlink()
+    other = JournalWriter(tmp_path, "ada")
+    other.append("undo", journal=decided.journal, of=decided.sequence)
+    labels.refresh()
+    journal.path.write_bytes(text)
+    labels.refresh()
+    assert labels.labels == {}
+
+
+def test_who_holds_the_labels_may_go_on_reading_them(tmp_path: Path) -> None:
+    ada = writer(tmp_path, "ada")
+    ada.decide(FRAME, "accepted")
+    labels = book(tmp_path)
+    held = labels.labels
+    ada.decide(OTHER, "accepted")
+    labels.refresh()
+    assert set(held) == {FRAME} and set(labels.labels) == {FRAME, OTHER}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("label", {}),
+        ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": "maybe"}),
+        ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": []}),
+        ("label", {"file": 1, "dataset": "", "index": "0", "verdict": "accepted"}),
+        ("flag", {"file": "/a"}),
+        ("threshold", {"value": None}),
+        ("undo", {"journal": [], "of": {}}),
+    ],
+)
+def test_a_record_that_says_nothing_is_counted_as_damaged(tmp_path: Path, kind: str, fields: dict[str, object]) -> None:
+    journal = JournalWriter(tmp_path, "ada")
+    journal.append(kind, **fields)
+    LabelWriter(journal).decide(FRAME, "accepted")
+    labels = book(tmp_path)
+    assert (labels.damaged, set(labels.labels)) == (1, {FRAME})
+
+
+def test_commands_to_the_engine_are_none_of_the_labels_business(tmp_path: Path) -> None:
+    JournalWriter(tmp_path, "ada").append("command", action="stop")
+    assert book(tmp_path).damaged == 0
+
+
+names = st.sampled_from(["ada", "grace"])
+actions = st.lists(
+    st.tuples(names, st.sampled_from(["accepted", "rejected", "skipped", "undo"]), st.integers(0, 2)), max_size=25
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(actions, st.integers(1, 5))
+def test_following_in_steps_gives_what_reading_at_once_gives(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str, int]], step: int
+) -> None:
+    folder = tmp_path_factory.mktemp("journal")
+    writers = {name: writer(folder, name) for name in ("ada", "grace")}
+    followed = LabelBook(folder)
+    for place, (name, action, index) in enumerate(actions):
+        if action == "undo":
+            writers[name].undo()
+        else:
+            writers[name].decide(key("/data/a.cxi", index), action)  # type: ignore[arg-type]
+        if place % step == 0:
+            followed.refresh()
+    followed.refresh()
+    at_once = book(folder)
+    assert (followed.labels, followed.conflicts) == (at_once.labels, at_once.conflicts)
