@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TriageError as error:
         _complain(error.title, error.message, error.hint)
         return WRONG_USAGE if isinstance(error, UsageError) else FOUND_WRONG
+    except OSError as error:
+        # What no module turned into an error of its own: the system's words name the file and the cause.
+        _complain("The system refused", str(error), "")
+        return FOUND_WRONG
     except Exception as error:
         if _is_model_error(error):
             _complain(*(str(getattr(error, name)) for name in ("title", "message", "hint")))

@@ -121,6 +121,13 @@ def test_a_long_message_is_one_line(capsys: pytest.CaptureFixture[str], failing:
     assert "x" * 500 in run(capsys, "recipes")[2]
 
 
+def test_a_refusal_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str], failing: Any) -> None:
+    failing(PermissionError(13, "Permission denied", "/data/s/recipe.toml"))
+    code, _, err = run(capsys, "recipes")
+    assert code == 1
+    assert "Permission denied: '/data/s/recipe.toml'" in err and "Traceback" not in err
+
+
 def test_an_unforeseen_error_shows_its_traceback_safely(capsys: pytest.CaptureFixture[str], failing: Any) -> None:
     failing(RuntimeError("odd \x1b[2J name"))
     code, _, err = run(capsys, "recipes")
