@@ -100,8 +100,8 @@ def _require_sound(files: OpenFiles, node: Any) -> None:
     path = files.state.path
     require_size("the mask", node.shape[-2:], node.dtype.itemsize, path)
     if node.is_virtual:
-        for _, _, _, file_name, name in virtual.sources(files, node):
-            virtual.open_source(files, node, file_name, name)
+        for mapping in virtual.sources(node):
+            virtual.open_source(files, node, mapping)
     elif node.chunks:
         require_size("one chunk of the mask", node.chunks, node.dtype.itemsize, path)
         filters = pipeline(node)

@@ -22,9 +22,11 @@ _HOPS = 16
 def open_hdf5(state: FileState) -> Any:
     """An h5py file that a writer does not notice.
 
-    SWMR where the format allows it, plain otherwise, never a lock: a lock held here makes the writer's next open fail.
+    SWMR where the superblock says that there is such a writer, plain otherwise, never a lock: a lock held here makes
+    the writer's next open fail. Without a writer SWMR only does harm: HDF5 then waits for damaged metadata to be
+    repaired, longer at every attempt.
     """
-    if state.superblock >= 2:
+    if state.swmr:
         try:
             return h5py.File(state.path, "r", swmr=True, libver="latest", locking=False)
         except (OSError, RuntimeError, ValueError):

@@ -14,6 +14,7 @@ from photon_triage.core.sources.limits import ABANDONED
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SUPERBLOCK = 48
 _SIGNATURE_PLACES = (0, 512, 1024, 2048, 4096, 8192)
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi")
 _TIFF_SUFFIXES = (".tif", ".tiff")
@@ -88,14 +89,16 @@ def look(path: str | os.PathLike[str]) -> FileState:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
-            starts = [(at, os.pread(descriptor, 24, at)) for at in _SIGNATURE_PLACES]
+            starts = [(at, os.pread(descriptor, _SUPERBLOCK, at)) for at in _SIGNATURE_PLACES]
         finally:
             os.close(descriptor)
     facts = (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, age_of(found.st_mtime_ns))
     if starts[0][1].startswith(_TIFF_STARTS):
         return FileState(real, "TIFF", *facts)
-    for _, start in starts:
-        if start.startswith(HDF5_SIGNATURE) and len(start) == 24:
+    for at, start in starts:
+        if start.startswith(HDF5_SIGNATURE) and len(start) == _SUPERBLOCK:
+            if start[8] in (2, 3) and start[9] == 8 and at + int.from_bytes(start[28:36], "little") > found.st_size:
+                raise waited_for(real, "truncated file, it is shorter than it says", facts[-1])
             flags = start[11] if start[8] == 3 else 0
             return FileState(real, "HDF5", *facts, superblock=start[8], writing=bool(flags & 1), swmr=bool(flags & 4))
     suffix = os.path.splitext(real)[1].lower()  # noqa: PTH122 - see above

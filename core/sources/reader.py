@@ -20,6 +20,7 @@ from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import BYTES_LIMIT
 
 _WORKER = "photon_triage.core.sources.worker"
+_STARTS_WITHIN = 60.0
 _MOST_KEPT = 256 * 2**20
 _SILENT_ENVIRONMENT = {
     "HDF5_USE_FILE_LOCKING": "FALSE",  # of the worker alone: files that HDF5 opens by itself for a virtual data set
@@ -165,6 +166,7 @@ class _Process:
         finally:
             theirs.close()
         self._connection = Connection(ours.detach())
+        self._ready = False
         self._finalizer = weakref.finalize(self, _finish, self._process, self._connection, self.memory)
 
     @property
@@ -173,7 +175,15 @@ class _Process:
         return self._process.pid
 
     def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """The worker's answer; TimeoutError after the deadline, EOFError or OSError where it died."""
+        """The worker's answer; TimeoutError after the deadline, EOFError or OSError where it died.
+
+        The deadline counts from when the worker is there: on a busy machine that alone can take seconds.
+        """
+        if not self._ready:
+            if not self._connection.poll(_STARTS_WITHIN):
+                raise TimeoutError
+            receive(self._connection)
+            self._ready = True
         send(self._connection, request)
         if not self._connection.poll(deadline):
             raise TimeoutError

@@ -87,9 +87,9 @@ class FrameStack:
         """The filters of the first data set that holds pixels: a virtual one is looked through."""
         leader = self.datasets[0]
         if leader.is_virtual:
-            for _, _, _, file_name, name in virtual.sources(self.files, leader):
+            for mapping in virtual.sources(leader):
                 try:
-                    return pipeline(virtual.open_source(self.files, leader, file_name, name))
+                    return pipeline(virtual.open_source(self.files, leader, mapping))
                 except SourceError:
                     continue
         return pipeline(leader)
@@ -140,15 +140,15 @@ class FrameStack:
         if depth > 4:
             raise SourceError(f"Reading {self.files.state.path}: virtual data sets refer to each other in a circle.")
         covered = np.zeros(high - low, bool)
-        for start, stop, source_start, file_name, name in virtual.sources(self.files, dataset):
-            first, last = max(low, start), high if stop < 0 else min(high, stop)
+        for mapping in virtual.sources(dataset):
+            first, last = max(low, mapping.start), high if mapping.stop < 0 else min(high, mapping.stop)
             if first >= last:
                 continue
-            source = virtual.open_source(self.files, dataset, file_name, name)
-            if source.ndim >= dataset.ndim:
-                source_low, source_high = first - start + source_start, last - start + source_start
-            else:
-                source_low, source_high = 0, frame_count(source)
+            source = virtual.open_source(self.files, dataset, mapping)
+            source_low, source_high = 0, frame_count(source)
+            if mapping.source_start is not None:
+                shift = mapping.source_start - mapping.start
+                source_low, source_high = first + shift, last + shift
             if source_high > frame_count(source):
                 raise self._unwritten(source, source_high - 1)
             require_decoders(pipeline(source), self.files.state.path)
@@ -202,5 +202,5 @@ def stored_frames(dataset: Any, file_size: int) -> int:
     offset: int | None = dataset.id.get_offset()
     if offset is None:
         return 0
-    frame_bytes = math.prod(frame_shape(dataset)) * dataset.dtype.itemsize
+    frame_bytes = math.prod(frame_shape(dataset)) * int(dataset.dtype.itemsize)
     return max(0, min(frame_count(dataset), (file_size - offset) // max(1, frame_bytes)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,15 @@ import tifffile
 from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.info import SourceInfo
-from photon_triage.core.sources.limits import SILENT, require_size
+from photon_triage.core.sources.limits import SILENT, STABLE, require_size
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated, waited_for
+from photon_triage.core.sources.tiff_chain import whole_chain
 
 _MOST_PAGES = 1_000_000
+_CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
+"""What tifffile raises where the file ends too early."""
+
 _SIMULATED = "photon_triage_simulated"
 
 
@@ -25,6 +30,8 @@ def inspect_tiff(state: FileState) -> SourceInfo:
     with translated(state.path):
         pages = OpenPages(state)
         try:
+            if not whole_chain(state.path, state.size):
+                raise waited_for(state.path, "truncated file, its last page is missing", state.age)
             facts = pages.description
             available = pages.available()
             run = facts.get("run")
@@ -35,7 +42,7 @@ def inspect_tiff(state: FileState) -> SourceInfo:
                 dataset="",
                 frames=len(pages),
                 available=available,
-                complete=available == len(pages),
+                complete=available == len(pages) and (len(pages) == 1 or state.age >= STABLE),
                 shape=pages.shape,
                 dtype=pages.dtype.name,
                 compression=pages.compression,
@@ -54,9 +61,15 @@ class OpenPages:
     def __init__(self, state: FileState) -> None:
         self.state = state
         with translated(state.path):
-            self._file = tifffile.TiffFile(state.path)
+            try:
+                self._file = tifffile.TiffFile(state.path)
+            except _CUT_SHORT as error:
+                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
             try:
                 self._pages = self._require_pages()
+            except _CUT_SHORT as error:
+                self._file.close()
+                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
             except BaseException:
                 self._file.close()
                 raise

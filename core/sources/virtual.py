@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -13,16 +14,29 @@ from photon_triage.core.sources.links import OpenFiles
 _MOST_PRINTF_BLOCKS = 100_000
 
 
-def sources(files: OpenFiles, dataset: Any) -> list[tuple[int, int, int, str, str]]:
-    """The mappings of a virtual data set along its first axis: (start, stop, start in the source, file name, data set).
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Where frames start .. stop-1 (-1: without an end) come from.
 
-    A mapping without an end has stop -1. Raises SourceError for a selection that is no block along the first axis.
+    source_start: the frame of the source that is frame `start`; None where the source's first axis counts something
+    else, such as modules, and the whole source is needed.
     """
+
+    start: int
+    stop: int
+    source_start: int | None
+    file_name: str
+    dataset_name: str
+
+
+def sources(dataset: Any) -> list[Mapping]:
+    """The mappings of a virtual data set along its first axis."""
     found = []
     for mapping in dataset.virtual_sources():
         low, high = _along_first(mapping.vspace)
-        source_low, _ = _along_first(mapping.src_space)
-        found.append((low, high, source_low, mapping.file_name, mapping.dset_name))
+        source_low, source_high = _along_first(mapping.src_space)
+        aligned = high < 0 or source_high < 0 or high - low == source_high - source_low
+        found.append(Mapping(low, high, source_low if aligned else None, mapping.file_name, mapping.dset_name))
     return found
 
 
@@ -34,16 +48,22 @@ def available(files: OpenFiles, dataset: Any, frames: int, of_source: Callable[[
     """
     limit = frames
     covered: list[tuple[int, int]] = []
-    for start, stop, source_start, file_name, dataset_name in sources(files, dataset):
+    for mapping in sources(dataset):
+        start = mapping.start
         if start >= limit:
             continue
-        end = frames if stop < 0 else min(stop, frames)
+        end = frames if mapping.stop < 0 else min(mapping.stop, frames)
         try:
-            source = open_source(files, dataset, file_name, dataset_name)
-            reach = start + max(0, of_source(source) - source_start)
+            source = open_source(files, dataset, mapping)
         except NotYetError:
-            trouble.append(f"{file_name}:{dataset_name}")
+            trouble.append(f"{mapping.file_name}:{mapping.dataset_name}")
             reach = start
+        else:
+            count = of_source(source)
+            if mapping.source_start is None:
+                reach = end if count and count == len(source) else start
+            else:
+                reach = start + max(0, count - mapping.source_start)
         covered.append((start, end))
         if reach < end:
             limit = min(limit, reach)
@@ -55,8 +75,9 @@ def available(files: OpenFiles, dataset: Any, frames: int, of_source: Callable[[
     return min(limit, reached)
 
 
-def open_source(files: OpenFiles, dataset: Any, file_name: str, dataset_name: str) -> Any:
+def open_source(files: OpenFiles, dataset: Any, mapping: Mapping) -> Any:
     """The data set that a mapping names; NotYetError if it is missing, SourceError if it lies outside the folder."""
+    file_name, dataset_name = mapping.file_name, mapping.dataset_name
     if "%" in file_name.replace("%%", "") or "%" in dataset_name.replace("%%", ""):
         raise SourceError(
             f"Reading {files.state.path}: its virtual data set counts its sources by a pattern ({file_name}).",
@@ -72,7 +93,7 @@ def open_source(files: OpenFiles, dataset: Any, file_name: str, dataset_name: st
 def _along_first(space: Any) -> tuple[int, int]:
     """First and one past the last index along the first axis; -1 where the selection has no end."""
     if space.get_select_type() == h5py.h5s.SEL_ALL:
-        return 0, space.get_simple_extent_dims()[0]
+        return 0, (space.get_simple_extent_dims() or (-1,))[0]
     if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
         start, stride, count, block = space.get_regular_hyperslab()
         if count[0] == h5py.h5s.UNLIMITED or block[0] == h5py.h5s.UNLIMITED:

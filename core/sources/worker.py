@@ -114,6 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     _forget_plugin_folders()
     worker = Worker(SharedMemory(memory_fd))
     with Connection(socket_fd) as connection:
+        send(connection, {"ready": True})
         while True:
             try:
                 request = receive(connection)
@@ -126,9 +127,10 @@ def main(arguments: Sequence[str]) -> None:
             except SourceError as error:
                 answer = error_message(error)
             except MemoryError:
-                answer = error_message(
-                    SourceError(f"Reading {request.get('path')}: it asks for more memory than allowed.")
-                )
+                told = SourceError(f"Reading {request.get('path')}: it asks for more memory than is allowed.")
+                answer = error_message(told)
+            except Exception as error:  # whatever it is, the next file is not to suffer
+                answer = error_message(SourceError(f"Reading {request.get('path')}: {error}."))
             signal.alarm(0)
             try:
                 send(connection, answer)

@@ -121,7 +121,7 @@ def _available(files: OpenFiles, dataset: Any, quiet: bool, trouble: list[str], 
                 return 0
             count, proven = _available(files, source, quiet, trouble, depth + 1)
             sure = sure and proven
-            return frames if source.ndim < dataset.ndim and count else count
+            return count
 
         return virtual.available(files, dataset, frames, of_source, trouble), sure
     if dataset.chunks:
@@ -141,16 +141,16 @@ def _allocated(dataset: Any) -> int:
     chunks: tuple[int, ...] = dataset.chunks
     shape: tuple[int, ...] = dataset.shape
     grid = [-(-side // step) for side, step in zip(shape, chunks, strict=True)]
-    if dataset.ndim == 2:
-        grid, deep = [1, *grid], 1
-    else:
-        deep = chunks[0]
+    single = len(shape) == 2
+    deep = 1 if single else chunks[0]
+    if single:
+        grid = [1, *grid]
     wanted = math.prod(grid[1:])
     found: Counter[int] = Counter()
 
     def note(chunk: Any) -> None:
         if chunk.size:
-            found[0 if dataset.ndim == 2 else chunk.chunk_offset[0] // deep] += 1
+            found[0 if single else chunk.chunk_offset[0] // deep] += 1
 
     dataset.id.chunk_iter(note)
     for position in range(grid[0]):

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from photon_triage.core.sources import FolderWatch
+from photon_triage.core.sources.names import run_name
+
+
+def names(watch: FolderWatch) -> list[str]:
+    return [Path(file.path).name for file in watch.scan()]
+
+
+def touch(path: Path, content: str = "x", mtime: float = 1000.0) -> Path:
+    path.write_text(content)
+    os.utime(path, (mtime, mtime))
+    return path
+
+
+def test_the_first_scan_gives_all_and_the_next_only_new(tmp_path: Path) -> None:
+    touch(tmp_path / "a.h5")
+    watch = FolderWatch([tmp_path])
+    assert names(watch) == ["a.h5"]
+
+    touch(tmp_path / "b.tif")
+    assert names(watch) == ["b.tif"]
+    assert names(watch) == []
+
+
+def test_a_grown_file_is_seen_again(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.h5")
+    watch = FolderWatch([tmp_path])
+    watch.scan()
+    touch(path, "xx")
+
+    (file,) = watch.scan()
+
+    assert file.size == 2
+
+
+def test_a_file_that_was_replaced_is_seen_again(tmp_path: Path) -> None:
+    now = 0.0
+    watch = FolderWatch([touch(tmp_path / "a.h5").parent], clock=lambda: now)
+    watch.scan()
+    now = 59.0
+    watch.scan()
+    now = 61.0
+    watch.scan()
+    now = 70.0
+    touch(tmp_path / "new").rename(tmp_path / "a.h5")
+
+    assert names(watch) == ["a.h5"]
+
+
+def test_a_file_at_rest_is_asked_about_once_a_minute(tmp_path: Path) -> None:
+    now = 0.0
+    path = touch(tmp_path / "a.h5")
+    watch = FolderWatch([tmp_path], clock=lambda: now)
+    watch.scan()
+    now = 61.0
+    watch.scan()
+    touch(path, "xx")
+    now = 120.0
+    assert names(watch) == []
+    now = 122.0
+    assert names(watch) == ["a.h5"]
+
+
+def test_a_file_that_is_gone_and_comes_back_is_new(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.h5")
+    watch = FolderWatch([tmp_path])
+    watch.scan()
+    path.unlink()
+    assert names(watch) == []
+
+    touch(path)
+    assert names(watch) == ["a.h5"]
+
+
+def test_by_time_then_by_number(tmp_path: Path) -> None:
+    for name, mtime in (("f_10.tif", 5.0), ("f_9.tif", 5.0), ("z.tif", 1.0)):
+        touch(tmp_path / name, mtime=mtime)
+
+    assert names(FolderWatch([tmp_path])) == ["z.tif", "f_9.tif", "f_10.tif"]
+
+
+def test_what_is_no_detector_file_is_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    touch(tmp_path / ".a.h5")
+    touch(tmp_path / "b.h5.tmp")
+    (tmp_path / "folder.h5").mkdir()
+    os.mkfifo(tmp_path / "fifo.h5")
+    touch(tmp_path / "C.H5")
+
+    assert names(FolderWatch([tmp_path])) == ["C.H5"]
+
+
+def test_links_out_of_the_folder_are_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "out.h5").symlink_to(touch(tmp_path / "a.h5"))
+    (folder / "in.h5").symlink_to(touch(folder / "b.h5"))
+    (folder / "nowhere.h5").symlink_to(folder / "missing.h5")
+
+    assert {file.path for file in FolderWatch([folder]).scan()} == {str((folder / "b.h5").resolve())}
+
+
+def test_a_folder_may_come_later(tmp_path: Path) -> None:
+    watch = FolderWatch([tmp_path / "run"])
+    assert watch.scan() == []
+
+    (tmp_path / "run").mkdir()
+    touch(tmp_path / "run" / "a.h5")
+    assert names(watch) == ["a.h5"]
+
+
+def test_a_pattern_takes_in_new_folders(tmp_path: Path) -> None:
+    watch = FolderWatch([tmp_path / "run_*"])
+    for name in ("run_1", "run_2", "other"):
+        (tmp_path / name).mkdir()
+        touch(tmp_path / name / f"{name}.h5")
+
+    assert names(watch) == ["run_1.h5", "run_2.h5"]
+
+
+def test_a_single_file_is_watched(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.h5")
+    touch(tmp_path / "b.h5")
+    watch = FolderWatch([path])
+    assert names(watch) == ["a.h5"]
+
+    touch(path, "xx")
+    assert names(watch) == ["a.h5"]
+
+
+def test_numbered_files_stand_behind_their_master(tmp_path: Path) -> None:
+    for name in ("a_master.h5", "a_data_000001.h5", "b_data_000001.h5"):
+        touch(tmp_path / name)
+
+    assert names(FolderWatch([tmp_path])) == ["a_master.h5", "b_data_000001.h5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "single", "run"),
+    [
+        ("run_0001_00012.tif", True, "run_0001"),
+        ("run_0001.tif", True, "run_0001"),
+        ("lysozyme-0012.tif", True, "lysozyme"),
+        ("11.tif", True, "folder"),
+        ("thaumatin_grid_odd.h5", False, "thaumatin_grid_odd"),
+        ("run_0001_00012.h5", False, "run_0001"),
+        ("lyso_3.h5", False, "lyso_3"),
+        ("lyso_1_master.h5", False, "lyso_1"),
+        ("lyso_1_data_000003.h5", False, "lyso_1"),
+    ],
+)
+def test_the_run_of_a_name(name: str, single: bool, run: str) -> None:
+    assert run_name(f"/folder/{name}", one_of_many=single) == run
