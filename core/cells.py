@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
+_RISKY = ("'", "=", "+", "-", "@", "\t", "\r")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _QUOTED = re.compile(r"'+[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -17,7 +18,7 @@ def quoted_cell(text: str) -> str:
 
     A text that looks quoted already gets one more, so that plain_cell gives back every text.
     """
-    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+    if text.startswith(_RISKY) and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         return "'" + text
     return text
 

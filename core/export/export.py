@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +13,7 @@ from photon_triage.core.export.crystfel import event_lines
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
 from photon_triage.core.export.selection import Select, Selection
 from photon_triage.core.export.table import TableRow, table_lines
-from photon_triage.core.session.results import Counts
+from photon_triage.core.session.results import Counts, FrameRow
 from photon_triage.core.session.session import Session
 
 Format = Literal["crystfel", "csv"]
@@ -55,7 +54,7 @@ def export(
         TableRow(
             frame, labels.get(frame.key), selection.holds(frame, labels.get(frame.key)), frame.key.file in simulated
         )
-        for frame in sorted(frames, key=attrgetter("key"))
+        for frame in sorted(frames, key=_place)
     ]
     listed = _LISTED[format](rows)
     manifest = build_manifest(
@@ -104,6 +103,10 @@ def _csv(rows: list[TableRow]) -> _Listed:
 
 
 _LISTED: dict[Format, Callable[[list[TableRow]], _Listed]] = {"crystfel": _crystfel, "csv": _csv}
+
+
+def _place(frame: FrameRow) -> tuple[str, str, int]:
+    return (frame.key.file, frame.key.dataset, frame.key.index)
 
 
 def _refuse_unfinished(session: Session, counts: Counts, incomplete: bool) -> None:

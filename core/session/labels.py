@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -26,6 +27,14 @@ class Label:
     """The class, such as single, multiple or water; empty where none was given."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a record says: its place (time, journal, sequence) and a label, a flag or a threshold."""
+
+    order: tuple[float, str, int]
+    value: Label | bool | float
+
+
 class LabelBook:
     """The labels of a session, followed as they are written.
 
@@ -34,8 +43,8 @@ class LabelBook:
 
     def __init__(self, folder: Path) -> None:
         self._follower = JournalFollower(folder)
-        self._records: dict[FrameKey | None, list[Record]] = {}
-        """By frame; None holds those of the threshold."""
+        self._said: dict[FrameKey | None, list[_Said]] = {}
+        """By frame; None holds what was said of the threshold."""
         self._subjects: dict[tuple[str, int], FrameKey | None] = {}
         self._undone: set[tuple[str, int]] = set()
         self._malformed = 0
@@ -71,38 +80,38 @@ class LabelBook:
             undone = (record.fields["journal"], record.fields["of"])
             self._undone.add(undone)
             return [self._subjects[undone]] if undone in self._subjects else []
+        subject: FrameKey | None
+        value: Label | bool | float
         if record.kind == "threshold":
-            subject = None
-            float(record.fields["value"])
+            subject, value = None, float(record.fields["value"])
         elif record.kind == "label":
-            subject = _label(record).key
+            value = _label(record)
+            subject = value.key
         elif record.kind == "flag":
-            subject = _key(record)
+            subject, value = _key(record), bool(record.fields["flagged"])
         else:
             return []
         self._subjects[record.journal, record.sequence] = subject
-        self._records.setdefault(subject, []).append(record)
+        self._said.setdefault(subject, []).append(_Said(record.order, value))
         return [subject]
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
         for subject in touched:
-            standing = sorted(
-                (r for r in self._records[subject] if (r.journal, r.sequence) not in self._undone),
-                key=lambda record: record.order,
-            )
+            said = sorted(self._said[subject], key=attrgetter("order"))
+            values = [each.value for each in said if each.order[1:] not in self._undone]
             if subject is None:
-                self.threshold = float(standing[-1].fields["value"]) if standing else None
+                self.threshold = next((value for value in reversed(values) if isinstance(value, float)), None)
                 continue
-            given = [_label(record) for record in standing if record.kind == "label"]
-            flags = [bool(record.fields.get("flagged")) for record in standing if record.kind == "flag"]
-            each = {label.who: label.verdict for label in given}
+            given = [value for value in values if isinstance(value, Label)]
+            flags = [value for value in values if isinstance(value, bool)]
+            each_verdict = {label.who: label.verdict for label in given}
             if given:
                 labels[subject] = given[-1]
             else:
                 labels.pop(subject, None)
             _put(flagged, subject, bool(flags) and flags[-1])
-            _put(conflicts, subject, len(set(each.values()) - {"skipped"}) > 1)
+            _put(conflicts, subject, len(set(each_verdict.values()) - {"skipped"}) > 1)
         self.labels, self.flagged, self.conflicts = labels, flagged, conflicts
 
 
@@ -169,7 +178,8 @@ def _key_fields(key: FrameKey) -> dict[str, object]:
 
 def _key(record: Record) -> FrameKey:
     """The frame a record is about; raises KeyError or TypeError where it names none."""
-    file, dataset, index = (record.fields[name] for name in ("file", "dataset", "index"))
+    fields = record.fields
+    file, dataset, index = fields["file"], fields["dataset"], fields["index"]
     if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
         raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
     return FrameKey(file, dataset, index)
