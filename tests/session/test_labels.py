@@ -200,7 +200,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(actions, st.integers(1, 5))
 def test_following_in_steps_gives_what_reading_at_once_gives(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str, int]], step: int
