@@ -29,7 +29,7 @@ triage recipes
 triage recipes --show spi >spi.toml
 "$bin/python" -c 'import photon_triage.core as c; assert "site-packages" in c.__file__, c.__file__'
 
-triage simulate spi beamtime --frames 200 --runs 2 --seed 1
+triage simulate spi beamtime --frames 200 --runs 2 --rate 0 --seed 1 --quiet
 triage scan beamtime --recipe spi --session session --json >scan.json
 triage metrics session --against beamtime/truth.csv --json >metrics.json
 holds 'answer["simulated"] and answer["n"] > 0' <metrics.json
