@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -99,6 +100,8 @@ class ResultsWriter:
     """The engine's connection; one transaction per batch."""
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            _make(path)
         self._db = _connect(path)
         mode = "TRUNCATE" if on_network_file_system(path) else "WAL"
         self._db.execute(f"PRAGMA journal_mode={mode}")
@@ -371,6 +374,18 @@ def _frame(row: tuple[Any, ...]) -> FrameRow:
     id_, path, dataset, index, run, seen, passed, hit, score, digest, measures = row
     key = FrameKey(path, dataset, index)
     return FrameRow(id_, key, run, seen, passed, bool(hit), score, digest, json.loads(measures))
+
+
+def _make(path: Path) -> None:
+    """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.unlink(missing_ok=True)
+    db = _connect(partial)
+    try:
+        db.executescript(SCHEMA.read_text(encoding="utf-8"))
+    finally:
+        db.close()
+    partial.replace(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

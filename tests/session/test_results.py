@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session import results
 from photon_triage.core.session.results import Counts, FrameResult, ResultsReader, ResultsWriter
 
 from .builders import build_session, file_row, frame_results, key
@@ -78,3 +80,21 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
 def test_results_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SessionError, match="no engine has run there"):
         ResultsReader(tmp_path / "results.db")
+
+
+def test_results_have_all_tables_from_the_instant_they_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.db"
+    states = []
+    connect = results._connect
+
+    def look_and_connect(opened: Path) -> sqlite3.Connection:
+        if path.exists():
+            states.append(results._state(connect(path)))
+        return connect(opened)
+
+    monkeypatch.setattr(results, "_connect", look_and_connect)
+    ResultsWriter(path).close()
+    assert states == [{}]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.db"]
