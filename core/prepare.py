@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from photon_triage.core.errors import RecipeError, SourceError
 from photon_triage.core.frames import Box
-from photon_triage.core.recipe import PrepareTable, Roi
+from photon_triage.core.recipe import PrepareTable, Recipe, Roi
 
 LETTERBOX_GREY = 0.5
 
@@ -54,8 +54,11 @@ class Preparation(nn.Module):
 
         frames: (batch, height, width), counts; negative and NaN values are gaps. valid: (height, width) bool.
         """
-        image = self.scaled(self.region(frames, valid))
-        image = self._fit(image[:, None])
+        return self.fit(self.region(frames, valid))
+
+    def fit(self, counts: Tensor) -> Tensor:
+        """The network's input from counts in the ROI, (batch, rows, columns) as `region` gives them."""
+        image = self._fit(self.scaled(counts)[:, None])
         if self.table.colour == "jet":
             return jet(image)
         return image.expand(-1, self.channels, -1, -1)
@@ -144,6 +147,14 @@ def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
             f"{roi.left}..{roi.left + roi.width} out of frames of {shape[0]} x {shape[1]} pixels.",
             "Set a region that lies inside the frame, or none, in the recipe.",
         )
+
+
+def preparation_for(recipe: Recipe, size: tuple[int, int], channels: int) -> Preparation:
+    """The preparation of a recipe for a network whose input is (height, width) with that many channels."""
+    table = recipe.prepare
+    bad = None if table.mask is None else load_image(table.mask)
+    dark = None if table.dark is None else load_image(table.dark)
+    return Preparation(table, size, channels, bad=bad, dark=dark)
 
 
 def load_image(path: str) -> NDArray[Any]:

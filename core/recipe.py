@@ -95,9 +95,9 @@ class SpotsStage(_Table):
     kind: Literal["spots"]
     min_spots: int = Field(default=10, ge=1)
     min_counts: float = Field(default=5.0, ge=0)
-    min_snr: float = Field(default=6.0, gt=0)
+    min_snr: float = Field(default=4.0, gt=0)
     window: int = Field(default=11, ge=3)
-    min_pixels: int = Field(default=2, ge=1)
+    min_pixels: int = Field(default=3, ge=1, le=9)
 
 
 class SizeStage(_Table):

@@ -36,10 +36,12 @@ def export(
 
     "crystfel" lists the selected frames, "csv" every frame read with a column that says which are selected; both in the
     order of path, data set and index. Raises ExportError where nothing has been read, where frames are still unread
-    (unless `incomplete`), where a name does not fit the format, or where the list cannot be written.
+    (unless `incomplete`), where the recipe predicts nothing, where a name does not fit the format, or where the list
+    cannot be written.
     """
     output = output.expanduser().absolute()
     selection = Selection(select, threshold)
+    _refuse_unscored(session, select)
     reader = session.results()
     try:
         counts = reader.counts()
@@ -107,6 +109,16 @@ _LISTED: dict[Format, Callable[[list[TableRow]], _Listed]] = {"crystfel": _cryst
 
 def _place(frame: FrameRow) -> tuple[str, str, int]:
     return (frame.key.file, frame.key.dataset, frame.key.index)
+
+
+def _refuse_unscored(session: Session, select: Select) -> None:
+    recipe = session.recipe()
+    if select == "predicted" and recipe.classify is None:
+        raise ExportError(
+            f"Could not export the predicted frames of {session.path}: its recipe {recipe.name} has no stage that "
+            "gives a score.",
+            "Export what was accepted with --select accepted, or begin a session whose recipe has a classify stage.",
+        )
 
 
 def _refuse_unfinished(session: Session, counts: Counts, incomplete: bool) -> None:

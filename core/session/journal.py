@@ -55,6 +55,7 @@ class JournalWriter:
         self._file: int | None = None
         self._sequence = 0
         self._torn = False
+        self._doubtful: list[int] = []
 
     def append(self, kind: str, **fields: Any) -> Record:
         """Write one record and return it once it is on disk.
@@ -67,11 +68,13 @@ class JournalWriter:
     def append_all(self, entries: Sequence[tuple[str, dict[str, Any]]]) -> list[Record]:
         """Write records of (kind, fields) in one stroke; on return all are on disk.
 
-        On an error the caller counts none, though those that reached the disk whole may be read all the same.
+        On an error the caller counts none. Those that reached the disk whole may be read all the same until the next
+        call that succeeds, which takes them back first.
         """
+        revoked = [("undo", {"journal": self.path.name, "of": sequence}) for sequence in self._doubtful]
         records = [
             Record(self.path.name, self._sequence + place, time.time(), self.who, kind, fields)
-            for place, (kind, fields) in enumerate(entries)
+            for place, (kind, fields) in enumerate([*revoked, *entries])
         ]
         data = b"".join(_line(record) for record in records)
         try:
@@ -89,14 +92,16 @@ class JournalWriter:
             self._torn = self._file is not None
             # A record that reached the disk before the error must not be mistaken for one that comes later.
             self._sequence += len(records)
+            self._doubtful += [record.sequence for record in records[len(revoked) :] if record.kind != "undo"]
             raise SessionError(
-                f"Could not save {len(records)} record(s) in {self.path}: {error.strerror or error}.",
+                f"Could not save {len(entries)} record(s) in {self.path}: {error.strerror or error}.",
                 "Free space on that disk or make it writable, then decide again.",
                 title="Not saved",
             ) from error
         self._torn = False
+        self._doubtful = []
         self._sequence += len(records)
-        return records
+        return records[len(revoked) :]
 
     def close(self) -> None:
         """Close the file."""

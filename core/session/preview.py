@@ -37,7 +37,7 @@ class FrameSource(Protocol):
         """Let go of the files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preview:
     """A frame's pixels for looking at.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,18 +186,28 @@ class ResultsWriter:
                     self._db.execute("DELETE FROM detections WHERE frame_id = ?", updated)
                     self._put_detections(int(updated[0]), result.detections)
 
-    def scored_by_others(self, model: str, limit: int) -> list[tuple[int, str, str, list[int]]]:
-        """Frames whose score comes from another model than this: (file id, path, data set, indices) of one file."""
+    def scored_by_others(
+        self, model: str, limit: int, without: Collection[str] = ()
+    ) -> tuple[str, str, list[int]] | None:
+        """Frames of one file whose score comes from another model than this: (path, data set, indices), or None.
+
+        without: paths to pass over.
+        """
         found = self._db.execute(
-            "SELECT f.file_id, f.idx FROM frames f LEFT JOIN models m ON m.id = f.model_id "
-            "WHERE f.score IS NOT NULL AND m.name IS NOT NULL AND m.name <> ? ORDER BY f.file_id, f.idx LIMIT ?",
-            (model, limit),
+            "SELECT r.file_id, f.path, f.dataset FROM frames r JOIN models m ON m.id = r.model_id "
+            "JOIN files f ON f.id = r.file_id "
+            f"WHERE m.name <> ? AND f.path NOT IN ({','.join('?' * len(without))}) LIMIT 1",
+            (model, *without),
+        ).fetchone()
+        if found is None:
+            return None
+        file_id, path, dataset = found
+        indices = self._db.execute(
+            "SELECT r.idx FROM frames r JOIN models m ON m.id = r.model_id "
+            "WHERE r.file_id = ? AND m.name <> ? ORDER BY r.idx LIMIT ?",
+            (file_id, model, limit),
         ).fetchall()
-        if not found:
-            return []
-        file_id = found[0][0]
-        path, dataset = self._db.execute("SELECT path, dataset FROM files WHERE id = ?", (file_id,)).fetchone()
-        return [(file_id, path, dataset, [idx for other, idx in found if other == file_id])]
+        return path, dataset, [row[0] for row in indices]
 
     def set_state(self, values: dict[str, Any]) -> None:
         """Say how the engine is."""

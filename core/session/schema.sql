@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS frames (
     UNIQUE (file_id, idx)
 );
 CREATE INDEX IF NOT EXISTS frames_by_score ON frames (hit, score);
+CREATE INDEX IF NOT EXISTS frames_by_model ON frames (model_id, file_id, idx);
 
 CREATE TABLE IF NOT EXISTS detections (
     frame_id INTEGER NOT NULL REFERENCES frames,

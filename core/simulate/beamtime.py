@@ -74,7 +74,7 @@ def write_spi(job: SpiBeamtime, progress: Callable[[int, Truth], None] = lambda 
         for number in range(1, job.runs + 1):
             run = SpiRun(job.seed, number, blanks=job.blanks, singles=job.singles)
             count = job.frames // job.runs + (number <= job.frames % job.runs)
-            with _RUN_WRITERS[job.format](job.folder, f"run_{number:04d}", run, job.seed) as writer:
+            with _RUN_WRITERS[job.format](job.folder, f"run_{number:04d}", run) as writer:
                 for index in range(count):
                     frame, what = run.frame(index)
                     clock.wait()
@@ -148,16 +148,17 @@ class _CxiRun:
 
 
 @contextmanager
-def _cxi_run(folder: Path, name: str, run: SpiRun, seed: int) -> Iterator[_RunWriter]:
+def _cxi_run(folder: Path, name: str, run: SpiRun) -> Iterator[_RunWriter]:
     """The CXI layout (Maia 2012), completed by `end_time` when the run is over."""
     path = folder / f"{name}.cxi"
     with h5py.File(path, "w", libver="latest") as file:
         file["cxi_version"] = 160
         file.attrs["simulated"] = 1
         entry = file.create_group("entry_1")
-        entry["experiment_identifier"] = f"simulated {name}, seed {seed}"
+        entry["experiment_identifier"] = name
         entry["start_time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry.create_dataset("end_time", shape=(), dtype="S40")
+        # Written once before SWMR begins, or readers would not see it change.
+        entry.create_dataset("end_time", data=np.bytes_(b""), dtype="S40")
         entry["instrument_1/source_1/energy"] = (NOMINAL.photon_energy_ev or 0.0) * JOULE_PER_EV
         detector = entry.create_group("instrument_1/detector_1")
         detector["distance"] = NOMINAL.detector_distance
@@ -202,7 +203,7 @@ class _TiffRun:
 
 
 @contextmanager
-def _tiff_run(folder: Path, name: str, run: SpiRun, seed: int) -> Iterator[_RunWriter]:
+def _tiff_run(folder: Path, name: str, run: SpiRun) -> Iterator[_RunWriter]:
     yield _TiffRun(folder, name, run)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import pad
 
 from photon_triage.core.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import LitPixelsStage, Roi, SpotsStage
 from photon_triage.core.stages.stage import StageResult, counts_in, radius_map
+
+LEAST_DEVIATION = 0.5
+"""Counts: below about a quarter of a photon a pixel, Poisson's deviation no longer tells a spot from a photon."""
 
 
 class LitPixels:
@@ -53,8 +56,9 @@ class LitPixels:
 class Spots:
     """Counts Bragg spots above the local background, for crystals.
 
-    A strong pixel exceeds the mean of its window by min_snr deviations (not less than Poisson's) and has min_counts; a
-    spot is a local maximum of strong pixels with min_pixels of them within the 3x3 about it.
+    A strong pixel exceeds the mean of its window by min_snr deviations and has min_counts; the background is taken
+    twice, the second time without what was strong at first. The deviation is the window's own, or Poisson's where that
+    is greater. A spot is the brightest of its 3x3 neighbourhood, of which min_pixels are strong.
     The score is n / (n + min_spots): one half at the threshold.
     """
 
@@ -71,34 +75,61 @@ class Spots:
         limit = self._table.min_spots
         return StageResult(spots >= limit, {"spots": spots}, score=spots / (spots + limit))
 
-    def _count(self, counts: Tensor, usable: Tensor) -> Tensor:
+    def _count(self, image: Tensor, usable: Tensor) -> Tensor:
         table = self._table
-        image, good = counts[None, None], usable.float()[None, None]
-        area = self._window_mean(good).clamp_min(1e-6)
-        # A spot must not raise its own background: what is far above the frame's mean is cut off first.
-        ceiling = 10 * image.sum() / good.sum().clamp_min(1) + 10
-        low = image.clamp_max(ceiling)
-        mean = self._window_mean(low) / area
-        variance = (self._window_mean(low.square()) / area - mean.square()).clamp_min(0)
-        deviation = torch.maximum(variance, mean).sqrt()
-        strong = (image > mean + table.min_snr * deviation) & (image >= table.min_counts) & (good > 0)
-        shining = torch.where(strong, image, 0.0)
-        # Equal neighbours would be two maxima: the later pixel gets the greater share of one ulp-sized tilt.
-        peak = (
-            strong
-            & (max_pool2d(shining, 5, 1, 2) == shining)
-            & (9 * avg_pool2d(strong.float(), 3, 1, 1) + 0.5 > table.min_pixels)
-        )
-        return (peak & ~_has_equal_before(shining, peak)).sum()
+        calm = usable.float()
+        mean, _ = self._background(image, calm)
+        strong = image > mean + table.min_snr * mean.sqrt().clamp_min(LEAST_DEVIATION)
+        mean, variance = self._background(image, calm * ~strong)
+        deviation = torch.maximum(variance, mean).sqrt().clamp_min(LEAST_DEVIATION)
+        strong = (image > mean + table.min_snr * deviation) & (image >= table.min_counts) & usable
+        return count_spots(torch.where(strong, image, 0.0), table.min_pixels)
 
-    def _window_mean(self, image: Tensor) -> Tensor:
+    def _background(self, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the window about each pixel, (height, width) each, over pixels of weight 1."""
         side = self._table.window | 1
-        return avg_pool2d(image, side, 1, side // 2, count_include_pad=True)
+        area = window_sum(weight, side).clamp_min(1)
+        weighted = image * weight
+        mean = window_sum(weighted, side) / area
+        variance = window_sum(weighted * image, side) / area - mean.square()
+        return mean, variance.clamp_min(0)
 
 
-def _has_equal_before(shining: Tensor, peak: Tensor) -> Tensor:
-    """Whether an equally bright peak stands above or to the left within one pixel: (1, 1, h, w) bool."""
-    padded = torch.nn.functional.pad(torch.where(peak, shining, -1.0), (1, 1, 1, 0), value=-1.0)
-    height, width = shining.shape[-2:]
-    before = [padded[..., :height, d : d + width] for d in range(3)] + [padded[..., 1 : height + 1, :width]]
-    return torch.stack([shining == b for b in before]).any(0)
+def count_spots(shining: Tensor, min_pixels: int) -> Tensor:
+    """Spots of an image (height, width) that is 0 where a pixel is not strong, as a scalar.
+
+    Of equally bright neighbours the first in reading order is the spot.
+    """
+    rows, columns = shining.nonzero(as_tuple=True)
+    bordered = pad(shining, (1, 1, 1, 1))
+    steps = [(y, x) for y in range(3) for x in range(3)]
+    around = torch.stack([bordered[rows + y, columns + x] for y, x in steps])
+    center = around[4]
+    brightest = (around[:4] < center).all(0) & (around[5:] <= center).all(0)
+    return (brightest & ((around > 0).sum(0) >= min_pixels)).sum()
+
+
+def window_sum(image: Tensor, side: int) -> Tensor:
+    """Sum over the side x side window about each pixel (side odd), zeros beyond the edge, same shape.
+
+    Windows of doubled length are added up, so the work grows with the side's logarithm.
+    """
+    half = side // 2
+    padded = pad(image, (half, half, half, half))
+    return _running_sum(_running_sum(padded, side, 0), side, 1)
+
+
+def _running_sum(image: Tensor, side: int, dim: int) -> Tensor:
+    """Sums of `side` neighbours along an axis, which becomes shorter by side - 1."""
+    length = image.shape[dim] - side + 1
+    total, offset, width, block = None, 0, 1, image
+    while True:
+        if side & width:
+            part = block.narrow(dim, offset, length)
+            total = part if total is None else total + part
+            offset += width
+        if 2 * width > side:
+            assert total is not None
+            return total
+        block = block.narrow(dim, 0, block.shape[dim] - width) + block.narrow(dim, width, block.shape[dim] - width)
+        width *= 2

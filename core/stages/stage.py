@@ -39,8 +39,15 @@ class StageResult:
 class Stage(Protocol):
     """One test in the cascade."""
 
-    name: str
-    columns: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What the recipe calls its kind."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it measures."""
+        ...
 
     def __call__(self, batch: Batch) -> StageResult:
         """Score a batch."""

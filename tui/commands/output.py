@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -28,3 +29,36 @@ def say_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     for row in safe:
         padded = (text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True))
         say((indent + "  ".join(padded)).rstrip())
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr; call what it gives with how far the work is and, if it changed, `total` and `note`."""
+    if quiet:
+        yield lambda done, total=None, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(safe_text(what), total=total, note="")
+
+        def advance(done: int, total: int | None = total, note: str = "") -> None:
+            progress.update(task, completed=done, total=total, note=safe_text(note))
+
+        yield advance

@@ -1,0 +1,288 @@
+"""The engine's loop: what intake brings goes through the stages and into results.db."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import queue
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from photon_triage.core.engine.intake import Chunk, FileNews, Intake, Lost, Wanted
+from photon_triage.core.errors import TriageError
+from photon_triage.core.frames import Batch, FrameKey, as_counts
+from photon_triage.core.prepare import preparation_for
+from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, Recipe, SizeStage, SpotsStage
+from photon_triage.core.session.commands import CommandFollower
+from photon_triage.core.session.models import find_model
+from photon_triage.core.session.results import Detection, FileRow, FrameResult, ResultsWriter
+from photon_triage.core.session.session import Session
+from photon_triage.core.stages.cascade import Outcome, run_cascade
+from photon_triage.core.stages.classify import Classify, load_network
+from photon_triage.core.stages.hits import LitPixels, Spots
+from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.stage import Stage
+from photon_triage.models.errors import ModelError
+from photon_triage.models.runtime import best_device
+
+log = logging.getLogger("photon_triage.engine")
+
+HEARTBEAT_S = 0.5
+RATE_WINDOW_S = 5.0
+AGAIN_FRAMES = 64
+
+
+class Engine:
+    """Runs a session's recipe over the files of some folders.
+
+    once: end when all files are read instead of waiting for more. patience: see Intake.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        paths: Sequence[Path],
+        results: ResultsWriter,
+        *,
+        once: bool = False,
+        patience: float = 60.0,
+        device: str | None = None,
+    ) -> None:
+        self._session, self._paths, self._results = session, paths, results
+        self._once, self._patience = once, patience
+        self._recipe: Recipe = session.recipe()
+        self._device = best_device(device)
+        self._commands = CommandFollower(session.journal_path)
+        self._started = time.time()
+        self._stop = False
+        self._file_ids: dict[str, int] = {}
+        self._recent: deque[tuple[float, int]] = deque()
+        self._lag = 0.0
+        self._scored = 0
+        self._working_since = time.time()
+        self._beat_at = 0.0
+        self._message = ""
+        self._model: str | None = None
+        self._refused: str | None = None
+        self._lost_files: set[str] = set()
+        self._asked_again = 0
+        self._stages = self._build(self._wished_model())
+
+    def stop(self) -> None:
+        """Ask the loop to end after the batch in hand."""
+        self._stop = True
+
+    def run(self) -> None:
+        """Work until told to stop, or until all is done where that was asked for."""
+        ledger = self._results.files()
+        self._file_ids = {row.path: row.id for row in ledger}
+        intake = Intake(self._paths, ledger, self._recipe.source.dataset, patience=self._patience)
+        intake.start()
+        self._working_since = time.time()
+        status = "stopped"
+        try:
+            while not self._stop:
+                self._beat(intake)
+                try:
+                    event = intake.events.get(timeout=0.1)
+                except queue.Empty:
+                    if intake.failure is not None:
+                        raise intake.failure from None
+                    if self._ask_for_old_scores(intake):
+                        continue
+                    if self._once and intake.scans and intake.finished:
+                        status = "finished"
+                        break
+                    continue
+                if isinstance(event, FileNews):
+                    self._note_file(event)
+                elif isinstance(event, Lost):
+                    self._note_lost(event)
+                else:
+                    self._score(event)
+        except BaseException:
+            status = "failed"
+            raise
+        finally:
+            intake.close()
+            self._tell(intake, status)
+
+    def _build(self, model: str | None) -> list[Stage]:
+        stages: list[Stage] = []
+        roi = self._recipe.prepare.roi
+        for table in self._recipe.stages:
+            match table:
+                case LitPixelsStage():
+                    stages.append(LitPixels(table, roi))
+                case SpotsStage():
+                    stages.append(Spots(table))
+                case SizeStage():
+                    stages.append(Size(table, roi))
+                case ClassifyStage():
+                    stages.append(self._classifier(table, model or table.model))
+        return stages
+
+    def _classifier(self, table: ClassifyStage, name: str) -> Classify:
+        entry = find_model(name, self._session.models_path)
+        network = load_network(entry.path)
+        preparation = preparation_for(self._recipe, network.input_size, network.in_channels)
+        self._model = name
+        log.info("scoring with the model %s (%s) on %s", name, entry.path, self._device)
+        return Classify(table, network, preparation, self._device)
+
+    def _wished_model(self) -> str | None:
+        """The model that was asked for last, if the recipe has a place for one."""
+        wishes = self._commands.wishes()
+        if wishes.stop_at > self._started:
+            self._stop = True
+        return wishes.model if self._recipe.classify else None
+
+    def _follow_commands(self) -> None:
+        wished = self._wished_model()
+        if wished is None or wished in (self._model, self._refused):
+            return
+        try:
+            self._stages = self._build(wished)
+        except (TriageError, ModelError) as error:
+            self._refused = wished
+            self._say(f"model {wished} not used: {error}", logging.ERROR)
+        else:
+            self._say(f"model {wished} in use")
+
+    def _note_file(self, news: FileNews) -> None:
+        info, file = news.info, news.file
+        row = FileRow(
+            id=0,
+            path=file.path,
+            dataset=info.dataset if info else "",
+            run=info.run if info else "",
+            layout=info.layout if info else "",
+            height=info.shape[0] if info else 0,
+            width=info.shape[1] if info else 0,
+            dtype=info.dtype if info else "",
+            geometry=(info.geometry if info else self._recipe.geometry.geometry()).over(
+                self._recipe.geometry.geometry()
+            ),
+            simulated=info.simulated if info else False,
+            frames=info.frames if info else 0,
+            done=0,
+            status=news.status,
+            reason=news.reason,
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            updated=time.time(),
+        )
+        self._file_ids[file.path] = self._results.put_file(row)
+        name = Path(file.path).name
+        if news.status == "unreadable":
+            self._say(f"{name} unreadable: {news.reason}", logging.WARNING)
+        elif news.status == "complete":
+            self._say(f"{name} complete, {row.frames} frames")
+
+    def _score(self, chunk: Chunk) -> None:
+        info = chunk.info
+        keys = tuple(FrameKey(info.path, info.dataset, index) for index in chunk.indices)
+        frames = torch.from_numpy(as_counts(chunk.frames)).to(self._device)
+        valid = None if chunk.valid is None else torch.from_numpy(chunk.valid).to(self._device)
+        geometry = info.geometry.over(self._recipe.geometry.geometry())
+        outcomes = run_cascade(self._stages, Batch(keys, frames, valid, geometry))
+        results = [
+            self._result(chunk, place, outcome, None if chunk.again else _digest(chunk, place, outcome))
+            for place, outcome in enumerate(outcomes)
+        ]
+        file_id = self._file_ids[info.path]
+        now = time.time()
+        if chunk.again:
+            self._results.rescore(file_id, results)
+            self._asked_again -= 1
+            return
+        self._results.put_frames(file_id, results, now)
+        self._lag = now - chunk.first_seen
+        self._recent.append((now, len(results)))
+        self._scored += len(results)
+
+    def _result(self, chunk: Chunk, place: int, outcome: Outcome, digest: str | None) -> FrameResult:
+        return FrameResult(
+            index=chunk.indices[place],
+            passed=outcome.passed,
+            hit=outcome.hit,
+            score=outcome.score,
+            model=self._model if outcome.score is not None else None,
+            digest=digest,
+            measures=outcome.measures,
+            detections=tuple(Detection(found.category, found.score, found.box) for found in outcome.detections),
+        )
+
+    def _ask_for_old_scores(self, intake: Intake) -> bool:
+        """While there is nothing new, have frames read again that another model has scored; true when some were."""
+        if self._model is None or self._asked_again > 0:
+            return self._asked_again > 0
+        found = self._results.scored_by_others(self._model, AGAIN_FRAMES, self._lost_files)
+        if found is None:
+            return False
+        path, dataset, indices = found
+        intake.again.put(Wanted(path, dataset, tuple(indices)))
+        self._asked_again += 1
+        return True
+
+    def _note_lost(self, lost: Lost) -> None:
+        self._asked_again -= 1
+        self._lost_files.add(lost.wanted.path)
+        self._say(f"{Path(lost.wanted.path).name} keeps its old scores: {lost.reason}", logging.WARNING)
+
+    def _beat(self, intake: Intake) -> None:
+        if time.monotonic() - self._beat_at < HEARTBEAT_S:
+            return
+        self._beat_at = time.monotonic()
+        self._follow_commands()
+        self._tell(intake, "running")
+
+    def _tell(self, intake: Intake, status: str) -> None:
+        now = time.time()
+        while self._recent and now - self._recent[0][0] > RATE_WINDOW_S:
+            self._recent.popleft()
+        span = min(RATE_WINDOW_S, max(now - self._started, 0.5))
+        backlog = intake.backlog
+        stalled = intake.stalled_since
+        self._results.set_state(
+            engine_identity(self._started)
+            | {
+                "status": status,
+                "heartbeat": now,
+                "rate_hz": sum(count for _, count in self._recent) / span,
+                "lag_s": self._lag if backlog or self._recent else 0.0,
+                "queue": backlog,
+                "scored": self._scored,
+                "working_since": self._working_since,
+                "model": self._model,
+                "device": str(self._device),
+                "workers": 1,
+                "message": self._message,
+                "message_at": now,
+                "stalled_s": now - stalled if stalled is not None else 0.0,
+                "paths": [str(path) for path in self._paths],
+            }
+        )
+
+    def _say(self, message: str, level: int = logging.INFO) -> None:
+        self._message = message
+        log.log(level, "%s", message)
+
+
+def engine_identity(started: float) -> dict[str, Any]:
+    """Who this engine is."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+
+
+def _digest(chunk: Chunk, place: int, outcome: Outcome) -> str | None:
+    """A digest of a hit's raw bytes, by which its labels find it again when the file has moved."""
+    if not outcome.hit:
+        return None
+    return hashlib.blake2b(memoryview(chunk.frames[place]).cast("B"), digest_size=16).hexdigest()

@@ -1,0 +1,111 @@
+"""The engine as a process of its own: started, asked how it is, stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session.commands import ask_to_stop
+from photon_triage.core.session.session import Session, engine_is_alive
+
+LOCK_FILE = "engine.lock"
+
+
+def lock_session(session: Session) -> int:
+    """Take the session for this process's engine until it ends; returns the open lock file.
+
+    Raises SessionError while another engine has it.
+    """
+    handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise SessionError(
+            f"Could not start an engine on {session.path}: another one is at work there.",
+            "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
+        ) from error
+    return handle
+
+
+def engine_is_running(session: Session) -> bool:
+    """Whether an engine holds the session on this host, or says from another one that it is alive."""
+    try:
+        os.close(lock_session(session))
+    except SessionError:
+        return True
+    state = session.engine_state()
+    return engine_is_alive(state) and state.get("host") != socket.gethostname()
+
+
+def start_engine(
+    session: Session, paths: Sequence[Path], *, once: bool = False, patience: float = 60.0, device: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Start an engine that outlives this process and its terminal.
+
+    Raises SessionError when one is at work already.
+    """
+    if engine_is_running(session):
+        raise SessionError(
+            f"Could not start an engine on {session.path}: another one is at work there.",
+            "`photon-triage attach SESSION` opens a screen on it.",
+        )
+    job = {
+        "session": str(session.path),
+        "paths": [str(path.expanduser().absolute()) for path in paths],
+        "once": once,
+        "patience": patience,
+        "device": device,
+    }
+    # -P keeps the working directory, in which a package named like one of ours may stand, off the module path.
+    command = [sys.executable, "-P", "-m", "photon_triage.core.engine", json.dumps(job)]
+    with session.log_path.open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+        )
+
+
+def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
+    """Ask the engine to stop and wait until it has; false when none was running.
+
+    Raises SessionError when it does not stop in time.
+    """
+    if not engine_is_running(session):
+        return False
+    state = session.engine_state()
+    journal = session.journal()
+    ask_to_stop(journal)
+    journal.close()
+    if state.get("host") == socket.gethostname() and isinstance(state.get("pid"), int):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + wait
+    while engine_is_running(session):
+        if time.monotonic() > deadline:
+            raise SessionError(
+                f"Could not stop the engine of {session.path} within {wait:g} s (process {state.get('pid')} on "
+                f"{state.get('host')}).",
+                f"Look into {session.log_path}; as a last resort, kill that process: nothing recorded is lost.",
+            )
+        time.sleep(0.05)
+    return True
+
+
+def engine_status(session: Session) -> dict[str, Any]:
+    """What the engine last said of itself, with `alive` as seen from here."""
+    state = session.engine_state()
+    alive = engine_is_running(session)
+    if not alive and state.get("status") in ("starting", "running"):
+        state["status"] = "died"
+    return state | {"alive": alive}

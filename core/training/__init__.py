@@ -1,0 +1,1 @@
+"""Training: what operators decided goes back into the model."""

@@ -1,0 +1,155 @@
+"""Examples to train on: labelled frames that reach the network, and where the pattern lies on them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from photon_triage.core.errors import SourceError, TrainingError
+from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
+from photon_triage.core.prepare import Preparation
+from photon_triage.core.recipe import ClassifyStage, Recipe
+from photon_triage.core.session.labels import Label
+from photon_triage.core.session.results import FileRow, FrameRow
+from photon_triage.core.session.session import Session
+from photon_triage.core.sources import FrameReader
+
+FOURTH_MINIMUM = 14.0662
+"""Where x of the sphere's form factor, q d/2, has its fourth zero: tan x = x."""
+
+TYPICAL_DIAMETER_NM = 70.0
+FRAMES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled frames in memory.
+
+    counts: (n, rows, columns), the preparation's region, int16 where whole counts fit, else float32. positive: (n,)
+    bool. boxes: (n, 4) float32, where a single hit's pattern lies: centre x, centre y, width, height as parts of the
+    network's input. runs: (n,) names. unreachable: labelled frames that earlier stages keep from the network.
+    unreadable: labelled frames whose file cannot be read any more.
+    """
+
+    keys: tuple[FrameKey, ...]
+    counts: NDArray[Any]
+    positive: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    runs: NDArray[np.str_]
+    unreachable: int
+    unreadable: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, where: NDArray[np.bool_]) -> Examples:
+        """Those where `where` ((n,) bool) is true."""
+        keys = tuple(key for key, wanted in zip(self.keys, where.tolist(), strict=True) if wanted)
+        return Examples(
+            keys, self.counts[where], self.positive[where], self.boxes[where], self.runs[where], self.unreachable,
+            self.unreadable,
+        )  # fmt: skip
+
+
+def gather(session: Session, preparation: Preparation, labels: Iterable[Label] | None = None) -> Examples:
+    """Read the labelled frames of a session that its network sees; skipped frames are left out.
+
+    labels: those of the session's journals when None. Raises TrainingError when there are none.
+    """
+    recipe = session.recipe()
+    chosen = [
+        label
+        for label in (session.labels().labels.values() if labels is None else labels)
+        if label.verdict != "skipped"
+    ]
+    reader = session.results()
+    try:
+        rows = {row.key: row for row in reader.all_frames()}
+        files = {file.path: file for file in reader.files()}
+    finally:
+        reader.close()
+    reached = reach(recipe)
+    wanted: dict[str, list[tuple[FrameRow, bool]]] = defaultdict(list)
+    unreachable = 0
+    for label in chosen:
+        row = rows.get(label.key)
+        if row is None or row.passed < reached:
+            unreachable += 1
+        else:
+            wanted[label.key.file].append((row, label.verdict == "accepted"))
+    if not wanted:
+        raise TrainingError(
+            f"Could not train on {session.path}: of its {len(chosen)} labels none is of a frame that the network sees.",
+            "Accept and reject candidates on a screen first, or import labels with `photon-triage labels import`.",
+        )
+    parts, keys, positive, boxes, runs, unreadable = [], [], [], [], [], 0
+    with FrameReader() as frames:
+        for path, labelled in sorted(wanted.items()):
+            labelled.sort(key=lambda pair: pair[0].key.index)
+            try:
+                counts = _read(frames, files[path], [row.key.index for row, _ in labelled], preparation)
+            except SourceError:
+                unreadable += len(labelled)
+                continue
+            file = files[path]
+            for row, accepted in labelled:
+                box = pattern_box(file.geometry, row.measures.get("diameter_nm"), recipe, (file.height, file.width))
+                keys.append(row.key)
+                positive.append(accepted)
+                boxes.append(preparation.from_frame(box, (file.height, file.width)))
+                runs.append(file.run)
+            parts.append(counts)
+    if not parts:
+        raise TrainingError(
+            f"Could not train on {session.path}: none of the {unreadable} labelled frames can be read any more.",
+            "Mount the data where it was when the session saw it.",
+        )
+    return Examples(
+        tuple(keys), np.concatenate(parts), np.array(positive), np.array(boxes, np.float32), np.array(runs),
+        unreachable, unreadable,
+    )  # fmt: skip
+
+
+def reach(recipe: Recipe) -> int:
+    """How many stages a frame must pass to be shown to the network."""
+    kinds = [isinstance(stage, ClassifyStage) for stage in recipe.stages]
+    return kinds.index(True) if True in kinds else len(kinds)
+
+
+def pattern_box(geometry: Geometry, diameter_nm: float | None, recipe: Recipe, shape: tuple[int, int]) -> Box:
+    """Where the pattern of a single particle lies: out to the fourth minimum of its size's sphere, within the region.
+
+    Without a known geometry it is the whole region of interest.
+    """
+    roi = recipe.prepare.roi
+    top, left = (roi.top, roi.left) if roi else (0, 0)
+    height, width = (roi.height, roi.width) if roi else shape
+    step, x, y = geometry.q_per_pixel, geometry.beam_center_x, geometry.beam_center_y
+    if step is None or x is None or y is None:
+        return Box(left, top, width, height)
+    radius = FOURTH_MINIMUM * 2 / (diameter_nm or TYPICAL_DIAMETER_NM) / step
+    x0, x1 = max(x - radius, left), min(x + radius, left + width)
+    y0, y1 = max(y - radius, top), min(y + radius, top + height)
+    if x1 - x0 < 1 or y1 - y0 < 1 or not math.isfinite(radius):
+        return Box(left, top, width, height)
+    return Box(x0, y0, x1 - x0, y1 - y0)
+
+
+def _read(reader: FrameReader, file: FileRow, indices: list[int], preparation: Preparation) -> NDArray[Any]:
+    """The preparation's region of some frames of a file."""
+    valid = reader.mask(reader.inspect(file.path, file.dataset or None))
+    mask = None if valid is None else torch.from_numpy(valid)
+    parts = []
+    for start in range(0, len(indices), FRAMES_AT_ONCE):
+        raw = reader.read_indices(file.path, file.dataset, indices[start : start + FRAMES_AT_ONCE])
+        counts = preparation.region(torch.from_numpy(as_counts(raw)), mask).numpy()
+        whole = raw.dtype.kind in "iu" and preparation.dark is None and counts.max() <= np.iinfo(np.int16).max
+        parts.append(counts.astype(np.int16) if whole else counts)
+    return np.concatenate(parts)

@@ -1,0 +1,61 @@
+"""`photon-triage engine`: how a session's engine is, and how to end it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from photon_triage.tui.commands.output import say, say_json, say_table
+from photon_triage.tui.commands.sessions import summary
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
+
+
+@app.command()
+def status(
+    session_path: SessionPath, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Say how the engine is; ends with 1 when none is at work."""
+    from photon_triage.core.engine.process import engine_status
+    from photon_triage.core.session.session import Session
+
+    session = Session.open(session_path)
+    state = engine_status(session)
+    counts = summary(session) if session.results_path.exists() else {}
+    if as_json:
+        say_json(state | {"counts": counts})
+    else:
+        rows = [("engine", str(state.get("status", "never started")) + ("" if state["alive"] else " (not at work)"))]
+        if "pid" in state:
+            rows.append(("process", f"{state['pid']} on {state.get('host')}"))
+            rows.append(("heartbeat", f"{time.time() - state['heartbeat']:.1f} s ago"))
+        if state.get("model"):
+            rows.append(("model", f"{state['model']} on {state.get('device')}"))
+        if "rate_hz" in state:
+            rows.append(("rate", f"{state['rate_hz']:.1f} frames a second, {state['lag_s']:.1f} s behind"))
+        if counts:
+            rows.append(("frames", f"{counts['frames']} done, {counts['pending']} to do, {counts['hits']} hits"))
+            rows.append(("files", f"{counts['files']}, {counts['unreadable']} unreadable"))
+        if state.get("message"):
+            rows.append(("last", str(state["message"])))
+        say_table(rows)
+    if not state["alive"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stop(session_path: SessionPath) -> None:
+    """Stop the engine after the batch in hand; everything it recorded stays."""
+    from photon_triage.core.engine.process import stop_engine
+    from photon_triage.core.session.session import Session
+
+    session = Session.open(session_path)
+    if stop_engine(session):
+        say(f"The engine of {session.path} has stopped.")
+    else:
+        say(f"No engine was at work on {session.path}.")

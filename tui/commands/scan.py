@@ -1,0 +1,92 @@
+"""`photon-triage scan`: triage files that are there, without a screen."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from photon_triage.tui.commands.output import progress_bar, say, say_json
+from photon_triage.tui.commands.sessions import (
+    DeviceOption,
+    Paths,
+    RecipeOption,
+    SessionOption,
+    open_session,
+    require_paths,
+    summary,
+)
+
+LOOK_S = 0.2
+
+
+def scan(
+    paths: Paths,
+    session_path: SessionOption,
+    recipe: RecipeOption = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change after which an incomplete file is given up.")
+    ] = 15.0,
+    device: DeviceOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no summary.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Run a recipe over files and end when they are done; a second scan goes on where the first one ended.
+
+    Ends with 1 when a file could not be read; the others are done all the same.
+    """
+    from photon_triage.core.engine.process import start_engine, stop_engine
+    from photon_triage.core.errors import SessionError
+
+    require_paths(paths)
+    session = open_session(session_path, recipe)
+    began = time.time()
+    engine = start_engine(session, paths, once=True, patience=patience, device=device)
+    counts: dict[str, Any] = {}
+    with progress_bar("scanning", None, quiet=quiet or as_json) as advance:
+        try:
+            while True:
+                ended = engine.poll() is not None
+                if session.engine_state().get("started", 0.0) >= began:
+                    counts = summary(session)
+                    total = counts["frames"] + counts["pending"]
+                    advance(counts["frames"], total=total or None, note=f"{counts['hits']} hits")
+                if ended:
+                    break
+                time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            stop_engine(session)
+            raise SessionError(
+                f"The scan of {session.path} was interrupted; what it had done is kept.",
+                "The same command goes on where it was.",
+                title="Interrupted",
+            ) from None
+    state = session.engine_state()
+    if engine.returncode != 0 or not counts:
+        raise SessionError(
+            f"The scan of {session.path} failed: {state.get('message') or 'its engine did not start'}.",
+            f"The whole story is in {session.log_path}.",
+            title="Engine failed",
+        )
+    seconds = float(state["heartbeat"]) - float(state.get("working_since", state["started"]))
+    counts |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}
+    if as_json:
+        say_json(counts)
+    elif not quiet:
+        _say(counts)
+    if counts["unreadable"]:
+        raise typer.Exit(1)
+
+
+def _say(counts: dict[str, Any]) -> None:
+    if counts["simulated"]:
+        say("Simulated data.")
+    say(
+        f"{counts['frames']} frames of {counts['files']} files: {counts['hits']} hits, {counts['misses']} misses; "
+        f"{counts['selected']} selected at threshold {counts['threshold']:g}."
+    )
+    if counts["dropped"]:
+        say(f"{counts['dropped']} frames could not be read.")
+    for row in counts["unreadable_files"]:
+        say(f"unreadable: {row['file']}: {row['reason']}")

@@ -1,0 +1,73 @@
+"""What watch, scan and demo share: a session made or opened, and what it counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from photon_triage.core.session.session import Session
+
+Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH...", help="Folders, files or patterns such as '/data/run_*'.")
+]
+SessionOption = Annotated[
+    Path, typer.Option("--session", "-s", metavar="DIR", help="Directory of the session; made if it is not there.")
+]
+RecipeOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A shipped recipe or a TOML file; see `photon-triage recipes`.")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the fastest there is, if not given.")]
+
+
+def open_session(path: Path, recipe: str | None) -> Session:
+    """The session in a directory, made with the recipe where there is none yet."""
+    from photon_triage.core.errors import UsageError
+    from photon_triage.core.recipe import recipe_text, shipped_recipes
+    from photon_triage.core.session.session import Session
+
+    if recipe is not None:
+        return Session.create(path, recipe_text(recipe), recipe)
+    if not Session(path.expanduser().resolve()).recipe_path.exists():
+        raise UsageError(
+            f"Could not begin the session {path}: no recipe was given.",
+            f"Add --recipe with one of {', '.join(shipped_recipes())}, or the path of a TOML file.",
+        )
+    return Session.open(path)
+
+
+def require_paths(paths: list[Path]) -> None:
+    """Raise UsageError for a path that is not there; a pattern may match nothing yet."""
+    from photon_triage.core.errors import UsageError
+
+    for path in paths:
+        if not path.expanduser().exists() and not any(sign in str(path) for sign in "*?["):
+            raise UsageError(f"Could not watch {path}: there is no such file or folder.", "Check the path, or make it.")
+
+
+def summary(session: Session) -> dict[str, Any]:
+    """What a session counted, for people and for --json."""
+    reader = session.results()
+    try:
+        counts, files = reader.counts(), reader.files()
+        threshold = session.threshold()
+        selected = reader.selected_count(threshold)
+    finally:
+        reader.close()
+    return {
+        "session": str(session.path),
+        "recipe": session.recipe().name,
+        "files": counts.files,
+        "frames": counts.frames,
+        "hits": counts.hits,
+        "misses": counts.frames - counts.hits,
+        "selected": selected,
+        "threshold": threshold,
+        "pending": counts.pending,
+        "dropped": counts.dropped,
+        "unreadable": counts.unreadable,
+        "simulated": counts.simulated,
+        "unreadable_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == "unreadable"],
+    }

@@ -1,0 +1,56 @@
+"""`photon-triage watch` and `attach`: an engine at work, and a screen on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from photon_triage.tui.commands.output import say
+from photon_triage.tui.commands.sessions import (
+    DeviceOption,
+    Paths,
+    RecipeOption,
+    SessionOption,
+    open_session,
+    require_paths,
+)
+
+
+def watch(
+    paths: Paths,
+    session_path: SessionOption,
+    recipe: RecipeOption = None,
+    device: DeviceOption = None,
+    screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
+) -> None:
+    """Watch files as they come in, triage them, and show them; the engine goes on when the screen is closed.
+
+    Where the session's engine is at work already, this opens a screen on it.
+    """
+    from photon_triage.core.engine.process import engine_is_running, start_engine
+
+    require_paths(paths)
+    session = open_session(session_path, recipe)
+    if engine_is_running(session):
+        say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
+    else:
+        start_engine(session, paths, device=device)
+    if screen:
+        _open_screen(session.path)
+
+
+def attach(session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]) -> None:
+    """Open a screen on a session; its engine, if one is at work, is left as it is."""
+    from photon_triage.core.session.session import Session
+
+    _open_screen(Session.open(session_path).path)
+
+
+def _open_screen(path: Path) -> None:
+    from photon_triage.tui.app import run_screen
+
+    code = run_screen(path)
+    if code:
+        raise typer.Exit(code)
