@@ -237,6 +237,14 @@ def test_a_session_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
         export(session, "csv", "both", 0.5, tmp_path / "t.csv", incomplete=True)
 
 
+def test_a_recipe_that_scores_nothing_predicts_nothing(tmp_path: Path) -> None:
+    session = build_session(tmp_path / "s", {A: [None, None]}, recipe="sfx")
+    label(session, key(A, 1), "accepted")
+    with pytest.raises(ExportError, match="recipe sfx has no stage that gives a score"):
+        export(session, "crystfel", "predicted", 0.5, tmp_path / "list.lst")
+    assert listed(session, "both") == [f"{A} //1"]
+
+
 def test_a_session_without_an_engine_is_refused(tmp_path: Path) -> None:
     session = Session.create(tmp_path / "s", recipe_text("spi"), "spi")
     with pytest.raises(SessionError, match="no engine has run there"):

@@ -50,9 +50,11 @@ def frame_results(scores: Sequence[float | None]) -> list[FrameResult]:
     ]
 
 
-def build_session(folder: Path, files: dict[str, Sequence[float | None]], **changes: object) -> Session:
+def build_session(
+    folder: Path, files: dict[str, Sequence[float | None]], recipe: str = "spi", **changes: object
+) -> Session:
     """A session whose files hold frames of these scores, all read."""
-    session = Session.create(folder, recipe_text("spi"), "spi")
+    session = Session.create(folder, recipe_text(recipe), recipe)
     writer = ResultsWriter(session.results_path)
     for path, scores in files.items():
         file_id = writer.put_file(file_row(path, len(scores), **changes))
