@@ -146,6 +146,11 @@ class Recipe(_Table):
         return next((stage for stage in self.stages if isinstance(stage, ClassifyStage)), None)
 
     @property
+    def stages_before_network(self) -> int:
+        """How many stages a frame must pass to be shown to the network; all of them where there is none."""
+        return self.stages.index(self.classify) if self.classify else len(self.stages)
+
+    @property
     def default_threshold(self) -> float:
         """The score from which a frame is selected before the operator says otherwise."""
         return self.classify.threshold if self.classify else 0.5

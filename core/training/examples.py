@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from photon_triage.core.errors import SourceError, TrainingError
 from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.recipe import ClassifyStage, Recipe
+from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.results import FileRow, FrameRow
 from photon_triage.core.session.session import Session
@@ -75,7 +75,7 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
         files = {file.path: file for file in reader.files()}
     finally:
         reader.close()
-    reached = reach(recipe)
+    reached = recipe.stages_before_network
     wanted: dict[str, list[tuple[FrameRow, bool]]] = defaultdict(list)
     unreachable = 0
     for label in chosen:
@@ -115,12 +115,6 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
         tuple(keys), np.concatenate(parts), np.array(positive), np.array(boxes, np.float32), np.array(runs),
         unreachable, unreadable,
     )  # fmt: skip
-
-
-def reach(recipe: Recipe) -> int:
-    """How many stages a frame must pass to be shown to the network."""
-    kinds = [isinstance(stage, ClassifyStage) for stage in recipe.stages]
-    return kinds.index(True) if True in kinds else len(kinds)
 
 
 def pattern_box(geometry: Geometry, diameter_nm: float | None, recipe: Recipe, shape: tuple[int, int]) -> Box:
