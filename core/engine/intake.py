@@ -166,7 +166,9 @@ class Intake(threading.Thread):
             file = replace(found, path=os.path.realpath(found.path))
             followed = self._files.get(file.path)
             if followed is None:
-                self._files[file.path] = self._begin(file)
+                self._files[file.path] = followed = self._begin(file)
+                if followed.status == "unreadable" and file.path not in self._ledger:
+                    self._tell(followed)
             elif followed.file != file:
                 followed.file, followed.changed, followed.next_look = file, time.monotonic(), 0.0
                 if followed.status in ("complete", "unreadable"):
@@ -183,6 +185,11 @@ class Intake(threading.Thread):
         return max(now + 10 * (now - began) if not changed else now, min(now + SCAN_S, max(soonest, now + 0.1)))
 
     def _begin(self, file: WatchedFile) -> _Followed:
+        if _is_not_text(file.path):
+            shown = replace(file, path=os.fsencode(file.path).decode("utf-8", "backslashreplace"))
+            return _Followed(
+                shown, status="unreadable", reason="Its name is not UTF-8 text: rename it to have it read."
+            )
         row = self._ledger.get(file.path)
         followed = _Followed(file, done=row.done if row else 0)
         unchanged = row is not None and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
@@ -294,6 +301,14 @@ class Intake(threading.Thread):
                 return
             except queue.Full:
                 continue
+
+
+def _is_not_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def frames_in_chunk(info: SourceInfo) -> int:

@@ -25,10 +25,11 @@ from photon_triage.core.session.models import find_model
 from photon_triage.core.session.results import Detection, FileRow, FrameResult, ResultsWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, run_cascade
-from photon_triage.core.stages.classify import Classify, load_network
+from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
+from photon_triage.models.detector import load_detector
 from photon_triage.models.errors import ModelError
 from photon_triage.models.runtime import best_device
 
@@ -131,7 +132,7 @@ class Engine:
 
     def _classifier(self, table: ClassifyStage, name: str) -> Classify:
         entry = find_model(name, self._session.models_path)
-        network = load_network(entry.path)
+        network = load_detector(entry.path)
         preparation = preparation_for(self._recipe, network.input_size, network.in_channels)
         self._model = name
         log.info("scoring with the model %s (%s) on %s", name, entry.path, self._device)

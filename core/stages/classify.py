@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -11,29 +9,13 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.stages.stage import Found, StageResult
-from photon_triage.models.checkpoint import load
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.runtime import prepare_for_inference
 from photon_triage.models.yolo import decode, frame_score
 
 CATEGORY = "single"
 SHOWN_FROM = 0.05
 """Boxes below this score are not worth a place in the results."""
-
-
-def load_network(path: Path) -> Darknet:
-    """The Darknet detector of a checkpoint.
-
-    Raises ModelError where the file cannot be loaded or holds another kind of network.
-    """
-    model, _ = load(path)
-    if not isinstance(model, Darknet) or not model.heads:
-        raise ModelError(
-            f"Cannot classify with {path}: it holds no Darknet network with a detection head.",
-            "Give a model that `photon-triage train` made, or one with a region or yolo section.",
-        )
-    return model
 
 
 class Classify:

@@ -20,11 +20,11 @@ from photon_triage.core.metrics import Confusion, best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.models import ModelEntry, find_model, session_models, shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.stages.classify import load_network
 from photon_triage.core.training.examples import Examples, gather
 from photon_triage.core.training.train import Plan, center_threshold, score, train
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
+from photon_triage.models.detector import load_detector
 from photon_triage.models.runtime import best_device
 
 HELD_BACK = 1 / 3
@@ -81,8 +81,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     recipe = job.session.recipe()
     base = None if job.cfg is not None else _base(job)
     if base is not None:
-        old: Darknet | None = load_network(base.path)
-        model = load_network(base.path)
+        old: Darknet | None = load_detector(base.path)
+        model = load_detector(base.path)
     else:
         torch.manual_seed(job.seed)
         old = None
