@@ -29,8 +29,8 @@ class TriageApp(App[int]):
     def __init__(self, session: Session, *, previewer: Previewer | None = None, keymap: Path | None = None) -> None:
         super().__init__()
         self.animation_level = "none"
-        self._main = MainScreen(session, previewer)
         self._keymap_path = keymap or keymap_path()
+        self._main = MainScreen(session, previewer, safe_text(str(self._keymap_path)))
         self._complaints: list[str] = []
 
     def on_mount(self) -> None:

@@ -16,7 +16,7 @@ from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion, confusion_at
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import Counts, Detection, FrameRow, ResultsReader
+from photon_triage.core.session.results import Counts, ResultsReader
 from photon_triage.core.session.session import Session, engine_is_alive
 
 T = TypeVar("T")
@@ -63,12 +63,14 @@ class Measured:
     audit: Confusion | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """The state of a session at one moment."""
 
     time: float
     state: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 0
+    """Changes with whatever the engine commits."""
     started: bool = False
     """Whether an engine has ever written results here."""
     alive: bool = False
@@ -200,6 +202,7 @@ class SnapshotBuilder:
         return Snapshot(
             time=time.time(),
             state=state,
+            version=version,
             started=True,
             alive=engine_is_alive(state),
             counts=counts,
@@ -343,39 +346,3 @@ def _census(reader: ResultsReader, labels: Mapping[FrameKey, Label]) -> frozense
         return frozenset()
     files = ((row.path, row.dataset, row.done) for row in reader.files())
     return frozenset((path, dataset) for path, dataset, done in files if 0 < done <= told.get((path, dataset), 0))
-
-
-class RowStore:
-    """The rows that are visible and their neighbours, fetched by id through a connection of its own."""
-
-    KEPT = 2000
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._reader: ResultsReader | None = None
-        self._lock = threading.Lock()
-
-    def fetch(self, ids: Sequence[int]) -> dict[int, FrameRow]:
-        """The rows of these frames; empty while there are no results or they cannot be read."""
-        with self._lock:
-            try:
-                if self._reader is None:
-                    self._reader = self._session.results()
-                return self._reader.frames(ids)
-            except (sqlite3.Error, SessionError):
-                return {}
-
-    def detections(self, frame_id: int) -> list[Detection]:
-        """The boxes on a frame, best first."""
-        with self._lock:
-            try:
-                return [] if self._reader is None else self._reader.detections(frame_id)
-            except sqlite3.Error:
-                return []
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None

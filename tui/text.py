@@ -41,7 +41,7 @@ def cut(s: str, width: int) -> str:
 
 def cells(s: str) -> int:
     """How many terminal cells a text takes."""
-    return sum(_cell(character) for character in s)
+    return len(s) if s.isascii() else sum(_cell(character) for character in s)
 
 
 def _cell(character: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,6 +123,11 @@ class FakeSession:
         assert self.writer is not None
         self.writer.set_state(state)
 
+    def write_file(self, count: int, name: str = "run_0142.h5") -> None:
+        """A real file with as many frames, for a screen with a real reader."""
+        with h5py.File(self.session.path.parent / name, "w") as file:
+            file["entry/data"] = np.stack([rings(index) for index in range(count)])
+
     def run_engine(self, **state: Any) -> None:
         """Look like an engine at work."""
         self.say(
@@ -133,15 +139,22 @@ class FakeSession:
             | state
         )  # fmt: skip
 
+    def close(self) -> None:
+        """Put the pen down."""
+        if self.writer is not None:
+            self.writer.close()
+
     def key(self, index: int, name: str = "run_0142.h5") -> FrameKey:
         """The key of a frame of a file."""
         return FrameKey(str(self.session.path.parent / name), "/entry/data", index)
 
     def label(self, verdicts: dict[int, Any], who: str = "someone") -> None:
         """Labels of another operator, by index."""
-        writer = LabelWriter(self.session.journal(who))
+        journal = self.session.journal(who)
+        writer = LabelWriter(journal)
         for index, verdict in verdicts.items():
             writer.decide(self.key(index), verdict)
+        journal.close()
 
 
 def make_session(folder: Path, *, recipe: str = RECIPE, results: bool = True) -> FakeSession:

@@ -55,7 +55,9 @@ class ExportScreen(ModalScreen[ExportWish | None]):
             dialog.border_title = Content("Export")
             dialog.border_subtitle = Content("enter writes · empty path leaves")
             yield Static(self._choices(), id="choices", markup=False)
-            yield Input(str(self._proposal()), id="path")
+            field = Input(str(self._proposal()), id="path")
+            field.cursor_blink = False
+            yield field
 
     def action_format(self) -> None:
         """Choose the next format."""

@@ -33,7 +33,9 @@ class FilterScreen(ModalScreen[ListSpec]):
         with Vertical(id="dialog") as dialog:
             dialog.border_title = Content("Filter")
             dialog.border_subtitle = Content("↑↓ what · enter takes it · empty shows all files")
-            yield Input(self._spec.text, placeholder="text in file or run", id="text")
+            field = Input(self._spec.text, placeholder="text in file or run", id="text")
+            field.cursor_blink = False
+            yield field
             yield Static(self._kinds(), id="kinds", markup=False)
 
     def action_kind(self, step: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -22,9 +23,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", "Up", show=False),
     ]
 
-    def __init__(self, pane: str, pane_help: str, bindings: Iterable[tuple[str, str]], keymap: str) -> None:
+    def __init__(self, pane: str, pane_help: str, keys: list[tuple[str, str]], keymap: str) -> None:
         super().__init__()
-        self._pane, self._pane_help, self._keys, self._keymap = pane, pane_help, list(bindings), keymap
+        self._pane, self._pane_help, self._keys, self._keymap = pane, pane_help, keys, keymap
 
     def compose(self) -> ComposeResult:
         """Everything in one pane that scrolls."""
@@ -46,3 +47,13 @@ class HelpScreen(ModalScreen[None]):
         """Scroll without moving pictures."""
         scroll = self.query_one("#help", VerticalScroll)
         scroll.scroll_relative(y=lines, animate=False)
+
+
+def described(bindings: Iterable[Binding], app: App[Any]) -> list[tuple[str, str]]:
+    """(keys, what they do) of the bindings that have a tooltip, keys of one action together."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for binding in bindings:
+        if binding.tooltip and not binding.system:
+            keys, _ = found.setdefault(binding.action, ([], binding.tooltip))
+            keys.append(app.get_key_display(replace(binding, key_display=None)))
+    return [(" ".join(keys), tooltip) for keys, tooltip in found.values()]

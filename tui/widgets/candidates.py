@@ -18,12 +18,13 @@ from photon_triage.core.session.labels import Label
 from photon_triage.core.session.results import FrameRow
 from photon_triage.tui.snapshot import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import SAVING, fit_columns, header, letter_of, row_text
+from photon_triage.tui.widgets.rows import RowStore
 
 ROWS_KEPT = 4000
 
 
 class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
-    """Frames in a fixed order with one cursor; rows that are not at hand are asked for by a message."""
+    """Frames in a fixed order with one cursor; rows that come into view are fetched in a thread."""
 
     help_text = (
         "One frame a line: its number in the order seen, score, measures, state and flag. "
@@ -41,19 +42,19 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
     class Arrived(Message):
         """The row under the cursor has been fetched."""
 
-    class Wanted(Message):
-        """Rows of these frames are about to be drawn and are not at hand."""
+    class Fetched(Message, bubble=False):
+        """Rows have been read."""
 
-        def __init__(self, ids: list[int]) -> None:
+        def __init__(self, rows: dict[int, FrameRow]) -> None:
             super().__init__()
-            self.ids = ids
+            self.rows = rows
 
-        def can_replace(self, message: Message) -> bool:
-            """A newer window makes an older one stale."""
-            return isinstance(message, CandidateList.Wanted)
-
-    def __init__(self, measures: tuple[str, ...], *, id: str | None = None) -> None:
+    def __init__(self, measures: tuple[str, ...], store: RowStore, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._store = store
+        self._wanted: list[int] = []
+        self._fetching = False
+        self._empty_text = ""
         self.ids: Ids = NO_IDS
         self.cursor = 0
         self._measures = measures
@@ -61,6 +62,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         self._labels: Mapping[int, Label] = {}
         self._saved: dict[int, Label | None] = {}
         self._saving: set[int] = set()
+        self._doubted: dict[int, Label | None] = {}
         self._flagged: frozenset[int] = frozenset()
         self._saved_flags: dict[int, bool] = {}
         self._conflicts: frozenset[int] = frozenset()
@@ -77,7 +79,10 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def label(self, frame_id: int) -> Label | None:
         """The label of a frame as far as it is on disk."""
-        return self._saved[frame_id] if frame_id in self._saved else self._labels.get(frame_id)
+        for known in (self._saved, self._doubted):
+            if frame_id in known:
+                return known[frame_id]
+        return self._labels.get(frame_id)
 
     def flagged(self, frame_id: int) -> bool:
         """Whether a frame carries a flag."""
@@ -87,12 +92,10 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         """Whether a decision on the frame is on its way to the disk."""
         return frame_id in self._saving
 
-    def show_ids(self, ids: Ids, *, keep_frame: bool) -> None:
-        """Take a new list; the cursor stays on its frame where `keep_frame` is set, else it goes to the top."""
+    def show_ids(self, ids: Ids) -> None:
+        """Take a new list; the cursor goes to its top."""
         before = self.selected
-        self.ids = ids
-        place = self.place_of(before) if keep_frame and before is not None else None
-        self.cursor = place if place is not None else 0
+        self.ids, self.cursor = ids, 0
         self._measure_height()
         self._into_view()
         self.refresh()
@@ -103,22 +106,30 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         self, labels: Mapping[int, Label], flagged: frozenset[int], conflicts: frozenset[int], *, merged: bool
     ) -> None:
         """Take the merged labels; `merged` says that they hold everything saved here, too."""
-        if merged:
-            self._saved, self._saved_flags = {}, {}
         changed = self._labels is not labels or self._flagged is not flagged
+        if merged and (self._saved or self._saved_flags):
+            self._saved, self._saved_flags = {}, {}
+            changed = True
         self._labels, self._flagged, self._conflicts = labels, flagged, conflicts
-        if changed or merged:
+        if changed:
             self.refresh()
 
-    def show_rows(self, rows: Mapping[int, FrameRow]) -> None:
-        """Take rows that were fetched."""
+    def refetch(self) -> None:
+        """Read the visible rows again: the engine may have scored them with another model."""
+        self._want(self._window(0))
+
+    def on_candidate_list_fetched(self, message: Fetched) -> None:
+        """Take rows that were read, and read what has been asked for meanwhile."""
+        self._fetching = False
         if len(self._rows) > ROWS_KEPT:
             self._rows = {id_: self._rows[id_] for id_ in self._window(1) if id_ in self._rows}
         had = self.row
-        self._rows.update(rows)
-        self.refresh()
+        if any(self._rows.get(id_) != row for id_, row in message.rows.items()):
+            self._rows.update(message.rows)
+            self.refresh()
         if had is None and self.row is not None:
             self.post_message(self.Arrived())
+        self._fetch_next()
 
     def show_saving(self, frame_id: int, saving: bool) -> None:
         """Mark a frame whose decision is being written."""
@@ -129,6 +140,16 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         """Show a decision that is on disk, before it comes back with the merged labels."""
         self._saved[frame_id] = label
         self.refresh()
+
+    def show_unsaved(self, frame_id: int, label: Label | None) -> None:
+        """Show the label before a decision that failed: what of it reached the disk is taken back with the next one."""
+        self._doubted[frame_id] = label
+        self.refresh()
+
+    def forget_unsaved(self) -> None:
+        """The disk has answered: what failed before has been taken back there."""
+        self._saved = self._doubted | self._saved
+        self._doubted = {}
 
     def show_flag(self, frame_id: int, flagged: bool) -> None:
         """Show a flag that is on disk, before it comes back with the merged labels."""
@@ -177,7 +198,8 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
             return Strip([Segment(header(columns), plain + Style(bold=True, underline=True))], width)
         place = self.scroll_offset.y + y - 1
         if place >= len(self.ids):
-            text = self._empty_text if place == 0 else ""
+            lines = [] if len(self.ids) else self._empty_text.split("\n")
+            text = f"  {lines[place]}" if place < len(lines) else ""
             return Strip([Segment(text[:width].ljust(width), plain)], width)
         frame_id = int(self.ids[place])
         here = place == self.cursor
@@ -215,8 +237,9 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def say_when_empty(self, text: str) -> None:
         """What to show instead of rows."""
-        self._empty_text = text
-        self.refresh()
+        if text != self._empty_text:
+            self._empty_text = text
+            self.refresh()
 
     def set_titles(self, title: str, subtitle: str) -> None:
         """Say something in the frame."""
@@ -225,16 +248,9 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         if self.border_subtitle != Content(subtitle):
             self.border_subtitle = Content(subtitle)
 
-    _empty_text = ""
-
     def _letter_style(self, letter: str) -> Style:
         colour = {"A": "green", "X": "red", "S": "yellow"}.get(letter)
         return Style(color=colour, bold=True) if colour else Style()
-
-    def forget_rows(self) -> None:
-        """Fetch every row again: another model has scored them."""
-        self._rows = {}
-        self._ask()
 
     def _measure_height(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self.ids) + 1)
@@ -255,7 +271,20 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
             visible.append(self.selected)
         if any(id_ not in self._rows for id_ in visible):
             wanted = dict.fromkeys([*visible, *self._window(1)])
-            self.post_message(self.Wanted([id_ for id_ in wanted if id_ not in self._rows]))
+            self._want([id_ for id_ in wanted if id_ not in self._rows])
+
+    def _want(self, ids: list[int]) -> None:
+        self._wanted = ids
+        self._fetch_next()
+
+    def _fetch_next(self) -> None:
+        if self._fetching or not self._wanted:
+            return
+        ids, self._wanted, self._fetching = self._wanted, [], True
+        self.run_worker(lambda: self._fetch(ids), thread=True, group="rows")
+
+    def _fetch(self, ids: list[int]) -> None:
+        self.post_message(self.Fetched(self._store.fetch(ids)))
 
 
 def _first(holds: Callable[[int], bool], start: int, step: int, length: int) -> int | None:

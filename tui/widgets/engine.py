@@ -20,14 +20,14 @@ def engine_summary(snapshot: Snapshot) -> str:
     state, counts = snapshot.state, snapshot.counts
     if not snapshot.started:
         return "no results yet"
-    parts = []
+    dropped = number(state.get("dropped")) or counts.dropped
     if not snapshot.alive and state.get("status") != "finished":
-        parts.append("engine not running · watch PATH starts it")
+        return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
+    parts = []
     if state.get("workers") is not None:
         parts.append(f"{safe_text(str(state['workers']))} workers")
     if state.get("model"):
         parts.append(f"model {safe_text(str(state['model']))}")
-    dropped = number(state.get("dropped")) or counts.dropped
     parts.append(f"drop {dropped:.0f}")
     return " · ".join(parts)
 
@@ -65,7 +65,7 @@ class EnginePane(Pane):
         ]
         if not snapshot.alive and state.get("status") != "finished":
             lines.insert(1, Content("         watch PATH starts it"))
-        self.update(Content("\n").join(lines))
+        self.put(Content("\n").join(lines))
 
 
 class LogPane(Pane):
@@ -92,4 +92,4 @@ class LogPane(Pane):
         lines = [
             cut(f"{time.strftime('%H:%M:%S', time.localtime(when))} {text}", max(width, 10)) for when, text in events
         ]
-        self.update(Content("\n".join(lines)))
+        self.put(Content("\n".join(lines)))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from photon_triage.tui.text import cells
 from photon_triage.tui.widgets.keys import KEYS
+from photon_triage.tui.widgets.pane import Line
 
 
-class KeyFooter(Static):
+class KeyFooter(Line):
     """One line of keys; what was remapped shows its new key."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(Content(""), id=id, markup=False)
 
     def on_mount(self) -> None:
         """Follow what can be done."""
@@ -37,7 +34,7 @@ class KeyFooter(Static):
         parts = [Content(" ")]
         for shown, description in keys.values():
             needed = cells(shown[0]) + cells(description) + 3
-            if used + needed <= width + 2:
+            if used + needed <= width:
                 used += needed
                 parts += [Content.styled(shown[0], "bold $text-accent"), Content(f" {description}  ")]
-        self.update(Content("").join(parts))
+        self.put(Content("").join(parts))

@@ -51,7 +51,7 @@ class HistoryPane(Pane):
         lines.append(Content.styled(" " * AXIS + scale, "$text-muted"))
         self.set_title(f"Hit rate %  last {minutes:.0f} min")
         self.set_subtitle(f"1 bin = {HISTORY_BIN_S} s")
-        self.update(Content("\n").join(lines))
+        self.put(Content("\n").join(lines))
 
 
 class RunsPane(Pane):
@@ -71,4 +71,4 @@ class RunsPane(Pane):
             lines.append(Content(f"{name}{padding} {frames:>8,} {hits:>8,} {rate} {accepted:>9,}"))
         if not snapshot.runs:
             lines.append(Content("no frames yet"))
-        self.update(Content("\n").join(lines))
+        self.put(Content("\n").join(lines))

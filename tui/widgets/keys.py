@@ -15,16 +15,11 @@ DECIDING = [
     Binding("space", "decide('skipped')", "Skip", id="skip", tooltip="Leave the frame open, then the next undecided"),
     Binding("u,backspace", "undo", "Undo", id="undo", tooltip="Take back the last decision and return to it"),
 ]
-SEEING = [
+STEERING = [
     Binding("t", "tail", "Tail", id="tail", tooltip="Follow the newest frames"),
     Binding("slash", "filter", "Filter", id="filter", tooltip="Show only some frames", key_display="/"),
     Binding("question_mark", "help", "Help", id="help", tooltip="What the keys do", key_display="?"),
     Binding("q", "quit_screen", "Quit", id="quit", tooltip="Leave the screen; the engine goes on"),
-    Binding("s", "sort", "Sort", id="sort", tooltip="Sort by score, time or uncertainty"),
-    Binding("left_square_bracket", "threshold(-1)", "Thr-", id="threshold_down", tooltip="Lower the threshold by 0.01"),
-    Binding("right_square_bracket", "threshold(1)", "Thr+", id="threshold_up", tooltip="Raise the threshold by 0.01"),
-    Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back"),
-    Binding("e", "export", "Export", id="export", tooltip="Write a list of frames for the next program"),
 ]
 CLASSIFYING = [
     Binding(
@@ -38,24 +33,47 @@ CLASSIFYING = [
     )
     for place, name in enumerate(CLASSES, 1)
 ]
-MORE = [
+SEEING = [
     Binding("0", "classify(0)", "Clear", id="class_clear", show=False, tooltip="Keep the verdict, take its class away"),
     Binding("f", "flag", "Flag", id="flag", tooltip="Flag the frame, or take the flag off"),
     Binding("n", "undecided(1)", "Next", id="next", tooltip="Next undecided frame"),
     Binding("N", "undecided(-1)", "Previous", id="previous", show=False, tooltip="Previous undecided frame"),
+    Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back"),
+    Binding("s", "sort", "Sort", id="sort", tooltip="Sort by score, time or uncertainty"),
+    Binding(
+        "left_square_bracket",
+        "threshold(-1)",
+        "Threshold",
+        id="threshold_down",
+        tooltip="Lower the threshold by 0.01",
+        key_display="[ ]",
+    ),
+    Binding(
+        "right_square_bracket",
+        "threshold(1)",
+        "Threshold",
+        id="threshold_up",
+        show=False,
+        tooltip="Raise the threshold by 0.01",
+    ),
+    Binding("e", "export", "Export", id="export", tooltip="Write a list of frames for the next program"),
     Binding("y", "copy", "Copy", id="copy", tooltip="Copy path //index"),
     Binding("p", "pause", "Pause", id="pause", tooltip="Hold the screen still; the engine goes on"),
     Binding("tab", "pane", "Pane", id="pane", tooltip="Next pane", key_display="tab"),
+]
+MOVING = [
     Binding("j,down", "move(1)", "Down", id="down", show=False, tooltip="Next line"),
     Binding("k,up", "move(-1)", "Up", id="up", show=False, tooltip="Line before"),
     Binding("g,home", "end(-1)", "Top", id="top", show=False, tooltip="First line"),
     Binding("G,end", "end(1)", "Bottom", id="bottom", show=False, tooltip="Last line"),
     Binding("ctrl+d,pagedown", "page(1)", "Page down", id="page_down", show=False, tooltip="Half a page down"),
     Binding("ctrl+u,pageup", "page(-1)", "Page up", id="page_up", show=False, tooltip="Half a page up"),
+]
+LOOKING = [
     Binding("plus,equals_sign", "contrast(1)", "Contrast+", id="contrast_up", show=False, tooltip="More contrast"),
     Binding("minus", "contrast(-1)", "Contrast-", id="contrast_down", show=False, tooltip="Less contrast"),
     Binding("l", "logarithm", "Log", id="log", show=False, tooltip="Logarithmic or linear picture"),
     Binding("m", "colours", "Colours", id="colours", show=False, tooltip="Next colour map"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the recipe's region"),
 ]
-KEYS = [*DECIDING, *SEEING, *CLASSIFYING, *MORE]
+KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *SEEING, *MOVING, *LOOKING]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from photon_triage.core.metrics import Estimate
 from photon_triage.tui.snapshot import Measured, Snapshot
-from photon_triage.tui.widgets.pane import Pane
+from photon_triage.tui.widgets.pane import Line, Pane
 
 NO_AUDIT = "recall: no audit sample yet"
 
@@ -29,24 +28,36 @@ def recall_line(measured: Measured) -> str:
     return f"{with_interval('recall', measured.audit.recall)} audit n={measured.audit.n}"
 
 
-class MetricsLine(Static):
+def trial_text(snapshot: Snapshot) -> str:
+    """What a threshold selects and how that agrees with the labels."""
+    measured = snapshot.measured
+    threshold = measured.threshold if measured else snapshot.saved_threshold
+    told = f"threshold {threshold:.2f}: {snapshot.selected:,} selected"
+    if measured is None or measured.labelled.n == 0:
+        return f"{told} · no labels"
+    return (
+        f"{told} · {with_interval('P', measured.labelled.precision)} n={measured.labelled.n} · {recall_line(measured)}"
+    )
+
+
+class MetricsLine(Line):
     """The numbers in one line, for narrow terminals."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(Content(""), id=id, markup=False)
+        super().__init__(id=id)
 
     def show(self, snapshot: Snapshot) -> None:
         """Take newer numbers."""
         measured = snapshot.measured
         if measured is None or measured.labelled.n == 0:
-            self.update(Content(f"no labels yet (n=0) · {NO_AUDIT} · list {snapshot.selected:,}"))
+            self.put(Content(f"no labels yet (n=0) · {NO_AUDIT} · list {snapshot.selected:,}"))
             return
         labelled = measured.labelled
         audit = measured.audit
         recall = NO_AUDIT if audit is None else f"{with_interval('R', audit.recall)} audit n={audit.n}"
         f1 = with_interval("F1", (audit or labelled).f1)
         numbers = f"{with_interval('P', labelled.precision)}  {f1}  n={labelled.n}  {recall}"
-        self.update(Content(f"{numbers}  list {snapshot.selected:,}"))
+        self.put(Content(f"{numbers}  list {snapshot.selected:,}"))
 
 
 class MetricsPane(Pane):
@@ -79,7 +90,7 @@ class MetricsPane(Pane):
         )
         conflicts = f"  disagree {len(snapshot.conflicts)}" if snapshot.conflicts else ""
         lines.append(f"flagged {len(snapshot.flagged)}  to do {snapshot.undecided:,}{conflicts}")
-        self.update(Content("\n".join(lines)))
+        self.put(Content("\n".join(lines)))
 
 
 class CurvePane(Pane):
@@ -106,7 +117,7 @@ class CurvePane(Pane):
             lines.append(Content(" no labels yet"))
         audited = measured.audit if measured else None
         lines.append(Content(f" {NO_AUDIT}" if audited is None else f" recall, F1: audit n={audited.n}"))
-        self.update(Content("\n").join(lines))
+        self.put(Content("\n").join(lines))
 
 
 def _half(estimate: Estimate) -> str:

@@ -8,14 +8,28 @@ from textual.widgets import Static
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-class Pane(Static):
+class Line(Static):
+    """Plain content of a fixed size: painted only when it changed, and never laid out again for it."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Content(""), id=id, markup=False)
+        self._put = Content("")
+
+    def put(self, content: Content) -> None:
+        """Show content."""
+        if not content.is_same(self._put):
+            self._put = content
+            self.update(content, layout=False)
+
+
+class Pane(Line):
     """A framed pane; titles and text are content, never markup."""
 
     help_text = ""
     """What the help screen says while the pane has the focus."""
 
     def __init__(self, title: str, *, id: str | None = None) -> None:
-        super().__init__(Content(""), id=id, markup=False)
+        super().__init__(id=id)
         self.border_title = Content(title)
 
     def set_title(self, title: str) -> None:

@@ -2,60 +2,115 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import PurePath
 
 from rich.segment import Segment
 from textual.content import Content
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.errors import TriageError
+from photon_triage.core.session.preview import Preview, Previewer
 from photon_triage.core.session.results import Detection, FrameRow
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import CLIPS, Look, cells_of, letters_of, shades
+from photon_triage.tui.widgets.rows import RowStore
+
+PICTURE_REST_S = 1.0
+"""A live list changes the picture no more often than this."""
 
 
 class PreviewPane(Widget, can_focus=True):
-    """Shows one frame; drawn again only when the frame, its look or the pane's size changes."""
+    """Shows one frame, read in a thread; drawn again only when the frame, its look or the pane's size changes."""
 
     help_text = (
         "The frame in counts, cut to the recipe's region, boxes where the network found a hit. "
         "Enter: whole width and back. + - contrast, l logarithm, m colours, w whole frame."
     )
 
-    def __init__(self, look: Look, *, id: str | None = None) -> None:
+    class Loaded(Message, bubble=False):
+        """A frame has been read, or could not be."""
+
+        def __init__(self, row: FrameRow, preview: Preview | str, detections: list[Detection]) -> None:
+            super().__init__()
+            self.row = row
+            self.preview = preview
+            self.detections = detections
+
+    def __init__(self, previewer: Previewer, store: RowStore, look: Look, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._previewer, self._store = previewer, store
+        self._loading = False
+        self._wanted: FrameRow | None = None
+        self._shown: FrameRow | None = None
+        self._drawn_at = 0.0
         self._drawn_for: tuple[object, ...] = ()
         self.look = look
         self.letters = False
         """Draw with characters instead of colours."""
-        self.frame_id: int | None = None
-        """The frame that is drawn."""
         self._preview: Preview | None = None
         self._detections: Sequence[Detection] = ()
         self._message = ""
         self._lines: list[list[Segment]] = []
         self.border_title = Content("frame")
 
-    def show_frame(self, row: FrameRow, preview: Preview, detections: Sequence[Detection]) -> None:
-        """Draw a frame."""
-        self.frame_id, self._preview, self._detections, self._message = row.id, preview, detections, ""
-        self._entitle(row)
-        self.refresh()
+    def want(self, row: FrameRow | None, *, at_once: bool) -> None:
+        """Show that frame; unless `at_once`, no sooner than PICTURE_REST_S after the one before."""
+        self._wanted = row
+        rest = 0.0 if at_once else PICTURE_REST_S - (time.monotonic() - self._drawn_at)
+        if rest > 0:
+            self.set_timer(rest, self._load_next)
+        else:
+            self._load_next()
 
-    def show_message(self, message: str, row: FrameRow | None = None) -> None:
-        """Say why there is no picture."""
-        self.frame_id, self._preview, self._detections = row.id if row else None, None, ()
-        self._message = safe_text(message)
-        self._entitle(row)
-        self.refresh()
+    @property
+    def shown_id(self) -> int | None:
+        """The frame that is drawn, or whose message is."""
+        return None if self._shown is None else self._shown.id
 
     def change_look(self, look: Look) -> None:
         """Draw in another way."""
+        again = look.whole != self.look.whole
         self.look = look
         self._tell_look()
         self.refresh()
+        if again:
+            self._wanted, self._shown = self._shown, None
+            self._load_next()
+
+    def on_preview_pane_loaded(self, message: Loaded) -> None:
+        """Draw what has been read, unless another frame is wanted meanwhile."""
+        self._loading = False
+        if self._wanted is None:
+            self._shown, self._drawn_at = message.row, time.monotonic()
+            told = isinstance(message.preview, str)
+            self._preview = None if isinstance(message.preview, str) else message.preview
+            self._message = safe_text(str(message.preview)) if told else ""
+            self._detections = message.detections
+            self._entitle(message.row)
+            self.refresh()
+        self._load_next()
+
+    def _load_next(self) -> None:
+        row = self._wanted
+        if self._loading or row is None:
+            return
+        self._wanted = None
+        if self._shown is not None and (row.id, row.score) == (self._shown.id, self._shown.score):
+            return
+        self._loading = True
+        whole = self.look.whole
+        self.run_worker(lambda: self._load(row, whole), thread=True, group="picture")
+
+    def _load(self, row: FrameRow, whole: bool) -> None:
+        try:
+            preview: Preview | str = self._previewer.load(row.key, whole=whole)
+        except (TriageError, OSError, ValueError) as error:
+            preview = str(error)
+        self.post_message(self.Loaded(row, preview, self._store.detections(row.id)))
 
     def render_line(self, y: int) -> Strip:
         """A line of the picture, centred, or of the message."""
@@ -88,15 +143,12 @@ class PreviewPane(Widget, can_focus=True):
         self._lines = letters_of(picture) if self.letters else cells_of(picture, self.look.colours)
         self._drawn_for = wanted
 
-    def _entitle(self, row: FrameRow | None) -> None:
-        if row is None:
-            self.border_title = Content("frame")
-        else:
-            score = "no score" if row.score is None else f"score {row.score:.3f}"
-            name = safe_text(PurePath(row.key.file).name)
-            best = self._detections[0] if self._detections else None
-            found = f"   {safe_text(best.category)} {best.score:.2f}" if best else ""
-            self.border_title = Content(f"frame {row.id}   {score}{found}   {name} #{row.key.index:04d}")
+    def _entitle(self, row: FrameRow) -> None:
+        score = "no score" if row.score is None else f"score {row.score:.3f}"
+        name = safe_text(PurePath(row.key.file).name)
+        best = self._detections[0] if self._detections else None
+        found = f"  {safe_text(best.category)} {best.score:.2f}" if best else ""
+        self.border_title = Content(f"frame {row.id}  {score}{found}  {name} #{row.key.index:04d}")
         self._tell_look()
 
     def _tell_look(self) -> None:

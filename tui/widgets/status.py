@@ -6,12 +6,11 @@ import time
 from dataclasses import dataclass
 
 from textual.content import Content
-from textual.widgets import Static
 
 from photon_triage.core.session.results import HISTORY_BIN_S
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import cells, cut, safe_text
-from photon_triage.tui.widgets.pane import sparkline
+from photon_triage.tui.widgets.pane import Line, sparkline
 
 Part = tuple[str, str]
 
@@ -61,11 +60,11 @@ def minute_rate(snapshot: Snapshot) -> float | None:
     return 100 * sum(h for _, h in recent) / frames if frames else None
 
 
-class StatusLine(Static):
+class StatusLine(Line):
     """One line that says at a glance whether all is well."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(Content(""), id=id, markup=False)
+        super().__init__(id=id)
         self._snapshot = Snapshot(0.0)
         self._threshold = 0.5
         self._paused = False
@@ -73,11 +72,11 @@ class StatusLine(Static):
     def show(self, snapshot: Snapshot, threshold: float, *, paused: bool) -> None:
         """Take a newer state."""
         self._snapshot, self._threshold, self._paused = snapshot, threshold, paused
-        self.update(self._line())
+        self.put(self._line())
 
     def on_resize(self) -> None:
         """Fit the line to the width."""
-        self.update(self._line())
+        self.put(self._line())
 
     def _line(self) -> Content:
         width = self.size.width
@@ -135,7 +134,7 @@ class StatusLine(Static):
         if self._paused:
             parts.append(("‖PAUSED", "bold reverse"))
         if snapshot.damaged:
-            parts.append((f"! {snapshot.damaged} damaged journal lines", "bold $text-error"))
+            parts.append((f"!{snapshot.damaged} damaged", "bold $text-error"))
         return parts
 
     @staticmethod

@@ -1,0 +1,67 @@
+"""What just happened, in a line; and what must not be overlooked, in a banner that stays."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from photon_triage.tui.snapshot import Snapshot
+from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.widgets.engine import engine_summary
+from photon_triage.tui.widgets.pane import Line
+
+
+class MessageLine(Line):
+    """The last message, with the engine's state on its right where there is room."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._said = self._engine = ""
+
+    def say(self, text: str) -> None:
+        """Show a message; text from files is made safe."""
+        self._said = safe_text(text)
+        self._redraw()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take a newer state of the engine."""
+        engine = engine_summary(snapshot)
+        if snapshot.damaged:
+            engine = f"! {snapshot.damaged} damaged journal lines · {engine}"
+        if engine != self._engine:
+            self._engine = engine
+            self._redraw()
+
+    def on_resize(self) -> None:
+        """Fit the line to the width."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        width = max(self.size.width - 2, 0)
+        said = cut(self._said, width)
+        room = width - cells(said) - (2 if said else 0)
+        engine = self._engine if cells(self._engine) <= room else ""
+        if not said:
+            engine = cut(self._engine, width)
+        gap = width - cells(said) - cells(engine) if said else 0
+        self.put(Content(f" {said}{' ' * gap}{engine}"))
+
+
+class Banner(Static):
+    """Stays until what it says is true no longer."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Content(""), id=id, markup=False)
+        self.text = ""
+
+    def show(self, text: str) -> None:
+        """Show it."""
+        self.text = text
+        self.update(Content(f" ! {safe_text(text)}"))
+        self.add_class("-shown")
+
+    def clear(self) -> None:
+        """Take it away."""
+        if self.text:
+            self.text = ""
+            self.remove_class("-shown")
