@@ -94,13 +94,12 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
             f"Could not train on {job.session.path}: only {len(examples)} labelled frames reach the network.",
             f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
         )
+    judges = None
     if job.test is None:
         held = hold_back(examples.positive, job.seed)
         judged = examples.take(held)
         judges = _Judges(judged, dict(zip(judged.keys, judged.positive.tolist(), strict=True)))
         examples = examples.take(~held)
-    else:
-        judges = _judges(job.test, preparation)
     validation = None if job.validation is None else _judges(job.validation, preparation)
     plan = _plan(job, model)
     for step in train(model, preparation, examples, plan, device, validation.examples if validation else None):
@@ -108,6 +107,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     if validation is not None and old is None:
         threshold = best_threshold(_scores(model, preparation, validation, device), validation.truth)
         center_threshold(model, threshold if threshold is not None else 0.5)
+    if job.test is not None:
+        judges = _judges(job.test, preparation)
+    assert judges is not None
     threshold = recipe.default_threshold
     name = job.name or _new_name(job, base)
     scores = {}
