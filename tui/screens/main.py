@@ -43,7 +43,8 @@ REFRESH_S = 0.25
 REFETCH_S = 2.0
 """Visible rows are read again this often while the engine writes."""
 SURPRISE_S = 0.4
-"""A decision this soon after a live list put another frame under the cursor was meant for the one before."""
+"""A decision this soon after a live list put another frame under the cursor was meant for the one before; so was one
+while its picture is not there yet."""
 THRESHOLD_REST_S = 0.8
 """The threshold is written once it has rested this long."""
 QUIT_PATIENCE_S = 5.0
@@ -317,7 +318,8 @@ class MainScreen(Screen[None]):
     def _target(self) -> FrameRow | None:
         """The frame that a decision is meant for, or None (and a word why) when that is not sure."""
         row = self._list.row
-        surprised = self.live and time.monotonic() - self._surprised_at < SURPRISE_S
+        unseen = row is not None and self._picture.shown_id != row.id
+        surprised = self.live and (unseen or time.monotonic() - self._surprised_at < SURPRISE_S)
         self._freeze()
         if self._shown_serial != self._serial or (row is None and len(self._list.ids)):
             self.say("the list is being read: look, then decide")

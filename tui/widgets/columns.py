@@ -22,7 +22,7 @@ MEASURES = {
 HEADS = {"lit_pixels": "lit", "photons": "phot", "spots": "pks", "diameter_nm": "d/nm", "size_quality": "qual"}
 FIXED = 19
 """Cells of marker, frame, score, state and flag with their gaps."""
-CLASS_WIDTH = 6
+CLASS_WIDTH = 7
 LEAST_SOURCE = 14
 FIRST = {"diameter_nm": 0, "spots": 1, "lit_pixels": 2, "photons": 3}
 
@@ -80,7 +80,7 @@ def row_text(row: FrameRow, columns: Columns, letter: str, flag: str, category: 
     before = " ".join([f"{row.id:>7} {score}", *measures]) + " "
     after = f" {flag}"
     if columns.category:
-        after += " " + _fill(safe_text(category), columns.category)
+        after += " " + _fill(safe_text(category)[: columns.category], columns.category)
     if columns.source:
         after += " " + cut(f"{safe_text(PurePath(row.key.file).name)}#{row.key.index:04d}", columns.source)
     return before, letter, _fill(after, columns.width - 2 - cells(before) - 1)

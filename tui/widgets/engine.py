@@ -52,7 +52,8 @@ class EnginePane(Pane):
             self._lags.append(lag)
 
         def told(key: str) -> str:
-            return safe_text(str(state.get(key, "–")))
+            value = state.get(key, "–")
+            return f"{value:.4g}" if isinstance(value, float) else safe_text(str(value))
 
         lines = [
             Content.assemble("state    ", (word.text, word.style)),

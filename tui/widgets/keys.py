@@ -38,7 +38,7 @@ SEEING = [
     Binding("f", "flag", "Flag", id="flag", tooltip="Flag the frame, or take the flag off"),
     Binding("n", "undecided(1)", "Next", id="next", tooltip="Next undecided frame"),
     Binding("N", "undecided(-1)", "Previous", id="previous", show=False, tooltip="Previous undecided frame"),
-    Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back"),
+    Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back", key_display="enter"),
     Binding("s", "sort", "Sort", id="sort", tooltip="Sort by score, time or uncertainty"),
     Binding(
         "left_square_bracket",
