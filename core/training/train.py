@@ -100,7 +100,7 @@ def train(
             f1 = _best_f1(score(model, preparation, validation, device), validation)
             model.train()
             _set_norms(model, frozen=plan.frozen_norm)
-            if f1 > best_f1:
+            if f1 >= best_f1:
                 best_f1, best_state = f1, copy.deepcopy(model.state_dict())
         yield Progress(iteration, plan.iterations, smoothed, f1)
     if best_state is not None:
