@@ -52,6 +52,8 @@ class Request:
     live: bool = True
     threshold: float | None = None
     saves: int = 0
+    runs: bool = False
+    """Whether the table of runs is on the screen: it costs a pass over all frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Snapshot:
     alive: bool = False
     counts: Counts = field(default_factory=Counts)
     history: Sequence[tuple[float, int, int]] = ()
+    run: str = ""
+    """The run of the file that changed last."""
     runs: Sequence[tuple[str, int, int, int]] = ()
     accepted_in_run: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[int, Label] = field(default_factory=dict)
@@ -94,11 +98,6 @@ class Snapshot:
     serial: int = 0
     saves: int = 0
     problem: str = ""
-
-    @property
-    def run(self) -> str:
-        """The newest run."""
-        return self.runs[0][0] if self.runs else ""
 
 
 class Paced(Generic[T]):
@@ -147,6 +146,7 @@ class SnapshotBuilder:
         self._state: Paced[dict[str, Any]] = Paced({})
         self._history: Paced[list[tuple[float, int, int]]] = Paced([])
         self._runs: Paced[list[tuple[str, int, int, int]]] = Paced([])
+        self._run = Paced("")
         self._selected = Paced(0)
         self._ids: Paced[Ids] = Paced(NO_IDS)
         self._census: Paced[frozenset[tuple[str, str]]] = Paced(frozenset())
@@ -190,6 +190,7 @@ class SnapshotBuilder:
                 saves=request.saves,
             )
         version = reader.version()
+        first = self._serial < 0
         state = self._state.get(version, reader.state)
         counts = self._counts.get(version, reader.counts)
         self._follow_labels(reader, state, version)
@@ -207,7 +208,8 @@ class SnapshotBuilder:
             alive=engine_is_alive(state),
             counts=counts,
             history=self._history.get(version, reader.history),
-            runs=self._runs.get(version, reader.runs),
+            run=self._run.get(version, lambda: _newest_run(reader)),
+            runs=self._runs.get(version, reader.runs) if request.runs and not first else self._runs.value,
             accepted_in_run=by_id.accepted_in_run,
             labels=by_id.labels,
             flagged=by_id.flagged,
@@ -334,6 +336,10 @@ def _listed(reader: ResultsReader, spec: ListSpec, threshold: float, by_id: _ByI
     if spec.shown == "flagged":
         ids = ids[np.isin(ids, np.fromiter(by_id.flagged, dtype=np.int64))]
     return ids
+
+
+def _newest_run(reader: ResultsReader) -> str:
+    return max(((row.updated, row.id, row.run) for row in reader.files()), default=(0.0, 0, ""))[2]
 
 
 def _census(reader: ResultsReader, labels: Mapping[FrameKey, Label]) -> frozenset[tuple[str, str]]:

@@ -145,7 +145,8 @@ class MainScreen(Screen[None]):
             return
         self._building, self._build_again = True, False
         live = self.live and not self.paused
-        request = Request(self._spec, self._serial, live, self._trying, self._decisions.saved)
+        wide = self.has_class("-wide")
+        request = Request(self._spec, self._serial, live, self._trying, self._decisions.saved, runs=wide)
         self.run_worker(lambda: self._build(request), thread=True, group="snapshot")
 
     def _build(self, request: Request) -> None:
