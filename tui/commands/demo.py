@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
+from photon_triage.tui.commands.sessions import count_frames
 
 if TYPE_CHECKING:
     from photon_triage.core.metrics import Confusion
@@ -75,7 +76,7 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
 
     with progress_bar("simulated beamtime", beamtime.frames, quiet=as_json) as advance:
         caught_up_by = float("inf")
-        while (seen := _frames_seen(beamtime.session)) < beamtime.frames:
+        while (seen := count_frames(beamtime.session).frames) < beamtime.frames:
             advance(seen)
             if beamtime.simulator.poll() is not None and caught_up_by == float("inf"):
                 caught_up_by = time.monotonic() + CATCH_UP_S
@@ -176,16 +177,6 @@ def _beamtime(seconds: int, seed: int, keep: Path | None) -> Iterator[_Beamtime]
             shutil.rmtree(place, ignore_errors=True)
         else:
             say(f"Data and session are kept in {place}.")
-
-
-def _frames_seen(session: Session) -> int:
-    if not session.results_path.exists():
-        return 0
-    reader = session.results()
-    try:
-        return reader.counts().frames
-    finally:
-        reader.close()
 
 
 def _last_lines(log: Path) -> str:

@@ -13,6 +13,7 @@ from photon_triage.tui.commands.sessions import (
     Paths,
     RecipeOption,
     SessionOption,
+    count_frames,
     open_session,
     require_paths,
     summary,
@@ -43,15 +44,15 @@ def scan(
     session = open_session(session_path, recipe)
     began = time.time()
     engine = start_engine(session, paths, once=True, patience=patience, device=device)
-    counts: dict[str, Any] = {}
+    began_work = False
     with progress_bar("scanning", None, quiet=quiet or as_json) as advance:
         try:
             while True:
                 ended = engine.poll() is not None
-                if session.engine_state().get("started", 0.0) >= began:
-                    counts = summary(session)
-                    total = counts["frames"] + counts["pending"]
-                    advance(counts["frames"], total=total or None, note=f"{counts['hits']} hits")
+                began_work = began_work or session.engine_state().get("started", 0.0) >= began
+                if began_work:
+                    counts = count_frames(session)
+                    advance(counts.frames, total=counts.frames + counts.pending or None, note=f"{counts.hits} hits")
                 if ended:
                     break
                 time.sleep(LOOK_S)
@@ -63,19 +64,20 @@ def scan(
                 title="Interrupted",
             ) from None
     state = session.engine_state()
-    if engine.returncode != 0 or not counts:
+    if engine.returncode != 0 or not began_work:
         raise SessionError(
             f"The scan of {session.path} failed: {state.get('message') or 'its engine did not start'}.",
             f"The whole story is in {session.log_path}.",
             title="Engine failed",
         )
     seconds = float(state["heartbeat"]) - float(state.get("working_since", state["started"]))
-    counts |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}
+    report = summary(session)
+    report |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}
     if as_json:
-        say_json(counts)
+        say_json(report)
     elif not quiet:
-        _say(counts)
-    if counts["unreadable"]:
+        _say(report)
+    if report["unreadable"]:
         raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from photon_triage.core.session.results import Counts
     from photon_triage.core.session.session import Session
 
 Paths = Annotated[
@@ -45,6 +46,19 @@ def require_paths(paths: list[Path]) -> None:
     for path in paths:
         if not path.expanduser().exists() and not any(sign in str(path) for sign in "*?["):
             raise UsageError(f"Could not watch {path}: there is no such file or folder.", "Check the path, or make it.")
+
+
+def count_frames(session: Session) -> Counts:
+    """How many files and frames the session's ledger holds; none before its first engine has run."""
+    from photon_triage.core.session.results import Counts
+
+    if not session.results_path.exists():
+        return Counts()
+    reader = session.results()
+    try:
+        return reader.counts()
+    finally:
+        reader.close()
 
 
 def summary(session: Session) -> dict[str, Any]:
