@@ -55,8 +55,6 @@ def run_screen(session_path: Path) -> int:
     """
     session = Session.open(session_path)
     code = TriageApp(session).run()
-    place = safe_text(str(session.path))
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")
-    sys.stdout.write(f"The engine keeps running if it was. Back to the screen: photon-triage attach {place}\n")
     return 1 if code is None else code

@@ -20,6 +20,7 @@ from photon_triage.core.session.commands import ask_to_stop
 from photon_triage.core.session.session import Session, engine_is_alive
 
 LOCK_FILE = "engine.lock"
+START_S = 10.0
 
 
 def lock_session(session: Session) -> int:
@@ -71,9 +72,14 @@ def start_engine(
     # -P keeps the working directory, in which a package named like one of ours may stand, off the module path.
     command = [sys.executable, "-P", "-m", "photon_triage.core.engine", json.dumps(job)]
     with session.log_path.open("ab") as log:
-        return subprocess.Popen(
+        engine = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
+    # Until it holds the session it could not be asked to stop.
+    deadline = time.monotonic() + START_S
+    while engine.poll() is None and not engine_is_running(session) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return engine
 
 
 def stop_engine(session: Session, *, wait: float = 30.0) -> bool:

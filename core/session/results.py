@@ -125,7 +125,15 @@ class ResultsWriter:
         }
         del values["id"]
         names = list(values)
-        updates = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("path", "done"))
+        # While nothing can be read from a file, what was known of it stays: its frames' keys depend on that.
+        kept = ["dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames"]
+        updates = ", ".join(
+            f"{n} = iif(excluded.layout = '' AND layout <> '', {n}, excluded.{n})"
+            if n in kept
+            else f"{n} = excluded.{n}"
+            for n in names
+            if n not in ("path", "done")
+        )
         with self._db:
             found = self._db.execute(
                 f"INSERT INTO files ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "

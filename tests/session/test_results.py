@@ -9,7 +9,7 @@ from photon_triage.core.errors import SessionError
 from photon_triage.core.session import results
 from photon_triage.core.session.results import Counts, FrameResult, ResultsReader, ResultsWriter
 
-from .builders import build_session, file_row, frame_results, key
+from .builders import DATASET, build_session, file_row, frame_results, key
 
 A = "/data/a.cxi"
 
@@ -98,3 +98,12 @@ def test_results_have_all_tables_from_the_instant_they_have_a_name(
     ResultsWriter(path).close()
     assert states == [{}]
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.db"]
+
+
+def test_what_is_known_of_a_file_outlives_a_time_when_it_cannot_be_read(writer: ResultsWriter) -> None:
+    file_id = writer.put_file(file_row(A, 5, status="reading", simulated=True))
+    nothing = {"dataset": "", "run": "", "layout": "", "height": 0, "simulated": False}
+    writer.put_file(file_row(A, 0, status="unreadable", reason="gone", **nothing))
+    (row,) = writer.files()
+    assert (row.id, row.dataset, row.run, row.layout, row.height) == (file_id, DATASET, "r0001", "cxi", 16)
+    assert (row.frames, row.simulated, row.status, row.reason) == (5, True, "unreadable", "gone")

@@ -57,6 +57,7 @@ def demo(
     """
     if screen and sys.stdout.isatty():
         with _beamtime(seconds or SCREEN_SECONDS, seed, keep) as beamtime:
+            say(f"Simulated data in {beamtime.folder}, session {beamtime.session.path}")
             _show(beamtime)
     else:
         with _beamtime(seconds or HEADLESS_SECONDS, seed, keep) as beamtime:
@@ -67,6 +68,7 @@ def _show(beamtime: _Beamtime) -> None:
     from photon_triage.tui.app import run_screen
 
     code = run_screen(beamtime.session.path)
+    say("The demonstration has ended; its engine stops.")
     if code:
         raise typer.Exit(code)
 

@@ -52,5 +52,6 @@ def _open_screen(path: Path) -> None:
     from photon_triage.tui.app import run_screen
 
     code = run_screen(path)
+    say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)
