@@ -66,9 +66,10 @@ def stages(folder: Path, frames: int) -> dict[str, float]:
         elif isinstance(table, SizeStage):
             stage = Size(table, roi)
         elif isinstance(table, ClassifyStage):
-            network = load_detector(find_model(table.model).path)
+            detector = load_detector(find_model(table.model).path)
+            network = detector.network
             preparation = preparation_for(recipe, network.input_size, network.in_channels)
-            stage = Classify(table, network, preparation, torch.device("cpu"))
+            stage = Classify(table, detector, preparation, torch.device("cpu"))
         else:
             continue
         stage(batch)

@@ -132,11 +132,11 @@ class Engine:
 
     def _classifier(self, table: ClassifyStage, name: str) -> Classify:
         entry = find_model(name, self._session.models_path)
-        network = load_detector(entry.path)
-        preparation = preparation_for(self._recipe, network.input_size, network.in_channels)
+        detector = load_detector(entry.path)
+        preparation = preparation_for(self._recipe, detector.network.input_size, detector.network.in_channels)
         self._model = name
         log.info("scoring with the model %s (%s) on %s", name, entry.path, self._device)
-        return Classify(table, network, preparation, self._device)
+        return Classify(table, detector, preparation, self._device)
 
     def _wished_model(self) -> str | None:
         """The model that was asked for last, if the recipe has a place for one."""

@@ -9,17 +9,18 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.stages.stage import Found, StageResult
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.detector import Detector, best_of_class
 from photon_triage.models.runtime import prepare_for_inference
-from photon_triage.models.yolo import decode, frame_score
 
-CATEGORY = "single"
+WANTED = "single"
+"""The class whose score is the frame's."""
+
 SHOWN_FROM = 0.05
 """Boxes below this score are not worth a place in the results."""
 
 
 class Classify:
-    """Scores frames by their best detection.
+    """Scores frames by what their best box says of a single hit.
 
     size: frames the network looks at together at most.
     """
@@ -28,30 +29,33 @@ class Classify:
     columns = ()
 
     def __init__(
-        self, table: ClassifyStage, model: Darknet, preparation: Preparation, device: torch.device, *, size: int = 32
+        self,
+        table: ClassifyStage,
+        detector: Detector,
+        preparation: Preparation,
+        device: torch.device,
+        *,
+        size: int = 32,
     ) -> None:
         self._threshold, self._size, self._device = table.threshold, size, device
-        self._heads = model.heads
-        self._run = prepare_for_inference(model, device)
+        self._detector, self._index = detector, detector.index(WANTED)
+        self._run = prepare_for_inference(detector.network, device)
         self._prepare = preparation.to(device)
 
+    @torch.inference_mode()
     def __call__(self, batch: Batch) -> StageResult:
         """Pass frames whose score reaches the recipe's threshold."""
         shape = (batch.frames.shape[-2], batch.frames.shape[-1])
-        scores, boxes = self.score(batch.frames, batch.valid)
-        detections = tuple(
-            (Found(CATEGORY, score, self._prepare.to_frame((x, y, w, h), shape)),) if score >= SHOWN_FROM else ()
-            for score, (x, y, w, h) in zip(scores.tolist(), boxes.tolist(), strict=True)
-        )
-        return StageResult(scores >= self._threshold, {}, scores, detections)
-
-    @torch.inference_mode()
-    def score(self, frames: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scores (batch,) and best boxes (batch, 4), centre, width and height as parts of the input's size."""
-        scores, boxes = [], []
-        for start in range(0, len(frames), self._size):
-            part = frames[start : start + self._size].to(self._device)
-            best = frame_score(decode(self._run(self._prepare(part, valid)), self._heads))
+        scores: list[Tensor] = []
+        detections: list[tuple[Found, ...]] = []
+        for start in range(0, len(batch), self._size):
+            part = batch.frames[start : start + self._size].to(self._device)
+            best = best_of_class(self._run(self._prepare(part, batch.valid)), self._detector, self._index)
             scores.append(best.scores)
-            boxes.append(best.boxes)
-        return torch.cat(scores), torch.cat(boxes)
+            columns = (best.likeliest.tolist(), best.likeliest_scores.tolist(), best.boxes.tolist())
+            for category, score, (x, y, w, h) in zip(*columns, strict=True):
+                box = self._prepare.to_frame((x, y, w, h), shape)
+                found = Found(self._detector.classes[category], score, box)
+                detections.append((found,) if score >= SHOWN_FROM else ())
+        every = torch.cat(scores)
+        return StageResult(every >= self._threshold, {}, every, tuple(detections))

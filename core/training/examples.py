@@ -33,14 +33,16 @@ class Examples:
     """Labelled frames in memory.
 
     counts: (n, rows, columns), the preparation's region, int16 where whole counts fit, else float32. positive: (n,)
-    bool. boxes: (n, 4) float32, where a single hit's pattern lies: centre x, centre y, width, height as parts of the
-    network's input. runs: (n,) names. unreachable: labelled frames that earlier stages keep from the network.
-    unreadable: labelled frames whose file cannot be read any more.
+    bool. categories: (n,) the classes that were given, "" where none was. boxes: (n, 4) float32, where the pattern of
+    one particle lies: centre x, centre y, width, height as parts of the network's input. runs: (n,) names.
+    unreachable: labelled frames that earlier stages keep from the network. unreadable: labelled frames whose file
+    cannot be read any more.
     """
 
     keys: tuple[FrameKey, ...]
     counts: NDArray[Any]
     positive: NDArray[np.bool_]
+    categories: NDArray[np.str_]
     boxes: NDArray[np.float32]
     runs: NDArray[np.str_]
     unreachable: int
@@ -53,8 +55,8 @@ class Examples:
         """Those where `where` ((n,) bool) is true."""
         keys = tuple(key for key, wanted in zip(self.keys, where.tolist(), strict=True) if wanted)
         return Examples(
-            keys, self.counts[where], self.positive[where], self.boxes[where], self.runs[where], self.unreachable,
-            self.unreadable,
+            keys, self.counts[where], self.positive[where], self.categories[where], self.boxes[where],
+            self.runs[where], self.unreachable, self.unreadable,
         )  # fmt: skip
 
 
@@ -76,20 +78,20 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
     finally:
         reader.close()
     reached = recipe.stages_before_network
-    wanted: dict[str, list[tuple[FrameRow, bool]]] = defaultdict(list)
+    wanted: dict[str, list[tuple[FrameRow, Label]]] = defaultdict(list)
     unreachable = 0
     for label in chosen:
         row = rows.get(label.key)
         if row is None or row.passed < reached:
             unreachable += 1
         else:
-            wanted[label.key.file].append((row, label.verdict == "accepted"))
+            wanted[label.key.file].append((row, label))
     if not wanted:
         raise TrainingError(
             f"Could not train on {session.path}: of its {len(chosen)} labels none is of a frame that the network sees.",
             "Accept and reject candidates on a screen first, or import labels with `photon-triage labels import`.",
         )
-    parts, keys, positive, boxes, runs, unreadable = [], [], [], [], [], 0
+    parts, keys, chosen_labels, boxes, runs, unreadable = [], [], [], [], [], 0
     with FrameReader() as frames:
         for path, labelled in sorted(wanted.items()):
             labelled.sort(key=lambda pair: pair[0].key.index)
@@ -99,10 +101,10 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
                 unreadable += len(labelled)
                 continue
             file = files[path]
-            for row, accepted in labelled:
+            for row, label in labelled:
                 box = pattern_box(file.geometry, row.measures.get("diameter_nm"), recipe, (file.height, file.width))
                 keys.append(row.key)
-                positive.append(accepted)
+                chosen_labels.append(label)
                 boxes.append(preparation.from_frame(box, (file.height, file.width)))
                 runs.append(file.run)
             parts.append(counts)
@@ -112,7 +114,8 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
             "Mount the data where it was when the session saw it.",
         )
     return Examples(
-        tuple(keys), np.concatenate(parts), np.array(positive), np.array(boxes, np.float32), np.array(runs),
+        tuple(keys), np.concatenate(parts), np.array([label.verdict == "accepted" for label in chosen_labels]),
+        np.array([label.category for label in chosen_labels]), np.array(boxes, np.float32), np.array(runs),
         unreachable, unreadable,
     )  # fmt: skip
 

@@ -21,14 +21,17 @@ from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.models import ModelEntry, find_model, session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.examples import Examples, gather
-from photon_triage.core.training.train import Plan, center_threshold, score, train
+from photon_triage.core.training.train import OTHER, WANTED, Plan, score, train
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
-from photon_triage.models.detector import load_detector
+from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.runtime import best_device
 
 HELD_BACK = 1 / 3
 LEAST_LABELS = 10
+CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
+"""What a new model with as many classes is taught to tell apart, by the names in the labels."""
+
 CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32
 
 Note = Callable[[int, int, float, float | None], None]
@@ -80,13 +83,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     device = best_device(job.device)
     recipe = job.session.recipe()
     base = None if job.cfg is not None else _base(job)
-    if base is not None:
-        old: Darknet | None = load_detector(base.path)
-        model = load_detector(base.path)
-    else:
-        torch.manual_seed(job.seed)
-        old = None
-        model = Darknet.from_cfg(shipped_cfg(job.cfg) if job.cfg in shipped_cfgs() else str(job.cfg))
+    old = None if base is None else load_detector(base.path)
+    detector = _new_detector(job) if base is None else load_detector(base.path)
+    model = detector.network
     preparation = preparation_for(recipe, model.input_size, model.in_channels)
     examples = gather(job.session, preparation)
     if len(examples) < LEAST_LABELS:
@@ -102,11 +101,11 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         examples = examples.take(~held)
     validation = None if job.validation is None else _judges(job.validation, preparation)
     plan = _plan(job, model)
-    for step in train(model, preparation, examples, plan, device, validation.examples if validation else None):
+    for step in train(detector, preparation, examples, plan, device, validation.examples if validation else None):
         note(step.done, step.planned, step.loss, step.f1)
-    if validation is not None and old is None:
-        threshold = best_threshold(_scores(model, preparation, validation, device), validation.truth)
-        center_threshold(model, threshold if threshold is not None else 0.5)
+    suggested = None
+    if validation is not None:
+        suggested = best_threshold(_scores(detector, preparation, validation, device), validation.truth)
     if job.test is not None:
         judges = _judges(job.test, preparation)
     assert judges is not None
@@ -115,7 +114,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     scores = {}
     if old is not None and base is not None:
         scores[base.name] = _judge(old, preparation, judges, threshold, device)
-    scores[name] = _judge(model, preparation, judges, threshold, device)
+    scores[name] = _judge(detector, preparation, judges, threshold, device)
+    if suggested is not None:
+        scores[f"{name} at its best threshold"] = _judge(detector, preparation, judges, suggested, device)
     reader = job.session.results()
     simulated = reader.counts().simulated
     reader.close()
@@ -128,7 +129,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         "held_back": len(judges.truth),
         "unreachable": examples.unreachable,
         "unreadable": examples.unreadable,
+        "classes": list(detector.classes),
         "threshold": threshold,
+        "suggested_threshold": suggested,
         "scores": scores,
         "simulated": simulated,
         "iterations": plan.iterations,
@@ -137,6 +140,23 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         "device": str(device),
     }
     return Trained(_register(job, model.cpu(), name, scores[name], facts), facts)
+
+
+def _new_detector(job: TrainingJob) -> Detector:
+    """A detector with random weights from the cfg that was asked for.
+
+    Raises ModelError, or TrainingError when nobody knows names for its classes.
+    """
+    torch.manual_seed(job.seed)
+    model = Darknet.from_cfg(shipped_cfg(job.cfg) if job.cfg in shipped_cfgs() else str(job.cfg))
+    count = model.heads[0].classes if model.heads else 0
+    names = (WANTED,) if count == 1 else CLASSES
+    if count > 1 and count != len(CLASSES):
+        raise TrainingError(
+            f"Could not train {job.cfg}: its head has {count} classes.",
+            f"Use a cfg with 1 class, or with {len(CLASSES)}: {', '.join(CLASSES)}.",
+        )
+    return Detector(model, names)
 
 
 def hold_back(positive: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
@@ -182,17 +202,17 @@ def _judges(session: Session, preparation: Preparation) -> _Judges:
 
 
 def _scores(
-    model: Darknet, preparation: Preparation, judges: _Judges, device: torch.device
+    detector: Detector, preparation: Preparation, judges: _Judges, device: torch.device
 ) -> dict[FrameKey, float | None]:
     """A score for every judging frame: None for those that an earlier stage keeps from the network."""
-    seen = score(model, preparation, judges.examples, device).tolist()
+    seen = score(detector, preparation, judges.examples, device).tolist()
     return dict.fromkeys(judges.truth) | dict(zip(judges.examples.keys, seen, strict=True))
 
 
 def _judge(
-    model: Darknet, preparation: Preparation, judges: _Judges, threshold: float, device: torch.device
+    detector: Detector, preparation: Preparation, judges: _Judges, threshold: float, device: torch.device
 ) -> dict[str, Any]:
-    confusion = confusion_at(_scores(model, preparation, judges, device), judges.truth, threshold).confusion
+    confusion = confusion_at(_scores(detector, preparation, judges, device), judges.truth, threshold).confusion
     return scores_of(confusion) | {"threshold": threshold}
 
 
@@ -225,6 +245,7 @@ def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any
     metadata = {
         "name": name,
         "architecture": model.architecture,
+        "classes": facts["classes"],
         "parent": facts["parent"],
         "command": job.command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -241,6 +262,7 @@ def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any
             },
         },
         "scores": scores,
+        "suggested_threshold": facts["suggested_threshold"],
     }
     path = job.session.models_path / f"{name}-{digest.hexdigest()[:8]}.safetensors"
     save(path, model, metadata)

@@ -17,15 +17,17 @@ from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.augment import augment
 from photon_triage.core.training.examples import Examples
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.detector import Detector, best_of_class
 from photon_triage.models.optim import darknet_sgd, learning_rate, set_rate
 from photon_triage.models.runtime import prepare_for_inference
-from photon_triage.models.yolo import decode, detection_loss, frame_score
+from photon_triage.models.yolo import detection_loss
 
 POSITIVE_SHARE = 0.3
 """Part of each batch that is single hits, however rare they are among the labels."""
 
 FRESH_BATCH_NORM_MOMENTUM = 0.1
+
+WANTED, OTHER = "single", "other"
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,16 @@ class Progress:
 
 
 def train(
-    model: Darknet,
+    detector: Detector,
     preparation: Preparation,
     examples: Examples,
     plan: Plan,
     device: torch.device,
     validation: Examples | None = None,
 ) -> Iterator[Progress]:
-    """Train `model` in place, yielding after each batch; with a validation set the best checkpoint is what remains.
+    """Train the detector's network in place, yielding after each batch.
+
+    With validation examples, what remains in the end is the checkpoint with the highest F1 on them.
 
     Raises TrainingError unless there are both positive and negative examples.
     """
@@ -73,6 +77,7 @@ def train(
             "Label some of either kind first.",
         )
     rng = np.random.default_rng(plan.seed)
+    model, classes = detector.network, class_indices(examples, detector)
     preparation.to(device)
     model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     _set_norms(model, frozen=plan.frozen_norm)
@@ -82,7 +87,7 @@ def train(
     for iteration in range(1, plan.iterations + 1):
         set_rate(optimizer, plan.rate if plan.rate is not None else learning_rate(model.net, iteration))
         chosen = np.concatenate([rng.choice(positives, wanted), rng.choice(negatives, plan.batch - wanted)])
-        batch, targets = _batch(examples, chosen, preparation, rng, device)
+        batch, targets = _batch(examples, classes, chosen, preparation, rng, device)
         model.seen += len(chosen)
         outputs = model(batch.contiguous(memory_format=torch.channels_last))
         loss, _ = detection_loss(outputs, targets, model.heads, model.seen)
@@ -97,7 +102,7 @@ def train(
         smoothed = value if math.isnan(smoothed) else 0.98 * smoothed + 0.02 * value
         f1 = None
         if validation is not None and (iteration % plan.check_every == 0 or iteration == plan.iterations):
-            f1 = _best_f1(score(model, preparation, validation, device), validation)
+            f1 = _best_f1(score(detector, preparation, validation, device), validation)
             model.train()
             _set_norms(model, frozen=plan.frozen_norm)
             if f1 >= best_f1:
@@ -109,44 +114,48 @@ def train(
 
 
 @torch.inference_mode()
-def score(model: Darknet, preparation: Preparation, examples: Examples, device: torch.device) -> NDArray[np.float32]:
+def score(
+    detector: Detector, preparation: Preparation, examples: Examples, device: torch.device
+) -> NDArray[np.float32]:
     """The score of each example, (n,)."""
-    run = prepare_for_inference(model, device)
+    run, index = prepare_for_inference(detector.network, device), detector.index(WANTED)
     preparation.to(device)
     parts = []
     for start in range(0, len(examples), 64):
         counts = torch.from_numpy(examples.counts[start : start + 64]).to(device).float()
-        parts.append(frame_score(decode(run(preparation.fit(counts)), model.heads)).scores.cpu().numpy())
+        parts.append(best_of_class(run(preparation.fit(counts)), detector, index).scores.cpu().numpy())
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def center_threshold(model: Darknet, threshold: float) -> None:
-    """Shift the head's objectness so that what scored `threshold` scores one half; the order of frames stays."""
-    if not 0 < threshold < 1:
-        return
-    shift = math.log(threshold / (1 - threshold))
-    for head, (_, convolution) in zip(model.heads, _before_heads(model), strict=True):
-        bias = next(p for name, p in convolution.named_parameters() if name.endswith("bias"))
-        with torch.no_grad():
-            bias.view(len(head.mask), head.values)[:, 4] -= shift
+def class_indices(examples: Examples, detector: Detector) -> NDArray[np.intp]:
+    """The class to teach for each example, (n,); -1 for those that are to have no box at all.
 
-
-def _before_heads(model: Darknet) -> list[tuple[int, nn.Module]]:
-    convolutions = dict(model.convolutions())
-    return [(head.layer - 1, convolutions[head.layer - 1]) for head in model.heads]
+    Accepted frames are single hits. A rejected one is of the class it was given, or of "other" where the detector has
+    that but not the class given; without a class, or with "single", it is nothing.
+    """
+    wanted, classes = detector.index(WANTED), detector.classes
+    fallback = classes.index(OTHER) if OTHER in classes else -1
+    known = {name: place for place, name in enumerate(classes) if place != wanted}
+    rejected = [
+        known.get(category, fallback) if category not in ("", WANTED) else -1
+        for category in examples.categories.tolist()
+    ]
+    return np.where(examples.positive, wanted, np.array(rejected, np.intp))
 
 
 def _batch(
     examples: Examples,
+    classes: NDArray[np.intp],
     chosen: NDArray[np.intp],
     preparation: Preparation,
     rng: np.random.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Input (batch, channels, height, width) and targets (batch, 1, 5), empty for negatives, of some examples."""
+    """Input (batch, channels, height, width) and targets (batch, 1, 5), empty without a class, of some examples."""
     counts, boxes = augment(examples.counts[chosen], examples.boxes[chosen], rng)
-    boxes[~examples.positive[chosen]] = 0
-    targets = np.concatenate([boxes, np.zeros((len(boxes), 1), np.float32)], axis=1)
+    taught = classes[chosen]
+    boxes[taught < 0] = 0
+    targets = np.concatenate([boxes, np.maximum(taught, 0)[:, None].astype(np.float32)], axis=1)
     image = preparation.fit(torch.from_numpy(counts).to(device))
     return image, torch.from_numpy(targets)[:, None].to(device)
 

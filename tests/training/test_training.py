@@ -18,9 +18,10 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.augment import augment
 from photon_triage.core.training.examples import Examples, gather, pattern_box
 from photon_triage.core.training.job import TrainingJob, hold_back, run_training
-from photon_triage.core.training.train import Plan, center_threshold, score, train
+from photon_triage.core.training.train import Plan, class_indices, score, train
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.detector import Detector
 
 from ..builders.detector_files import write_cxi
 
@@ -98,7 +99,11 @@ def disc_examples(count: int, seed: int) -> Examples:
     counts, positive = disc_frames(count, seed)
     boxes = np.tile(np.array([0.5, 0.5, 0.3, 0.4], np.float32), (count, 1))
     keys = tuple(FrameKey(f"f{seed}", "", index) for index in range(count))
-    return Examples(keys, counts, positive, boxes, np.array(["run"] * count), 0, 0)
+    return Examples(keys, counts, positive, np.array([""] * count), boxes, np.array(["run"] * count), 0, 0)
+
+
+def detector() -> Detector:
+    return Detector(Darknet.from_cfg(CFG), ("single",))
 
 
 def preparation() -> Preparation:
@@ -107,7 +112,7 @@ def preparation() -> Preparation:
 
 def test_training_learns_to_tell_discs_from_spots() -> None:
     torch.manual_seed(0)
-    model, judged = Darknet.from_cfg(CFG), disc_examples(60, 2)
+    model, judged = detector(), disc_examples(60, 2)
     steps = list(
         train(model, preparation(), disc_examples(120, 1), Plan(60, 16, check_every=20), CPU, disc_examples(40, 3))
     )
@@ -115,35 +120,39 @@ def test_training_learns_to_tell_discs_from_spots() -> None:
     assert steps[-1].loss < steps[0].loss
     scores = score(model, preparation(), judged, CPU)
     assert scores[judged.positive].min() > scores[~judged.positive].max()
-    assert model.seen == 60 * 16
+    assert model.network.seen == 60 * 16
 
 
 def test_training_needs_both_kinds() -> None:
     examples = disc_examples(20, 1)
     with pytest.raises(TrainingError, match="0 rejected"):
-        next(train(Darknet.from_cfg(CFG), preparation(), examples.take(examples.positive), Plan(1), CPU))
+        next(train(detector(), preparation(), examples.take(examples.positive), Plan(1), CPU))
 
 
 def test_a_rate_too_high_is_told() -> None:
     with pytest.raises(TrainingError, match="diverged"):
-        list(train(Darknet.from_cfg(CFG), preparation(), disc_examples(30, 1), Plan(60, 16, rate=1e6), CPU))
+        list(train(detector(), preparation(), disc_examples(30, 1), Plan(60, 16, rate=1e6), CPU))
 
 
 def test_frozen_norms_keep_their_statistics() -> None:
-    model = Darknet.from_cfg(CFG)
-    before = {name: value.clone() for name, value in model.state_dict().items() if "running" in name or "mean" in name}
+    model = detector()
+    before = {
+        name: value.clone() for name, value in model.network.state_dict().items() if "running" in name or "mean" in name
+    }
     list(train(model, preparation(), disc_examples(30, 1), Plan(3, 8, rate=1e-3, frozen_norm=True), CPU))
-    assert before and all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    assert before and all(torch.equal(model.network.state_dict()[name], value) for name, value in before.items())
 
 
-def test_centering_moves_a_score_to_one_half_and_keeps_the_order() -> None:
-    torch.manual_seed(1)
-    model, examples = Darknet.from_cfg(CFG).eval(), disc_examples(20, 1)
-    before = score(model, preparation(), examples, CPU)
-    center_threshold(model, float(before[7]))
-    after = score(model, preparation(), examples, CPU)
-    assert after[7] == pytest.approx(0.5, abs=1e-5)
-    assert np.array_equal(np.argsort(before), np.argsort(after))
+def test_rejected_frames_teach_the_class_they_were_given() -> None:
+    examples = replace(
+        disc_examples(5, 1),
+        positive=np.array([True, False, False, False, False]),
+        categories=np.array(["", "water", "ice", "", "single"]),
+    )
+    names = ("single", "multiple", "water", "streak", "other")
+    five = Detector(Darknet.from_cfg(CFG, classes=5), names)
+    assert class_indices(examples, five).tolist() == [0, 2, 4, -1, -1]
+    assert class_indices(examples, detector()).tolist() == [0, -1, -1, -1, -1]
 
 
 def test_mirrored_frames_have_mirrored_boxes() -> None:

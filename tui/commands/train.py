@@ -77,6 +77,8 @@ def train(
     for model, scores in report["scores"].items():
         rows.append((model, str(scores["n"]), *(_estimate(scores, key) for key in ("precision", "recall", "f1"))))
     say_table(rows)
+    if report["suggested_threshold"] is not None:
+        say(f"Highest F1 on the validation labels at threshold {report['suggested_threshold']:.3f}.")
     if report["simulated"]:
         say("Simulated data: these numbers are of a simulation, not of an experiment.")
     say(f"To use it: photon-triage models use {session_path} {report['name']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding
 
-CLASSES = ("single", "multiple", "water", "ice", "aggregate", "artefact", "background", "dark", "other")
+CLASSES = ("single", "multiple", "water", "streak", "aggregate", "ice", "artefact", "background", "other")
 """What the keys 1 to 9 say of a frame."""
 ACCEPTED_CLASS = "single"
 """The one class that accepts a frame; every other one rejects it."""
