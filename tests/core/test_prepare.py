@@ -6,8 +6,9 @@ import torch
 
 from photon_triage.core.errors import RecipeError
 from photon_triage.core.frames import Box
-from photon_triage.core.prepare import Preparation, jet
-from photon_triage.core.recipe import PrepareTable, Roi
+from photon_triage.core.prepare import Preparation, jet, preparation_for
+from photon_triage.core.recipe import PrepareTable, Roi, load_recipe
+from photon_triage.models.darknet import Darknet, shipped_cfg
 
 SEEDS = PrepareTable(roi=Roi(top=0, left=392, height=123, width=240), scale="log", fit="stretch")
 
@@ -81,3 +82,14 @@ def test_boxes_go_to_the_frame_and_back(fit: str) -> None:
 def test_a_mask_of_another_shape_is_told() -> None:
     with pytest.raises(RecipeError, match=r"mask of 3 x 3 pixels on frames of\s+2 x 2"):
         Preparation(PrepareTable(), (2, 2), bad=np.zeros((3, 3)))(torch.zeros(1, 2, 2))
+
+
+def test_the_shipped_recipe_of_the_publication_feeds_the_published_network() -> None:
+    recipe, network = load_recipe("spi-seeds"), Darknet.from_cfg(shipped_cfg("yolov2-seeds")).eval()
+    preparation = preparation_for(recipe, network.input_size, network.in_channels)
+    frames = torch.poisson(torch.full((1, 512, 1024), 0.2), generator=torch.Generator().manual_seed(0)).short()
+    image = preparation(frames)
+    assert image.shape == (1, 3, 416, 416) and float(image.min()) >= 0 and float(image.max()) <= 1
+    with torch.no_grad():
+        (raw,) = network(image)
+    assert raw.shape == (1, 30, 13, 13) and bool(raw.isfinite().all())
