@@ -25,7 +25,7 @@ def engine_summary(snapshot: Snapshot) -> str:
         return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
     parts = []
     if state.get("workers") is not None:
-        parts.append(f"{safe_text(str(state['workers']))} workers")
+        parts.append(f"{safe_text(str(state['workers']))} worker{'' if state['workers'] == 1 else 's'}")
     if state.get("model"):
         parts.append(f"model {safe_text(str(state['model']))}")
     parts.append(f"drop {dropped:.0f}")
