@@ -111,6 +111,7 @@ class Intake(threading.Thread):
         self._dataset, self._patience = dataset, patience
         self._ledger = {row.path: row for row in ledger}
         self._files: dict[str, _Followed] = {}
+        self._refusals: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._idle = threading.Event()
 
@@ -121,6 +122,7 @@ class Intake(threading.Thread):
             self._idle.is_set()
             and self.events.empty()
             and self.again.empty()
+            and self._refusals.empty()
             and all(followed.status in ("complete", "unreadable") for followed in list(self._files.values()))
         )
 
@@ -128,6 +130,11 @@ class Intake(threading.Thread):
     def backlog(self) -> int:
         """Frames that are there and not read yet."""
         return sum(max(followed.readable, 0) for followed in list(self._files.values()))
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Read no more of a file: what it holds does not fit the recipe."""
+        self._idle.clear()
+        self._refusals.put((path, reason))
 
     def close(self) -> None:
         """Stop reading; returns when the thread has ended."""
@@ -146,7 +153,7 @@ class Intake(threading.Thread):
             while not self._closing.is_set():
                 if time.monotonic() >= next_scan:
                     next_scan = self._scan()
-                if self._read_again() or self._read_next():
+                if self._take_refusal() or self._read_again() or self._read_next():
                     continue
                 self._idle.set()
                 self._closing.wait(0.05)
@@ -250,6 +257,17 @@ class Intake(threading.Thread):
         missing = info.frames - followed.done if info else 0
         followed.status = "complete" if missing <= 0 else "unreadable"
         followed.reason = "" if missing <= 0 else f"{missing} of its frames were never written or cannot be read."
+
+    def _take_refusal(self) -> bool:
+        try:
+            path, reason = self._refusals.get_nowait()
+        except queue.Empty:
+            return False
+        followed = self._files[path]
+        if followed.status != "unreadable":
+            followed.status, followed.reason = "unreadable", reason
+            self._tell(followed)
+        return True
 
     def _read_next(self) -> bool:
         """Read the next chunk of the oldest file that has one; false when there is none."""

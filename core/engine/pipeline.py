@@ -106,8 +106,8 @@ class Engine:
                     self._note_file(event)
                 elif isinstance(event, Lost):
                     self._note_lost(event)
-                else:
-                    self._score(event)
+                elif reason := self._score(event):
+                    intake.refuse(event.info.path, reason)
         except BaseException:
             status = "failed"
             raise
@@ -187,13 +187,20 @@ class Engine:
         elif news.status == "complete":
             self._say(f"{name} complete, {row.frames} frames")
 
-    def _score(self, chunk: Chunk) -> None:
+    def _score(self, chunk: Chunk) -> str | None:
+        """Run the stages over a chunk and record what they say; returns why not, if the recipe does not fit it."""
         info = chunk.info
         keys = tuple(FrameKey(info.path, info.dataset, index) for index in chunk.indices)
         frames = torch.from_numpy(as_counts(chunk.frames)).to(self._device)
         valid = None if chunk.valid is None else torch.from_numpy(chunk.valid).to(self._device)
         geometry = info.geometry.over(self._recipe.geometry.geometry())
-        outcomes = run_cascade(self._stages, Batch(keys, frames, valid, geometry))
+        try:
+            outcomes = run_cascade(self._stages, Batch(keys, frames, valid, geometry))
+        except TriageError as error:
+            self._asked_again -= chunk.again
+            if chunk.again:
+                self._lost_files.add(info.path)
+            return f"The recipe does not fit: {error}"
         results = [
             self._result(chunk, place, outcome, None if chunk.again else _digest(chunk, place, outcome))
             for place, outcome in enumerate(outcomes)
@@ -203,11 +210,12 @@ class Engine:
         if chunk.again:
             self._results.rescore(file_id, results)
             self._asked_again -= 1
-            return
+            return None
         self._results.put_frames(file_id, results, now)
         self._lag = now - chunk.first_seen
         self._recent.append((now, len(results)))
         self._scored += len(results)
+        return None
 
     def _result(self, chunk: Chunk, place: int, outcome: Outcome, digest: str | None) -> FrameResult:
         return FrameResult(

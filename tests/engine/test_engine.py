@@ -135,6 +135,20 @@ def test_killed_engines_lose_nothing_and_count_nothing_twice(session: Session, t
     assert len(session.labels().labels) == 3
 
 
+def test_a_file_that_does_not_fit_the_recipe_is_a_row_and_the_run_goes_on(tmp_path: Path) -> None:
+    recipe = LIT + "roi = { top = 0, left = 0, height = 40, width = 60 }\n"
+    session = Session.create(tmp_path / "session", recipe, "region")
+    write_cxi(tmp_path / "a_small.cxi", frames_of(50, shape=(32, 32)))
+    write_cxi(tmp_path / "b_right.cxi", frames_of(6))
+    assert start_engine(session, [tmp_path], once=True, patience=1).wait(60) == 0
+    reader = session.results()
+    small, right = reader.files()
+    reader.close()
+    assert (small.status, small.done) == ("unreadable", 0) and "columns 0..60 out of frames of 32 x 32" in small.reason
+    assert (right.status, right.done) == ("complete", 6)
+    assert counts(session).frames == 6 and counts(session).dropped == 50
+
+
 def test_one_engine_a_session(session: Session, tmp_path: Path) -> None:
     engine = start_engine(session, [tmp_path])
     wait_for(lambda: engine_is_running(session))
