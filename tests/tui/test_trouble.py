@@ -57,6 +57,13 @@ async def test_a_name_that_is_not_utf8_is_shown_escaped(fake: FakeSession) -> No
         await driver.shows("could not read run\\xff.h5")
 
 
+async def test_an_engine_that_failed_says_why(fake: FakeSession) -> None:
+    fake.add_frames(2)
+    fake.run_engine(status="failed", message="no model named 'x'")
+    async with opened(fake, SIZES["medium"]) as driver:
+        await driver.shows("ENGINE FAILED", "engine failed: no model named 'x'")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
 async def test_what_could_not_be_saved_stays_undecided_under_a_banner(
     hits: FakeSession, monkeypatch: pytest.MonkeyPatch, number: int

@@ -21,6 +21,8 @@ def engine_summary(snapshot: Snapshot) -> str:
     if not snapshot.started:
         return "no results yet"
     dropped = number(state.get("dropped")) or counts.dropped
+    if state.get("status") == "failed":
+        return f"engine failed: {safe_text(str(state.get('message', 'see engine.log')))}"
     if not snapshot.alive and state.get("status") != "finished":
         return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
     parts = []
