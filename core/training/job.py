@@ -52,6 +52,7 @@ class TrainingJob:
     seed: int = 0
     device: str | None = None
     command: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,7 @@ def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any
         "classes": facts["classes"],
         "parent": facts["parent"],
         "command": job.command,
+        "note": job.note,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("photon-triage"),
         "torch": torch.__version__,

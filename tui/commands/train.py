@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,8 @@ def train(
         test=None if test is None else Session.open(test),
         seed=seed,
         device=device,
-        command="photon-triage " + " ".join(sys.argv[1:]),
+        command="photon-triage " + shlex.join(sys.argv[1:]),
+        note=note,
     )
     with progress_bar("training", None, quiet=quiet or as_json) as advance:
 
