@@ -31,6 +31,7 @@ def train(
         Path | None,
         typer.Option(metavar="SESSION", help="Session whose labels score the models, instead of held-back labels."),
     ] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="What the data are; kept with the model.")] = "",
     seed: Annotated[
         int, typer.Option(min=0, help="Of the split into training and held-back labels, and the rest.")
     ] = 0,
