@@ -63,11 +63,11 @@ def train(
     )
     with progress_bar("training", None, quiet=quiet or as_json) as advance:
 
-        def note(done: int, planned: int, loss: float, f1: float | None) -> None:
+        def show(done: int, planned: int, loss: float, f1: float | None) -> None:
             checked = "" if f1 is None else f"  F1 {f1:.3f}"
             advance(done, total=planned, note=f"loss {loss:.4f}{checked}")
 
-        trained = run_training(job, note)
+        trained = run_training(job, show)
     if as_json:
         say_json(trained.report())
         return
