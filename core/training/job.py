@@ -116,8 +116,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     if old is not None and base is not None:
         scores[base.name] = _judge(old, preparation, judges, threshold, device)
     scores[name] = _judge(detector, preparation, judges, threshold, device)
+    recorded = scores[name]
     if suggested is not None:
-        scores[f"{name} at its best threshold"] = _judge(detector, preparation, judges, suggested, device)
+        recorded = scores[f"{name} at its best threshold"] = _judge(detector, preparation, judges, suggested, device)
     reader = job.session.results()
     simulated = reader.counts().simulated
     reader.close()
@@ -140,7 +141,7 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         "seconds": time.time() - began,
         "device": str(device),
     }
-    return Trained(_register(job, model.cpu(), name, scores[name], facts), facts)
+    return Trained(_register(job, model.cpu(), name, recorded, facts), facts)
 
 
 def _new_detector(job: TrainingJob) -> Detector:
