@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from photon_triage.models.errors import ModelError
@@ -56,7 +56,9 @@ def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], met
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(target, lambda temporary: save_file(tensors, temporary, {HEADER_KEY: text}))
+        # Not safetensors' own writer: what that writes only its owner may read, and sessions are shared.
+        data = as_bytes(tensors, {HEADER_KEY: text})
+        _write_whole(target, lambda temporary: _write_bytes(temporary, data))
         _write_whole(target.with_suffix(".json"), lambda temporary: _write_text(temporary, text + "\n"))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"Cannot save the checkpoint {target}: {error}.", "Check the folder and its space.") from error
@@ -165,6 +167,10 @@ def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -147,8 +148,18 @@ def test_failed_save_keeps_the_old_checkpoint(saved: tuple[Darknet, Path], monke
     def fill_the_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", fill_the_disk)
+    monkeypatch.setattr(checkpoint, "_write_bytes", fill_the_disk)
     with pytest.raises(ModelError, match="No space left"):
         checkpoint.save(path, model, {})
     assert checkpoint.load(path)[1]["scores"] == {"recall": 0.9}
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_others_may_read_a_checkpoint_as_far_as_the_umask_lets_them(tmp_path: Path) -> None:
+    previous = os.umask(0o022)
+    model = Darknet.from_cfg(SMALL)
+    try:
+        checkpoint.save(tmp_path / "model.safetensors", model, {})
+    finally:
+        os.umask(previous)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}

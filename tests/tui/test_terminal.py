@@ -15,12 +15,6 @@ import pytest
 from .fake_session import FakeSession, make_session
 
 PATIENCE_S = 30.0
-OPEN = """
-import sys
-from pathlib import Path
-from photon_triage.tui.app import run_screen
-sys.exit(run_screen(Path(sys.argv[1])))
-"""
 
 
 class Terminal:
@@ -77,7 +71,8 @@ def real(tmp_path: Path) -> Iterator[FakeSession]:
 
 
 def test_an_operator_decides_undoes_and_leaves(real: FakeSession, terminal: Terminal) -> None:
-    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(OPEN)} {shlex.quote(str(real.session.path))}"
+    attach = [sys.executable, "-P", "-m", "photon_triage.tui", "attach", str(real.session.path)]
+    command = shlex.join(attach)
     terminal.keys(f"clear; {command}; echo left with $?", "Enter")
     terminal.until("r0142", "Candidates 12", "▀▀▀", "64×48 ROI")
     terminal.keys("a", "x")
