@@ -52,7 +52,7 @@ def truth_table(folder: Path, rows: list[str]) -> Path:
 
 def test_metrics_counts_and_intervals(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     decide(session, "accepted", "accepted", "rejected", "accepted", "rejected")
-    found = report(capsys, "metrics", str(session.path), "--beta", "1")
+    found = report(capsys, "metrics", str(session.path), "--beta", "1", "--threshold", "0.5")
     counts = {name: found[name] for name in ("n", "tp", "fp", "fn", "tn", "unmatched", "threshold")}
     assert counts == {"n": 5, "tp": 2, "fp": 1, "fn": 1, "tn": 1, "unmatched": 0, "threshold": 0.5}
     values = {name: found[name] for name in ("accuracy", "precision", "recall", "f1", "f_beta", "iou", "beta")}
@@ -109,7 +109,7 @@ def test_simulated_data_are_said_to_be_so(tmp_path: Path, capsys: pytest.Capture
 
 def test_metrics_for_people_names_n_and_the_intervals(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     decide(session, "accepted", "accepted", "rejected")
-    code, out, _ = run(capsys, "metrics", str(session.path))
+    code, out, _ = run(capsys, "metrics", str(session.path), "--threshold", "0.5")
     assert code == 0
     assert "n = 3 labelled frames, threshold 0.5" in out
     assert "precision  0.667  95 % 0.208 to 0.939" in out
