@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from photon_triage.tui.app import TriageApp
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 SETTLE_S = 3.0
+FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+"""Fonts from elsewhere: a picture must not fetch anything."""
 
 
 async def picture(session: Path, folder: Path, size: tuple[int, int], keys: list[str]) -> None:
@@ -23,7 +26,8 @@ async def picture(session: Path, folder: Path, size: tuple[int, int], keys: list
             await asyncio.sleep(0.7)
         await asyncio.sleep(SETTLE_S)
         name = f"screen-{size[0]}x{size[1]}.svg"
-        (folder / name).write_text(app.export_screenshot(title=f"photon-triage {size[0]}x{size[1]}"))
+        drawn = app.export_screenshot(title=f"photon-triage {size[0]}x{size[1]}")
+        (folder / name).write_text(FONT_FACE.sub("", drawn))
 
 
 def main() -> None:
