@@ -17,8 +17,9 @@ from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.session.results import FileRow
 from photon_triage.core.sources import FolderWatch, FrameReader, SourceInfo, WatchedFile
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 32 * 2**20
 CHUNK_FRAMES = 20
+EVENTS_WAITING = 16
 SCAN_S = 1.0
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -101,7 +102,7 @@ class Intake(threading.Thread):
         self, paths: Sequence[Path], ledger: Iterable[FileRow], dataset: str | None, *, patience: float = 60.0
     ) -> None:
         super().__init__(name="intake", daemon=True)
-        self.events: queue.Queue[Event] = queue.Queue(maxsize=4)
+        self.events: queue.Queue[Event] = queue.Queue(maxsize=EVENTS_WAITING)
         self.again: queue.Queue[Wanted] = queue.Queue()
         self.scans = 0
         self.stalled_since: float | None = None
@@ -200,7 +201,9 @@ class Intake(threading.Thread):
         row = self._ledger.get(file.path)
         followed = _Followed(file, done=row.done if row else 0)
         unchanged = row is not None and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
-        if row is not None and unchanged and row.status in ("complete", "unreadable"):
+        # A file may have been found complete before its last frames were recorded.
+        over = row is not None and (row.status == "unreadable" or (row.status == "complete" and row.done >= row.frames))
+        if row is not None and unchanged and over:
             followed.status, followed.reason = row.status, row.reason
         return followed
 

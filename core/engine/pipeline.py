@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from photon_triage.core.engine.intake import Chunk, FileNews, Intake, Lost, Wanted
+from photon_triage.core.engine.intake import CHUNK_FRAMES, Chunk, Event, FileNews, Intake, Lost, Wanted
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.prepare import preparation_for
@@ -74,6 +75,7 @@ class Engine:
         self._refused: str | None = None
         self._lost_files: set[str] = set()
         self._asked_again = 0
+        self._held: Event | None = None
         self._stages = self._build(self._wished_model())
 
     def stop(self) -> None:
@@ -92,7 +94,7 @@ class Engine:
             while not self._stop:
                 self._beat(intake)
                 try:
-                    event = intake.events.get(timeout=0.1)
+                    event = self._next_event(intake)
                 except queue.Empty:
                     if intake.failure is not None:
                         raise intake.failure from None
@@ -106,8 +108,11 @@ class Engine:
                     self._note_file(event)
                 elif isinstance(event, Lost):
                     self._note_lost(event)
-                elif reason := self._score(event):
-                    intake.refuse(event.info.path, reason)
+                else:
+                    chunks = self._gather(event, intake)
+                    if reason := self._score(chunks):
+                        for chunk in chunks:
+                            intake.refuse(chunk.info.path, reason)
         except BaseException:
             status = "failed"
             raise
@@ -187,35 +192,66 @@ class Engine:
         elif news.status == "complete":
             self._say(f"{name} complete, {row.frames} frames")
 
-    def _score(self, chunk: Chunk) -> str | None:
-        """Run the stages over a chunk and record what they say; returns why not, if the recipe does not fit it."""
-        info = chunk.info
-        keys = tuple(FrameKey(info.path, info.dataset, index) for index in chunk.indices)
-        frames = torch.from_numpy(as_counts(chunk.frames)).to(self._device)
-        valid = None if chunk.valid is None else torch.from_numpy(chunk.valid).to(self._device)
-        geometry = info.geometry.over(self._recipe.geometry.geometry())
+    def _next_event(self, intake: Intake) -> Event:
+        held, self._held = self._held, None
+        return held if held is not None else intake.events.get(timeout=0.1)
+
+    def _gather(self, first: Chunk, intake: Intake) -> list[Chunk]:
+        """A chunk, and what has come after it that can go through the stages with it: files of a frame each, say."""
+        chunks = [first]
+        while sum(len(chunk.indices) for chunk in chunks) < CHUNK_FRAMES:
+            try:
+                event = intake.events.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(event, FileNews):
+                self._note_file(event)
+            elif isinstance(event, Chunk) and _go_together(first, event):
+                chunks.append(event)
+            else:
+                self._held = event
+                break
+        return chunks
+
+    def _score(self, chunks: list[Chunk]) -> str | None:
+        """Run the stages over chunks of one kind and record what they say.
+
+        Returns why not, if the recipe does not fit them.
+        """
+        first = chunks[0]
+        keys = tuple(
+            FrameKey(chunk.info.path, chunk.info.dataset, index) for chunk in chunks for index in chunk.indices
+        )
+        raw = first.frames if len(chunks) == 1 else np.concatenate([chunk.frames for chunk in chunks])
+        frames = torch.from_numpy(as_counts(raw)).to(self._device)
+        valid = None if first.valid is None else torch.from_numpy(first.valid).to(self._device)
+        geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         try:
-            outcomes = run_cascade(self._stages, Batch(keys, frames, valid, geometry))
+            outcomes = iter(run_cascade(self._stages, Batch(keys, frames, valid, geometry)))
         except TriageError as error:
-            self._asked_again -= chunk.again
-            if chunk.again:
-                self._lost_files.add(info.path)
+            if first.again:
+                self._asked_again -= 1
+                self._lost_files.add(first.info.path)
             return f"The recipe does not fit: {error}"
+        for chunk in chunks:
+            self._record(chunk, [next(outcomes) for _ in chunk.indices])
+        return None
+
+    def _record(self, chunk: Chunk, outcomes: list[Outcome]) -> None:
         results = [
             self._result(chunk, place, outcome, None if chunk.again else _digest(chunk, place, outcome))
             for place, outcome in enumerate(outcomes)
         ]
-        file_id = self._file_ids[info.path]
-        now = time.time()
+        file_id = self._file_ids[chunk.info.path]
         if chunk.again:
             self._results.rescore(file_id, results)
             self._asked_again -= 1
-            return None
+            return
+        now = time.time()
         self._results.put_frames(file_id, results, now)
         self._lag = now - chunk.first_seen
         self._recent.append((now, len(results)))
         self._scored += len(results)
-        return None
 
     def _result(self, chunk: Chunk, place: int, outcome: Outcome, digest: str | None) -> FrameResult:
         return FrameResult(
@@ -288,6 +324,18 @@ class Engine:
 def engine_identity(started: float) -> dict[str, Any]:
     """Who this engine is."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+
+
+def _go_together(first: Chunk, other: Chunk) -> bool:
+    """Whether two chunks can be one batch: new frames of one shape, dtype and geometry, without a mask in the file."""
+    return (
+        not (first.again or other.again)
+        and first.valid is None
+        and other.valid is None
+        and first.frames.shape[1:] == other.frames.shape[1:]
+        and first.frames.dtype == other.frames.dtype
+        and first.info.geometry == other.info.geometry
+    )
 
 
 def _digest(chunk: Chunk, place: int, outcome: Outcome) -> str | None:
