@@ -19,7 +19,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 
-from ..builders.detector_files import GrowingCxi, frames_of, write_cxi
+from ..builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 
 LIT = """name = "lit"
 [[stages]]
@@ -133,6 +133,19 @@ def test_killed_engines_lose_nothing_and_count_nothing_twice(session: Session, t
     reader.close()
     assert sorted(indices) == list(range(written)) and counts(session).frames == written
     assert len(session.labels().labels) == 3
+
+
+def test_files_of_a_frame_each_are_recorded_each_under_its_own_name(session: Session, tmp_path: Path) -> None:
+    frames = frames_of(30)
+    for index, frame in enumerate(frames):
+        write_simulated_tiff(tmp_path / f"run_0001_{index:05d}.tif", frame)
+    assert start_engine(session, [tmp_path], once=True, patience=1).wait(60) == 0
+    reader = session.results()
+    lit = {Path(row.key.file).stem[-5:]: row.measures["lit_pixels"] for row in reader.all_frames()}
+    done = {row.done for row in reader.files()}
+    reader.close()
+    assert lit == {f"{index:05d}": (frame >= 5).sum() for index, frame in enumerate(frames)}
+    assert done == {1} and counts(session).simulated
 
 
 def test_a_file_that_does_not_fit_the_recipe_is_a_row_and_the_run_goes_on(tmp_path: Path) -> None:
