@@ -146,6 +146,11 @@ class Recipe(_Table):
         return next((stage for stage in self.stages if isinstance(stage, ClassifyStage)), None)
 
     @property
+    def scores_frames(self) -> bool:
+        """Whether a stage gives frames a score, so that a threshold selects some."""
+        return any(isinstance(stage, ClassifyStage | SpotsStage) for stage in self.stages)
+
+    @property
     def stages_before_network(self) -> int:
         """How many stages a frame must pass to be shown to the network; all of them where there is none."""
         return self.stages.index(self.classify) if self.classify else len(self.stages)

@@ -34,10 +34,9 @@ def export(
 ) -> Exported:
     """Write a list and the .json beside it, each whole or not at all.
 
-    "crystfel" lists the selected frames, "csv" every frame read with a column that says which are selected; both in the
-    order of path, data set and index. Raises ExportError where nothing has been read, where frames are still unread
-    (unless `incomplete`), where the recipe predicts nothing, where a name does not fit the format, or where the list
-    cannot be written.
+    Both formats list the selected frames in the order of path, data set and index. Raises ExportError where nothing has
+    been read, where frames are still unread (unless `incomplete`), where the recipe predicts nothing, where a name does
+    not fit the format, or where the list cannot be written.
     """
     output = output.expanduser().absolute()
     selection = Selection(select, threshold)
@@ -53,12 +52,11 @@ def export(
     labels = book.labels
     simulated = {row.path for row in files if row.simulated}
     rows = [
-        TableRow(
-            frame, labels.get(frame.key), selection.holds(frame, labels.get(frame.key)), frame.key.file in simulated
-        )
+        TableRow(frame, labels.get(frame.key), frame.key.file in simulated)
         for frame in sorted(frames, key=_place)
+        if selection.holds(frame, labels.get(frame.key))
     ]
-    listed = _LISTED[format](rows)
+    lines = _LINES[format](rows)
     manifest = build_manifest(
         session,
         list_format=format,
@@ -69,14 +67,13 @@ def export(
         labels=labels.values(),
         conflicts=len(book.conflicts),
         unknown_labels=len(labels.keys() - {frame.key for frame in frames}),
-        selected=sum(row.selected for row in rows),
-        written=listed.written,
+        written=len(rows),
     )
     beside = manifest_path(output)
     try:
         with atomic_file(beside) as manifest_file, atomic_file(output) as list_file:
             manifest_file.write(manifest_bytes(manifest))
-            list_file.writelines(listed.lines)
+            list_file.writelines(lines)
     except OSError as error:
         raise ExportError(
             f"Could not write {output}: {error.strerror or error}.", "Choose a folder that exists and has space."
@@ -85,26 +82,18 @@ def export(
         raise ExportError(
             f"Could not write {output}: {error.object!a} cannot be written as text.", "Rename that file."
         ) from error
-    return Exported(output, beside, listed.written)
+    return Exported(output, beside, len(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    lines: Iterable[bytes]
-    written: int
+def _crystfel(rows: list[TableRow]) -> Iterable[bytes]:
+    return event_lines([row.frame.key for row in rows])
 
 
-def _crystfel(rows: list[TableRow]) -> _Listed:
-    keys = [row.frame.key for row in rows if row.selected]
-    return _Listed(event_lines(keys), len(keys))
+def _csv(rows: list[TableRow]) -> Iterable[bytes]:
+    return table_lines(rows, sorted({name for row in rows for name in row.frame.measures}))
 
 
-def _csv(rows: list[TableRow]) -> _Listed:
-    measures = sorted({name for row in rows for name in row.frame.measures})
-    return _Listed(table_lines(rows, measures), len(rows))
-
-
-_LISTED: dict[Format, Callable[[list[TableRow]], _Listed]] = {"crystfel": _crystfel, "csv": _csv}
+_LINES: dict[Format, Callable[[list[TableRow]], Iterable[bytes]]] = {"crystfel": _crystfel, "csv": _csv}
 
 
 def _place(frame: FrameRow) -> tuple[str, str, int]:
@@ -113,11 +102,11 @@ def _place(frame: FrameRow) -> tuple[str, str, int]:
 
 def _refuse_unscored(session: Session, select: Select) -> None:
     recipe = session.recipe()
-    if select == "predicted" and recipe.classify is None:
+    if select == "predicted" and not recipe.scores_frames:
         raise ExportError(
             f"Could not export the predicted frames of {session.path}: its recipe {recipe.name} has no stage that "
             "gives a score.",
-            "Export what was accepted with --select accepted, or begin a session whose recipe has a classify stage.",
+            "Export with --select accepted, or begin a session whose recipe has a classify or spots stage.",
         )
 
 

@@ -36,13 +36,12 @@ def build_manifest(
     labels: Iterable[Label],
     conflicts: int,
     unknown_labels: int,
-    selected: int,
     written: int,
 ) -> dict[str, Any]:
     """What a list's .json says.
 
     models: frames scored by each. conflicts: frames that people judge differently. unknown_labels: labels of frames
-    that the engine has not read. selected, written: frames that the selection holds, and rows in the list.
+    that the engine has not read. written: frames in the list.
     """
     text = session.recipe_path.read_bytes()
     rows = list(files)
@@ -83,7 +82,6 @@ def build_manifest(
             "of_frames_not_read": unknown_labels,
         },
         "complete": not (counts.pending or counts.waiting),
-        "selected": selected,
         "written": written,
         "simulated": counts.simulated,
     }

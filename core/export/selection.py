@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.results import FrameRow
 
-Select = Literal["accepted", "predicted", "both"]
+Select = Literal["accepted", "predicted", "both", "all"]
 SELECTS: tuple[str, ...] = get_args(Select)
 
 
@@ -18,6 +18,7 @@ class Selection:
 
     "accepted": the operator accepted it. "predicted": its score is at least the threshold, whatever the operator said.
     "both": the operator accepted it, or its score is at least the threshold and the operator did not reject it.
+    "all": every frame that was read.
     """
 
     select: Select
@@ -27,6 +28,8 @@ class Selection:
         """Whether a frame with this label is selected."""
         verdict = None if label is None else label.verdict
         predicted = frame.score is not None and frame.score >= self.threshold
+        if self.select == "all":
+            return True
         if self.select == "accepted":
             return verdict == "accepted"
         if self.select == "predicted":

@@ -1,4 +1,4 @@
-"""CSV tables: every frame of the session, with its score, measures and label."""
+"""CSV tables: the selected frames with their scores, measures and labels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.results import FrameRow
 
-COLUMNS = ("path", "dataset", "index", "run", "score", "selected", "verdict", "class", "who", "time")
+COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A frame, its label if it has one, whether it is selected, and whether its file is simulated."""
+    """A frame, its label if it has one, and whether its file is simulated."""
 
     frame: FrameRow
     label: Label | None
-    selected: bool
     simulated: bool
 
 
@@ -42,7 +41,6 @@ def _cells(row: TableRow, measures: Sequence[str]) -> list[str]:
         str(frame.key.index),
         frame.run,
         _number(frame.score),
-        str(int(row.selected)),
         *verdict,
         *(_number(frame.measures.get(name)) for name in measures),
         str(int(row.simulated)),

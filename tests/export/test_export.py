@@ -54,7 +54,7 @@ def listed(session: Session, select: Select, threshold: float = 0.5) -> list[str
     return output.read_text().splitlines()
 
 
-def table_of(session: Session, select: Select = "both") -> list[dict[str, str]]:
+def table_of(session: Session, select: Select = "all") -> list[dict[str, str]]:
     output = session.exports_path / "table.csv"
     export(session, "csv", select, 0.5, output)
     with output.open(newline="", encoding="utf-8") as file:
@@ -72,6 +72,7 @@ def manifest_of(exported: Exported) -> dict[str, Any]:
         ("accepted", [f"{A} //1", f"{A} //2"]),
         ("predicted", [f"{A} //0", f"{A} //1", f"{B} //0"]),
         ("both", [f"{A} //1", f"{A} //2", f"{B} //0"]),
+        ("all", [*(f"{A} //{index}" for index in range(4)), f"{B} //0", f"{B} //1"]),
     ],
 )
 def test_a_crystfel_list_holds_the_selected_frames(session: Session, select: Select, expected: list[str]) -> None:
@@ -132,22 +133,27 @@ def test_a_refused_name_leaves_no_file_behind(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
 
 
-def test_the_table_holds_every_frame_and_says_which_are_selected(session: Session) -> None:
-    rows = table_of(session)
-    assert [(row["path"], row["index"], row["selected"]) for row in rows] == [
-        (A, "0", "0"),
-        (A, "1", "1"),
-        (A, "2", "1"),
-        (A, "3", "0"),
-        (B, "0", "1"),
-        (B, "1", "0"),
-    ]
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        ("accepted", [(A, "1"), (A, "2")]),
+        ("both", [(A, "1"), (A, "2"), (B, "0")]),
+        ("all", [(A, "0"), (A, "1"), (A, "2"), (A, "3"), (B, "0"), (B, "1")]),
+    ],
+)
+def test_a_table_holds_the_selected_frames(session: Session, select: Select, expected: list[tuple[str, str]]) -> None:
+    assert [(row["path"], row["index"]) for row in table_of(session, select)] == expected
+
+
+def test_hits_by_spots_are_predicted_too(tmp_path: Path) -> None:
+    session = build_session(tmp_path / "s", {A: [0.9, 0.2]}, recipe="sfx")
+    assert listed(session, "predicted") == [f"{A} //0"]
 
 
 def test_the_table_holds_score_label_measures_and_origin(session: Session) -> None:
     row = table_of(session)[2]
     assert list(row) == [
-        *("path", "dataset", "index", "run", "score", "selected", "verdict", "class", "who", "time"),
+        *("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time"),
         *("photons", "simulated"),
     ]
     assert [row[name] for name in ("dataset", "run", "score", "verdict", "class", "who", "photons", "simulated")] == [
@@ -238,9 +244,9 @@ def test_a_session_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_scores_nothing_predicts_nothing(tmp_path: Path) -> None:
-    session = build_session(tmp_path / "s", {A: [None, None]}, recipe="sfx")
+    session = build_session(tmp_path / "s", {A: [None, None]}, recipe="spi-presort")
     label(session, key(A, 1), "accepted")
-    with pytest.raises(ExportError, match="recipe sfx has no stage that gives a score"):
+    with pytest.raises(ExportError, match="recipe spi-presort has no stage that gives a score"):
         export(session, "crystfel", "predicted", 0.5, tmp_path / "list.lst")
     assert listed(session, "both") == [f"{A} //1"]
 

@@ -175,7 +175,7 @@ def test_export_takes_the_operators_threshold(
     output = tmp_path / "table.csv"
     run(capsys, "export", str(session.path), "--format", "csv", "--select", "predicted", "-o", str(output))
     with output.open(newline="") as file:
-        assert [row["selected"] for row in csv.DictReader(file)] == ["1", "0", "0", "0", "0"]
+        assert [row["index"] for row in csv.DictReader(file)] == ["0"]
 
 
 def test_a_session_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ async def test_nothing_is_shown_as_decided_before_it_is_on_disk(
 async def test_a_frame_whose_file_is_gone_says_so_in_its_pane(hits: FakeSession) -> None:
     source = FakeSource()
     source.gone.add(hits.key(0).file)
-    async with opened(hits, source=source) as driver:
+    # Wide enough that the line is not broken, whatever the length of the folder's name.
+    async with opened(hits, (400, 40), source=source) as driver:
         await driver.shows("there is no such file.")
         await driver.press("a")
         await driver.until(lambda: 0 in driver.on_disk())
