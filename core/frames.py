@@ -17,11 +17,24 @@ PLANCK_EV_M = 1.239841984e-6
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameKey:
-    """The name of a frame everywhere: absolute path, data set ("" for TIFF), 0-based index."""
+    """The name of a frame everywhere: absolute path, data set ("" for TIFF), 0-based index.
+
+    With a point, (x, y) in pixels of the whole frame, it names a candidate on that frame.
+    """
 
     file: str
     dataset: str
     index: int
+    point: tuple[int, int] | tuple[()] = ()
+
+    @property
+    def frame(self) -> FrameKey:
+        """The frame itself, without a point."""
+        return FrameKey(self.file, self.dataset, self.index) if self.point else self
+
+    def at(self, x: int, y: int) -> FrameKey:
+        """The candidate at a pixel of this frame."""
+        return FrameKey(self.file, self.dataset, self.index, (x, y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +107,16 @@ class Batch:
     """Frames of one data set on their way through the stages.
 
     keys: one per frame. frames: (batch, height, width), counts, negative or NaN in gaps. valid: (height, width) bool,
-    or None where the file tells no mask. geometry: that of the file, completed from the recipe.
+    or None where the file tells no mask. geometry: that of the file, completed from the recipe. classes: (batch,
+    height, width) uint8, each pixel's place among `class_names`, once a stage has segmented the frames.
     """
 
     keys: tuple[FrameKey, ...]
     frames: torch.Tensor
     valid: torch.Tensor | None
     geometry: Geometry
+    classes: torch.Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -108,4 +124,5 @@ class Batch:
     def select(self, keep: torch.Tensor) -> Batch:
         """The frames where `keep` ((batch,) bool) is true."""
         chosen = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
-        return Batch(chosen, self.frames[keep], self.valid, self.geometry)
+        classes = None if self.classes is None else self.classes[keep]
+        return Batch(chosen, self.frames[keep], self.valid, self.geometry, classes, self.class_names)

@@ -127,7 +127,43 @@ class ClassifyStage(_Table):
     threshold: float = Field(default=0.5, ge=0, le=1)
 
 
-Stage = Annotated[LitPixelsStage | SpotsStage | SizeStage | ClassifyStage, Field(discriminator="kind")]
+class SegmentStage(_Table):
+    """Segmentation by an MS-D network or a U-Net: the class of every pixel."""
+
+    kind: Literal["segment"]
+    model: str
+    """Name of a shipped model or of one in the session, or the path of a .safetensors file."""
+    tile: int | None = Field(default=None, ge=64)
+    """Side in pixels of the tiles that frames are computed in, where a whole one does not fit into memory."""
+    min_foreground: float = Field(default=0.0, ge=0, le=1)
+    """Part of the pixels that must not be background for the frame to pass."""
+
+
+class PatchesStage(_Table):
+    """The search for small objects: a LeNet looks at the patch about every pixel; the score map's peaks are candidates."""
+
+    kind: Literal["patches"]
+    model: str
+    """Name of a shipped model or of one in the session, or the path of a .safetensors file."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Score from which a candidate is selected."""
+    listed_from: float = Field(default=0.1, gt=0, le=1)
+    """Score from which a peak is listed as a candidate."""
+    min_distance: float = Field(default=25.0, ge=1)
+    """Pixels within which only the highest peak counts."""
+    within: str | None = None
+    """Class of the segmentation to search in; left open, the whole frame."""
+    margin: int = Field(default=0, ge=0)
+    """Pixels by which that class is widened."""
+    max_candidates: int = Field(default=200, ge=1)
+    """Candidates a frame at most, the best ones."""
+
+
+Stage = Annotated[
+    LitPixelsStage | SpotsStage | SizeStage | ClassifyStage | SegmentStage | PatchesStage, Field(discriminator="kind")
+]
+NetworkStage = ClassifyStage | SegmentStage | PatchesStage
+Unit = Literal["frames", "candidates"]
 
 
 class Recipe(_Table):
@@ -146,19 +182,52 @@ class Recipe(_Table):
         return next((stage for stage in self.stages if isinstance(stage, ClassifyStage)), None)
 
     @property
+    def segment(self) -> SegmentStage | None:
+        """The stage that tells each pixel's class, if there is one."""
+        return next((stage for stage in self.stages if isinstance(stage, SegmentStage)), None)
+
+    @property
+    def patches(self) -> PatchesStage | None:
+        """The stage that searches frames for candidates, if there is one."""
+        return next((stage for stage in self.stages if isinstance(stage, PatchesStage)), None)
+
+    @property
+    def networks(self) -> tuple[NetworkStage, ...]:
+        """The stages that ask a network, in their order."""
+        return tuple(stage for stage in self.stages if isinstance(stage, ClassifyStage | SegmentStage | PatchesStage))
+
+    @property
+    def unit(self) -> Unit:
+        """What is listed and decided on: candidates where a stage searches for them, else frames."""
+        return "candidates" if self.patches else "frames"
+
+    @property
     def scores_frames(self) -> bool:
         """Whether a stage gives frames a score, so that a threshold selects some."""
-        return any(isinstance(stage, ClassifyStage | SpotsStage) for stage in self.stages)
+        return any(not isinstance(stage, LitPixelsStage | SizeStage) for stage in self.stages)
 
     @property
     def stages_before_network(self) -> int:
-        """How many stages a frame must pass to be shown to the network; all of them where there is none."""
-        return self.stages.index(self.classify) if self.classify else len(self.stages)
+        """How many stages a frame must pass to be shown to the first network; all of them where there is none."""
+        return self.stages.index(self.networks[0]) if self.networks else len(self.stages)
 
     @property
     def default_threshold(self) -> float:
-        """The score from which a frame is selected before the operator says otherwise."""
-        return self.classify.threshold if self.classify else 0.5
+        """The score from which a frame or candidate is selected before the operator says otherwise."""
+        stage = self.patches or self.classify
+        return stage.threshold if stage else 0.5
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        kinds = [stage.kind for stage in self.networks]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each kind of network may stand in the stages once, got {', '.join(kinds)}")
+        if self.patches and self.classify:
+            raise ValueError("patches and classify may not stand in one recipe: one lists candidates, one frames")
+        patches = self.patches
+        if patches and patches.within and "segment" not in kinds[: kinds.index("patches")]:
+            raise ValueError(f"patches searches within {patches.within!r}, so a segment stage must stand before it")
+        return self
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -208,7 +277,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def _complaint(text: str, error: dict[str, Any]) -> str:
-    kinds = {"lit-pixels", "spots", "size", "classify"}
+    kinds = {"lit-pixels", "spots", "size", "classify", "segment", "patches"}
     location = [part for part in error["loc"] if part not in kinds]
     line = _line_of(text, location)
     where = f"line {line}" if line else "at the top level"
@@ -238,6 +307,8 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
         "spots": SpotsStage,
         "size": SizeStage,
         "classify": ClassifyStage,
+        "segment": SegmentStage,
+        "patches": PatchesStage,
     }
     owner = next((tables[part] for part in reversed(location[:-1]) if isinstance(part, str) and part in tables), Recipe)
     return list(owner.model_fields)

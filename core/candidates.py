@@ -1,0 +1,73 @@
+"""Candidates: points worth a look. Peaks of a score map, and how points agree with what was marked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A point on a frame and its score in [0, 1]; x along a row, y down the rows, in pixels of the whole frame."""
+
+    x: int
+    y: int
+    score: float
+
+
+def peaks(
+    scores: NDArray[np.floating], *, least: float, min_distance: float, most: int | None = None
+) -> tuple[Candidate, ...]:
+    """The highest points of a score map, best first, none closer than `min_distance` to a better one.
+
+    scores: (height, width); NaN where there is no score. Of equal scores the first in reading order wins.
+    """
+    known = np.nan_to_num(scores, nan=-np.inf)
+    rows, columns = np.nonzero(_is_local_maximum(known) & (known >= least))
+    order = np.argsort(-known[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    kept: list[Candidate] = []
+    taken = np.empty((0, 2))
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        if len(taken) and ((taken - (row, column)) ** 2).sum(1).min() < min_distance**2:
+            continue
+        kept.append(Candidate(column, row, float(known[row, column])))
+        taken = np.vstack([taken, (row, column)])
+        if most is not None and len(kept) == most:
+            break
+    return tuple(kept)
+
+
+def match_points(
+    found: Sequence[tuple[float, float]], marked: Sequence[tuple[float, float]], radius: float
+) -> list[int | None]:
+    """For each found point, best first, the place of the marked point it stands for, or None.
+
+    A marked point is given to the first found point within `radius` whose nearest free one it is; each is given once.
+    """
+    free = np.array(marked, dtype=float).reshape(-1, 2)
+    open_ = np.ones(len(free), bool)
+    matches: list[int | None] = []
+    for point in found:
+        away = np.where(open_, np.hypot(*(free - point).T), np.inf) if len(free) else np.empty(0)
+        nearest = int(away.argmin()) if len(away) else -1
+        if nearest >= 0 and away[nearest] <= radius:
+            open_[nearest] = False
+            matches.append(nearest)
+        else:
+            matches.append(None)
+    return matches
+
+
+def _is_local_maximum(scores: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where no neighbour of the eight is higher, (height, width)."""
+    padded = np.pad(scores, 1, constant_values=-np.inf)
+    height, width = scores.shape
+    highest = np.ones(scores.shape, bool)
+    for y in range(3):
+        for x in range(3):
+            highest &= scores >= padded[y : y + height, x : x + width]
+    return highest
