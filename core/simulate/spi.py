@@ -9,7 +9,8 @@ gap that heats up.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,8 @@ class SpiRun:
     for that of SHARES.
     """
 
+    shape, dtype = (HEIGHT, WIDTH), np.dtype(np.int16)
+
     def __init__(self, seed: int, run: int, *, blanks: float = 0.25, singles: float | None = None) -> None:
         self.seed, self.run = seed, run
         self.drift = draw_drift(seed, run, blanks)
@@ -129,8 +132,9 @@ class SpiRun:
             self.shares = {name: share * (1 - singles) / others for name, share in SHARES.items()} | {"single": singles}
         total = sum(self.shares.values())
         self.shares = {name: share / total for name, share in self.shares.items()}
-        self.mask = detector_mask()
-        self._good = self.mask == 0
+        self.bad = detector_mask()
+        self.facts: dict[str, Any] = asdict(NOMINAL)
+        self._good = self.bad == 0
         step = NOMINAL.q_per_pixel or math.nan
         self._q_y = (np.arange(HEIGHT)[WINDOW_ROWS] - self.drift.center_y) * step
         self._q_x = (np.arange(WIDTH)[WINDOW_COLUMNS] - self.drift.center_x) * step

@@ -109,7 +109,7 @@ def _report(beamtime: _Beamtime) -> dict[str, Any]:
     """The metrics against the truth, as JSON values."""
     from photon_triage.core.metrics import best_threshold, confusion_at
     from photon_triage.core.session.label_files import match_files, read_labels
-    from photon_triage.core.simulate.beamtime import TRUTH_FILE
+    from photon_triage.core.simulate.truth import TRUTH_FILE
 
     session = beamtime.session
     reader = session.results()
