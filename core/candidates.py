@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from photon_triage.core.metrics import Confusion
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +22,11 @@ class Candidate:
     x: int
     y: int
     score: float
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """Pixels between two points (x, y)."""
+    return math.dist(one, other)
 
 
 def peaks(
@@ -60,6 +71,27 @@ def match_points(
         else:
             matches.append(None)
     return matches
+
+
+def agreement(
+    found: Mapping[Key, Sequence[Candidate]],
+    marked: Mapping[Key, Sequence[tuple[float, float]]],
+    threshold: float,
+    radius: float,
+) -> Confusion:
+    """How the candidates of at least `threshold` agree with the points that somebody marked, frame by frame.
+
+    A candidate within `radius` pixels of a point that no better one has taken is a true positive, any other a false
+    one; a point without a candidate is a false negative. There are no true negatives.
+    """
+    tp = fp = fn = 0
+    for frame in found.keys() | marked.keys():
+        points = marked.get(frame, ())
+        chosen = [each for each in found.get(frame, ()) if each.score >= threshold]
+        chosen.sort(key=lambda each: -each.score)
+        hits = sum(match is not None for match in match_points([(each.x, each.y) for each in chosen], points, radius))
+        tp, fp, fn = tp + hits, fp + len(chosen) - hits, fn + len(points) - hits
+    return Confusion(tp, fp, fn, 0)
 
 
 def _is_local_maximum(scores: NDArray[np.floating]) -> NDArray[np.bool_]:

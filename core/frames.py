@@ -102,6 +102,11 @@ def as_counts(raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.float32)
 
 
+def as_grey(raw: np.ndarray) -> np.ndarray:
+    """Frames as grey values: any numeric dtype as what torch can hold without a loss of sign; nothing is a gap."""
+    return raw if raw.dtype in (np.uint8, np.int16, np.int32, np.float32) else raw.astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Frames of one data set on their way through the stages.

@@ -140,7 +140,7 @@ class SegmentStage(_Table):
 
 
 class PatchesStage(_Table):
-    """The search for small objects: a LeNet looks at the patch about every pixel; the score map's peaks are candidates."""
+    """The search for small objects: a LeNet looks at the patch about every pixel; its score's peaks are candidates."""
 
     kind: Literal["patches"]
     model: str
@@ -159,9 +159,8 @@ class PatchesStage(_Table):
     """Candidates a frame at most, the best ones."""
 
 
-Stage = Annotated[
-    LitPixelsStage | SpotsStage | SizeStage | ClassifyStage | SegmentStage | PatchesStage, Field(discriminator="kind")
-]
+AnyStage = LitPixelsStage | SpotsStage | SizeStage | ClassifyStage | SegmentStage | PatchesStage
+Stage = Annotated[AnyStage, Field(discriminator="kind")]
 NetworkStage = ClassifyStage | SegmentStage | PatchesStage
 Unit = Literal["frames", "candidates"]
 
@@ -195,6 +194,11 @@ class Recipe(_Table):
     def networks(self) -> tuple[NetworkStage, ...]:
         """The stages that ask a network, in their order."""
         return tuple(stage for stage in self.stages if isinstance(stage, ClassifyStage | SegmentStage | PatchesStage))
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether frames are images whose grey values mean something at any sign, not detector counts."""
+        return self.segment is not None or self.patches is not None
 
     @property
     def unit(self) -> Unit:

@@ -47,6 +47,9 @@ class Normalisation:
         return {"normalise": "training", "mean": self.mean, "deviation": self.deviation}
 
 
+EACH_FRAME = Normalisation()
+
+
 def normalisation_of(metadata: Mapping[str, Any], source: str) -> Normalisation:
     """The normalisation that a checkpoint's metadata tell; each frame's own where they tell none.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from photon_triage.models.checkpoint import load
 from photon_triage.models.errors import ModelError
 from photon_triage.models.lenet import LeNetPatch
-from photon_triage.models.normalise import Normalisation, normalisation_of
+from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PatchFinder:
 
     network: LeNetPatch
     classes: tuple[str, ...]
-    input: Normalisation = Normalisation()
+    input: Normalisation = EACH_FRAME
 
     def __post_init__(self) -> None:
         """Hold names and outputs together; raises ModelError where they differ."""

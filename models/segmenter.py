@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photon_triage.models.checkpoint import load
+from photon_triage.models.classes import background_of
 from photon_triage.models.errors import ModelError
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.normalise import Normalisation, normalisation_of
+from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.unet import UNet
-
-BACKGROUND = "background"
-"""The class that is no object; the first one where none has this name."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Segmenter:
 
     network: MSDNet | UNet
     classes: tuple[str, ...]
-    input: Normalisation = Normalisation()
+    input: Normalisation = EACH_FRAME
 
     def __post_init__(self) -> None:
         """Hold names and outputs together; raises ModelError where they differ."""
@@ -35,7 +33,7 @@ class Segmenter:
     @property
     def background(self) -> int:
         """The place of the class that is no object."""
-        return self.classes.index(BACKGROUND) if BACKGROUND in self.classes else 0
+        return background_of(self.classes)
 
 
 def load_segmenter(path: str | Path) -> Segmenter:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion, confusion_at
+from photon_triage.core.recipe import Unit
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import Counts, ResultsReader
+from photon_triage.core.session.listing import Listing
+from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session, engine_is_alive
 
 T = TypeVar("T")
@@ -27,6 +30,8 @@ SHOWN = ("hits", "all", "undecided", "flagged")
 TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 REST_FACTOR = 8.0
 """A query is asked again no sooner than this many times as long as it took, so that a large session stays cheap."""
+NOWHERE = -1
+"""In place of an id, where a label is of something that is not in the results."""
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
 
@@ -131,8 +136,11 @@ class SnapshotBuilder:
     """Builds snapshots with a connection and a label book of its own; called from one thread at a time."""
 
     def __init__(self, session: Session) -> None:
+        recipe = session.recipe()
         self._session = session
-        self._default_threshold = session.recipe().default_threshold
+        self._unit = recipe.unit
+        self._radius = recipe.patches.min_distance if recipe.patches else 0.0
+        self._default_threshold = recipe.default_threshold
         self._book = session.labels()
         self._book_version = 1
         self._reader: ResultsReader | None = None
@@ -197,7 +205,9 @@ class SnapshotBuilder:
         by_id = self._by_id.get((self._book_version, self._look_up.value), self._labels_by_id, now=True)
         ids = self._list(reader, request, version, saved, by_id)
         selected = self._selected.get(
-            (version, threshold), lambda: reader.selected_count(threshold), now=request.threshold is not None
+            (version, threshold),
+            lambda: reader.listing(self._unit).selected_count(threshold),
+            now=request.threshold is not None,
         )
         measure_key = (self._book_version, self._look_up.value, self._census.value)
         return Snapshot(
@@ -215,7 +225,7 @@ class SnapshotBuilder:
             flagged=by_id.flagged,
             conflicts=by_id.conflicts,
             verdicts=verdicts,
-            undecided=max(counts.hits - by_id.decided_hits, 0),
+            undecided=max(_worth_deciding(counts, self._unit) - by_id.decided_hits, 0),
             damaged=self._book.damaged,
             saved_threshold=saved,
             selected=selected,
@@ -247,7 +257,9 @@ class SnapshotBuilder:
         labels = (self._book_version, self._look_up.value) if spec.shown in ("undecided", "flagged") else None
         before = self._ids.value
         ids = self._ids.get(
-            (spec, version, request.serial, labels), lambda: _listed(reader, spec, threshold, by_id), now=anew
+            (spec, version, request.serial, labels),
+            lambda: _listed(reader.listing(self._unit), spec, threshold, by_id),
+            now=anew,
         )
         self._serial = request.serial
         return ids if anew or ids is not before else None
@@ -275,10 +287,13 @@ class SnapshotBuilder:
         for key in wanted:
             if key in self._known and not again:
                 continue
-            row = reader.frame_of(key)
-            if row is None:
+            row = reader.listing(self._unit).row_of(key, self._radius)
+            if row is not None:
+                known = _Known(row.id, row.score, row.hit, row.run)
+            elif key.point and (frame := reader.listing("frames").row_of(key.frame)) is not None:
+                known = _Known(NOWHERE, None, False, frame.run)  # no candidate stands where somebody marked one
+            else:
                 continue
-            known = _Known(row.id, row.score, row.hit, row.run)
             changed |= self._known.get(key) != known
             self._known[key] = known
         return self._look_up.value + changed
@@ -286,15 +301,16 @@ class SnapshotBuilder:
     def _labels_by_id(self) -> _ById:
         book, known = self._book, self._known
         labels = {known[key].id: label for key, label in book.labels.items() if key in known}
+        labels.pop(NOWHERE, None)
         accepted: dict[str, int] = {}
         for key, label in book.labels.items():
             if label.verdict == "accepted" and key in known:
                 accepted[known[key].run] = accepted.get(known[key].run, 0) + 1
         return _ById(
             labels,
-            frozenset(known[key].id for key in book.flagged if key in known),
-            frozenset(known[key].id for key in book.conflicts if key in known),
-            sum(known[key].hit for key in book.labels if key in known),
+            frozenset(known[key].id for key in book.flagged if key in known) - {NOWHERE},
+            frozenset(known[key].id for key in book.conflicts if key in known) - {NOWHERE},
+            len({known[key].id for key in book.labels if key in known and known[key].hit}),
             accepted,
         )
 
@@ -326,8 +342,12 @@ class _ById:
     accepted_in_run: Mapping[str, int] = field(default_factory=dict)
 
 
-def _listed(reader: ResultsReader, spec: ListSpec, threshold: float, by_id: _ById) -> Ids:
-    found = reader.frame_ids(
+def _worth_deciding(counts: Counts, unit: Unit) -> int:
+    return counts.candidates if unit == "candidates" else counts.hits
+
+
+def _listed(listing: Listing, spec: ListSpec, threshold: float, by_id: _ById) -> Ids:
+    found = listing.ids(
         hits_only=spec.shown in ("hits", "undecided"), order=spec.order, near=threshold, containing=spec.text
     )
     ids = np.array(found, dtype=np.int64)
@@ -343,10 +363,13 @@ def _newest_run(reader: ResultsReader) -> str:
 
 
 def _census(reader: ResultsReader, labels: Mapping[FrameKey, Label]) -> frozenset[tuple[str, str]]:
-    """Files of which every recorded frame has been labelled, so that recall on them is not biased by the ranking."""
+    """Files of which every recorded frame has been labelled, so that recall on them is not biased by the ranking.
+
+    Labels of candidates never tell what the search has missed, so they make no census.
+    """
     told: dict[tuple[str, str], int] = {}
     for key, label in labels.items():
-        if label.verdict != "skipped":
+        if label.verdict != "skipped" and not key.point:
             told[key.file, key.dataset] = told.get((key.file, key.dataset), 0) + 1
     if not told:
         return frozenset()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.errors import NotYetError, SourceError
-from photon_triage.core.session.results import FileRow
+from photon_triage.core.session.rows import FileRow
 from photon_triage.core.sources import FolderWatch, FrameReader, SourceInfo, WatchedFile
 
 CHUNK_BYTES = 32 * 2**20

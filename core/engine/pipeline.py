@@ -15,23 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from photon_triage.core.engine.intake import CHUNK_FRAMES, Chunk, Event, FileNews, Intake, Lost, Wanted
+from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.errors import TriageError
-from photon_triage.core.frames import Batch, FrameKey, as_counts
-from photon_triage.core.prepare import preparation_for
-from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, Recipe, SizeStage, SpotsStage
+from photon_triage.core.frames import Batch, FrameKey, as_counts, as_grey
+from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower
-from photon_triage.core.session.models import find_model
-from photon_triage.core.session.results import Detection, FileRow, FrameResult, ResultsWriter
+from photon_triage.core.session.results import ResultsWriter
+from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, run_cascade
-from photon_triage.core.stages.classify import Classify
-from photon_triage.core.stages.hits import LitPixels, Spots
-from photon_triage.core.stages.size import Size
-from photon_triage.core.stages.stage import Stage
-from photon_triage.models.detector import load_detector
-from photon_triage.models.errors import ModelError
+from photon_triage.models.classes import background_of
 from photon_triage.models.runtime import best_device
 
 log = logging.getLogger("photon_triage.engine")
@@ -71,12 +67,12 @@ class Engine:
         self._working_since = time.time()
         self._beat_at = 0.0
         self._message = ""
-        self._model: str | None = None
-        self._refused: str | None = None
         self._lost_files: set[str] = set()
         self._asked_again = 0
         self._held: Event | None = None
-        self._stages = self._build(self._wished_model())
+        self._wished: tuple[str, ...] = ()
+        self._running = RunningStages(session, self._device)
+        self._follow_commands()
 
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand."""
@@ -120,47 +116,18 @@ class Engine:
             intake.close()
             self._tell(intake, status)
 
-    def _build(self, model: str | None) -> list[Stage]:
-        stages: list[Stage] = []
-        roi = self._recipe.prepare.roi
-        for table in self._recipe.stages:
-            match table:
-                case LitPixelsStage():
-                    stages.append(LitPixels(table, roi))
-                case SpotsStage():
-                    stages.append(Spots(table))
-                case SizeStage():
-                    stages.append(Size(table, roi))
-                case ClassifyStage():
-                    stages.append(self._classifier(table, model or table.model))
-        return stages
-
-    def _classifier(self, table: ClassifyStage, name: str) -> Classify:
-        entry = find_model(name, self._session.models_path)
-        detector = load_detector(entry.path)
-        preparation = preparation_for(self._recipe, detector.network.input_size, detector.network.in_channels)
-        self._model = name
-        log.info("scoring with the model %s (%s) on %s", name, entry.path, self._device)
-        return Classify(table, detector, preparation, self._device)
-
-    def _wished_model(self) -> str | None:
-        """The model that was asked for last, if the recipe has a place for one."""
+    def _follow_commands(self) -> None:
         wishes = self._commands.wishes()
         if wishes.stop_at > self._started:
             self._stop = True
-        return wishes.model if self._recipe.classify else None
-
-    def _follow_commands(self) -> None:
-        wished = self._wished_model()
-        if wished is None or wished in (self._model, self._refused):
+        if wishes.models == self._wished or not self._running.models:
             return
-        try:
-            self._stages = self._build(wished)
-        except (TriageError, ModelError) as error:
-            self._refused = wished
-            self._say(f"model {wished} not used: {error}", logging.ERROR)
-        else:
-            self._say(f"model {wished} in use")
+        self._wished = wishes.models
+        before = self._running.model
+        for complaint in self._running.use(wishes.models):
+            self._say(complaint, logging.ERROR)
+        if self._running.model != before:
+            self._say(f"in use: {self._running.model}")
 
     def _note_file(self, news: FileNews) -> None:
         info, file = news.info, news.file
@@ -223,11 +190,12 @@ class Engine:
             FrameKey(chunk.info.path, chunk.info.dataset, index) for chunk in chunks for index in chunk.indices
         )
         raw = first.frames if len(chunks) == 1 else np.concatenate([chunk.frames for chunk in chunks])
-        frames = torch.from_numpy(as_counts(raw)).to(self._device)
+        values = as_grey(raw) if self._recipe.reads_images else as_counts(raw)
+        frames = torch.from_numpy(values).to(self._device)
         valid = None if first.valid is None else torch.from_numpy(first.valid).to(self._device)
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         try:
-            outcomes = iter(run_cascade(self._stages, Batch(keys, frames, valid, geometry)))
+            outcomes = iter(run_cascade(self._running.stages, Batch(keys, frames, valid, geometry)))
         except TriageError as error:
             if first.again:
                 self._asked_again -= 1
@@ -259,17 +227,24 @@ class Engine:
             passed=outcome.passed,
             hit=outcome.hit,
             score=outcome.score,
-            model=self._model if outcome.score is not None else None,
+            model=self._running.model if outcome.score is not None else None,
             digest=digest,
             measures=outcome.measures,
             detections=tuple(Detection(found.category, found.score, found.box) for found in outcome.detections),
+            candidates=outcome.candidates,
+            mask=None if outcome.classes is None else self._mask(outcome.classes, outcome.class_names),
         )
+
+    def _mask(self, values: NDArray[np.uint8], classes: tuple[str, ...]) -> ClassMap:
+        roi = self._recipe.prepare.roi
+        top, left = (roi.top, roi.left) if roi else (0, 0)
+        return ClassMap(values, classes, top, left, background_of(classes))
 
     def _ask_for_old_scores(self, intake: Intake) -> bool:
         """While there is nothing new, have frames read again that another model has scored; true when some were."""
-        if self._model is None or self._asked_again > 0:
+        if self._running.model is None or self._asked_again > 0:
             return self._asked_again > 0
-        found = self._results.scored_by_others(self._model, AGAIN_FRAMES, self._lost_files)
+        found = self._results.scored_by_others(self._running.model, AGAIN_FRAMES, self._lost_files)
         if found is None:
             return False
         path, dataset, indices = found
@@ -306,7 +281,8 @@ class Engine:
                 "queue": backlog,
                 "scored": self._scored,
                 "working_since": self._working_since,
-                "model": self._model,
+                "model": self._running.model,
+                "models": self._running.models,
                 "device": str(self._device),
                 "workers": 1,
                 "message": self._message,

@@ -13,7 +13,9 @@ from photon_triage.core.export.crystfel import event_lines
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
 from photon_triage.core.export.selection import Select, Selection
 from photon_triage.core.export.table import TableRow, table_lines
-from photon_triage.core.session.results import Counts, FrameRow
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.matching import labels_of
+from photon_triage.core.session.rows import Counts, FrameRow
 from photon_triage.core.session.session import Session
 
 Format = Literal["crystfel", "csv"]
@@ -34,7 +36,8 @@ def export(
 ) -> Exported:
     """Write a list and the .json beside it, each whole or not at all.
 
-    Both formats list the selected frames in the order of path, data set and index. Raises ExportError where nothing has
+    Both formats list what is selected, frames or candidates, in the order of path, data set and index. A CrystFEL list
+    of candidates holds the frames that they are on. Raises ExportError where nothing has
     been read, where frames are still unread (unless `incomplete`), where the recipe predicts nothing, where a name does
     not fit the format, or where the list cannot be written.
     """
@@ -45,11 +48,13 @@ def export(
     try:
         counts = reader.counts()
         _refuse_unfinished(session, counts, incomplete)
-        files, models, frames = reader.files(), reader.scoring_models(), list(reader.all_frames())
+        files, models = reader.files(), reader.scoring_models()
+        frames = list(reader.listing(session.recipe().unit).all())
     finally:
         reader.close()
     book = session.labels()
-    labels = book.labels
+    patches = session.recipe().patches
+    labels = labels_of((frame.key for frame in frames), book.labels, patches.min_distance if patches else 0.0)
     simulated = {row.path for row in files if row.simulated}
     rows = [
         TableRow(frame, labels.get(frame.key), frame.key.file in simulated)
@@ -64,9 +69,9 @@ def export(
         counts=counts,
         files=files,
         models=models,
-        labels=labels.values(),
+        labels=book.labels.values(),
         conflicts=len(book.conflicts),
-        unknown_labels=len(labels.keys() - {frame.key for frame in frames}),
+        unknown_labels=len(book.labels) - len(labels),
         written=len(rows),
     )
     beside = manifest_path(output)
@@ -86,7 +91,7 @@ def export(
 
 
 def _crystfel(rows: list[TableRow]) -> Iterable[bytes]:
-    return event_lines([row.frame.key for row in rows])
+    return event_lines(dict.fromkeys(row.frame.key.frame for row in rows))
 
 
 def _csv(rows: list[TableRow]) -> Iterable[bytes]:
@@ -96,8 +101,8 @@ def _csv(rows: list[TableRow]) -> Iterable[bytes]:
 _LINES: dict[Format, Callable[[list[TableRow]], Iterable[bytes]]] = {"crystfel": _crystfel, "csv": _csv}
 
 
-def _place(frame: FrameRow) -> tuple[str, str, int]:
-    return (frame.key.file, frame.key.dataset, frame.key.index)
+def _place(frame: FrameRow) -> FrameKey:
+    return frame.key
 
 
 def _refuse_unscored(session: Session, select: Select) -> None:

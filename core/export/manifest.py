@@ -14,7 +14,7 @@ from typing import Any
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import Counts, FileRow
+from photon_triage.core.session.rows import Counts, FileRow
 from photon_triage.core.session.session import Session
 
 SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from photon_triage.core.cells import csv_lines
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import FrameRow
+from photon_triage.core.session.rows import FrameRow
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 

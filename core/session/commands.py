@@ -13,9 +13,12 @@ STOP = "stop"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the operators have asked for: the model to use (None: the recipe's), and when last to stop (Unix time)."""
+    """What the operators have asked for: models to use, the last word last, and when last to stop (Unix time).
 
-    model: str | None = None
+    A model takes the place of the recipe's in the stage of its kind.
+    """
+
+    models: tuple[str, ...] = ()
     stop_at: float = 0.0
 
 
@@ -30,13 +33,16 @@ class CommandFollower:
         """What is wished now; later commands count."""
         new = [record for record in self._follower.new_records() if record.kind == "command"]
         self._records = sorted(self._records + new, key=lambda record: record.order)
-        model, stop_at = None, 0.0
+        models: dict[str, None] = {}
+        stop_at = 0.0
         for record in self._records:
             if record.fields.get("command") == USE_MODEL:
-                model = record.fields.get("model")
+                name = str(record.fields.get("model"))
+                models.pop(name, None)
+                models[name] = None
             elif record.fields.get("command") == STOP:
                 stop_at = record.time
-        return Wishes(model, stop_at)
+        return Wishes(tuple(models), stop_at)
 
 
 def ask_to_use(journal: JournalWriter, model: str) -> Record:

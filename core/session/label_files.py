@@ -1,4 +1,4 @@
-"""Labels as CSV tables: file, dataset, index, verdict, class, who, time."""
+"""Labels as CSV tables: file, dataset, index, verdict, class, who, time; x and y where they are of candidates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from photon_triage.core.cells import csv_lines, plain_cell
 from photon_triage.core.errors import LabelError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import VERDICTS, Label, Verdict
-from photon_triage.core.session.results import FileRow
+from photon_triage.core.session.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+POINT_COLUMNS = ("x", "y")
+"""Pixels of the whole frame, x along a row; written where a table holds candidates."""
 ALIASES = {
     "path": "file",
     "filename": "file",
@@ -40,9 +42,10 @@ def read_labels(path: Path) -> list[Label]:
     """The labels of a CSV table, in its order.
 
     A relative file name starts at the table's own folder. The separator may be a comma, a semicolon or a tab; columns
-    beyond `COLUMNS` are ignored. Without a verdict the class decides: "single" is accepted, any other rejected. Without
-    a time the table's own counts. A last line that does not end and cannot be read is still being written, and is left
-    out. Raises LabelError that names the line and what is allowed.
+    beyond `COLUMNS` and `POINT_COLUMNS` are ignored. A label with x and y is of a candidate. Without a verdict the
+    class decides: "single" is accepted, any other rejected. Without a time the table's own counts. A last line that
+    does not end and cannot be read is still being written, and is left out. Raises LabelError that names the line and
+    what is allowed.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -67,10 +70,15 @@ def write_labels(path: Path, labels: Iterable[Label]) -> int:
 
     Times are ISO 8601 in UTC, to the microsecond. Raises LabelError.
     """
-    rows = [_row(label) for label in labels]
+    kept = list(labels)
+    columns: tuple[str, ...] = COLUMNS
+    rows: list[tuple[str, ...]] = [_row(label) for label in kept]
+    if any(label.key.point for label in kept):
+        columns = (*COLUMNS, *POINT_COLUMNS)
+        rows = [(*row, *map(str, label.key.point or ("", ""))) for row, label in zip(rows, kept, strict=True)]
     try:
         with atomic_file(path) as file:
-            file.writelines(csv_lines([COLUMNS, *rows]))
+            file.writelines(csv_lines([columns, *rows]))
     except OSError as error:
         raise LabelError(
             f"Could not write labels to {path}: {error.strerror or error}.", "Choose a folder that you may write to."
@@ -102,13 +110,13 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
             found.append(label)
             continue
         dataset = label.key.dataset or row.dataset
-        found.append(replace(label, key=FrameKey(row.path, dataset, label.key.index)))
+        found.append(replace(label, key=replace(label.key, file=row.path, dataset=dataset)))
     return found
 
 
 _ALLOWED = (
     f"Columns are {','.join(COLUMNS)}; verdict is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}, or empty where a class "
-    "is given; index counts from 0; time is ISO 8601."
+    "is given; index counts from 0; time is ISO 8601; x and y, for candidates, are pixels."
 )
 
 
@@ -141,7 +149,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     for cell in cells:
         name = " ".join(cell.lower().replace("_", " ").split())
         name = ALIASES.get(name, name)
-        names.append(name if name in COLUMNS and name not in names else "")
+        names.append(name if name in (*COLUMNS, *POINT_COLUMNS) and name not in names else "")
     missing = [name for name in ("file", "index") if name not in names]
     if not {"verdict", "class"} & set(names):
         missing.append("verdict")
@@ -158,7 +166,8 @@ def _label(row: dict[str, str], folder: Path, written: float) -> Label:
     file = row.get("file", "")
     if not file:
         raise ValueError("the file is empty")
-    key = FrameKey(_absolute(file, folder), row.get("dataset", ""), _index(row.get("index", "")))
+    point = _point(row.get("x", "").strip(), row.get("y", "").strip())
+    key = FrameKey(_absolute(file, folder), row.get("dataset", ""), _index(row.get("index", "")), point)
     category = row.get("class", "")
     return Label(key, _verdict(row.get("verdict", ""), category), row.get("who", ""), _time(row, written), category)
 
@@ -171,6 +180,16 @@ def _index(cell: str) -> int:
     if not (cell.strip().isascii() and cell.strip().isdecimal()):
         raise ValueError(f"got {cell!a} for index, allowed: 0, 1, 2, ...")
     return int(cell)
+
+
+def _point(x: str, y: str) -> tuple[int, int] | tuple[()]:
+    """The nearest pixel of a candidate, none for two empty cells."""
+    if not x and not y:
+        return ()
+    try:
+        return round(float(x)), round(float(y))
+    except (ValueError, OverflowError):
+        raise ValueError(f"got {x!a}, {y!a} for x, y, allowed: two numbers, or both empty") from None
 
 
 def _verdict(cell: str, category: str) -> Verdict:

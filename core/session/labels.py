@@ -17,7 +17,7 @@ VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One operator's verdict on one frame."""
+    """One operator's verdict on one frame, or on one candidate where the key has a point."""
 
     key: FrameKey
     verdict: Verdict
@@ -173,7 +173,8 @@ class LabelWriter:
 
 
 def _key_fields(key: FrameKey) -> dict[str, object]:
-    return {"file": key.file, "dataset": key.dataset, "index": key.index}
+    fields: dict[str, object] = {"file": key.file, "dataset": key.dataset, "index": key.index}
+    return fields | {"point": list(key.point)} if key.point else fields
 
 
 def _key(record: Record) -> FrameKey:
@@ -182,7 +183,10 @@ def _key(record: Record) -> FrameKey:
     file, dataset, index = fields["file"], fields["dataset"], fields["index"]
     if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
         raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
-    return FrameKey(file, dataset, index)
+    point = fields.get("point", [])
+    if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
+        raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
+    return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
 
 
 def _label(record: Record) -> Label:

@@ -18,6 +18,10 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe
 
 MASKS_KEPT = 8
+WINDOW = 256
+"""Side in pixels of what is shown about a candidate."""
+DARK_PERCENTILE = 1.0
+"""Of an image's grey values, what is black."""
 READ_DEADLINE_S = 10.0
 
 
@@ -41,8 +45,9 @@ class FrameSource(Protocol):
 class Preview:
     """A frame's pixels for looking at.
 
-    pixels: (height, width) float32, detector counts, 0 where invalid. valid: (height, width) bool. top, left: where
-    the region begins in the whole frame, whose size is `frame_height` by `frame_width`.
+    pixels: (height, width) float32, 0 where invalid: detector counts, or of an image the grey values above its black.
+    valid: (height, width) bool. top, left: where the region begins in the whole frame, whose size is `frame_height` by
+    `frame_width`.
     """
 
     key: FrameKey
@@ -58,13 +63,13 @@ class Previewer:
     """Reads single frames for a screen; one call at a time, from any thread."""
 
     def __init__(self, recipe: Recipe, source: FrameSource | None = None) -> None:
-        self._roi = recipe.prepare.roi
+        self._roi, self._images = recipe.prepare.roi, recipe.reads_images
         self._source = source
         self._masks: OrderedDict[tuple[str, str], NDArray[np.bool_] | None] = OrderedDict()
         self._lock = threading.Lock()
 
     def load(self, key: FrameKey, *, whole: bool = False) -> Preview:
-        """The frame of that key: the recipe's region of interest, or the `whole` frame.
+        """The frame of that key: what is about its point, else the recipe's region of interest; or the `whole` frame.
 
         Raises SourceError where it cannot be read.
         """
@@ -79,16 +84,31 @@ class Previewer:
             mask = self._mask(source, key)
         frame = np.asarray(frames[0])
         height, width = frame.shape
-        valid = np.isfinite(frame) & (frame >= 0)
+        valid = np.isfinite(frame)
+        if not self._images:
+            valid &= frame >= 0
         if mask is not None and mask.shape == frame.shape:
             valid &= mask
-        top, left = 0, 0
-        inside = None if self._roi is None else frame[self._roi.rows, self._roi.columns]
-        if self._roi is not None and inside is not None and inside.size and not whole:
-            top, left = self._roi.top, self._roi.left
-            frame, valid = inside, valid[self._roi.rows, self._roi.columns]
-        pixels = np.where(valid, frame, 0).astype(np.float32)
-        return Preview(key, pixels, valid, top, left, height, width)
+        black = float(np.percentile(frame[valid], DARK_PERCENTILE)) if self._images and valid.any() else 0.0
+        rows, columns = slice(0, height), slice(0, width)
+        if not whole:
+            rows, columns = self._region(key, height, width)
+        frame, valid = frame[rows, columns], valid[rows, columns]
+        pixels = np.where(valid, np.maximum(frame.astype(np.float32) - black, 0), 0)
+        return Preview(key, pixels, valid, rows.start, columns.start, height, width)
+
+    def _region(self, key: FrameKey, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns to show of a frame of that size."""
+        if key.point:
+            x, y = key.point
+            return _about(y, height), _about(x, width)
+        roi = self._roi
+        if roi is None or roi.top >= height or roi.left >= width:
+            return slice(0, height), slice(0, width)
+        return (
+            slice(roi.top, min(roi.top + roi.height, height)),
+            slice(roi.left, min(roi.left + roi.width, width)),
+        )
 
     def close(self) -> None:
         """End the reader process, also in the middle of a read."""
@@ -115,3 +135,9 @@ class Previewer:
                 self._masks.popitem(last=False)
         self._masks.move_to_end(name)
         return self._masks[name]
+
+
+def _about(place: int, extent: int) -> slice:
+    """WINDOW pixels with `place` in their middle, moved to lie inside."""
+    start = max(min(place - WINDOW // 2, extent - WINDOW), 0)
+    return slice(start, min(start + WINDOW, extent))

@@ -6,94 +6,23 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
+from photon_triage.core.recipe import Unit
+from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
+from photon_triage.core.session.masks import mask_bytes, mask_from_bytes
+from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
+
+__all__ = ["ClassMap", "Counts", "Detection", "FileRow", "FrameResult", "FrameRow", "ResultsReader", "ResultsWriter"]
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 HISTORY_BIN_S = 10
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "gpfs", "lustre", "beegfs", "fuse", "9p", "afs", "ceph")
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file of the ledger."""
-
-    id: int
-    path: str
-    dataset: str
-    run: str
-    layout: str
-    height: int
-    width: int
-    dtype: str
-    geometry: Geometry
-    simulated: bool
-    frames: int
-    done: int
-    status: str
-    reason: str
-    size: int
-    mtime_ns: int
-    updated: float
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """A box of a class with its score, in pixels of the whole frame."""
-
-    category: str
-    score: float
-    box: Box
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRow:
-    """What is known of a frame."""
-
-    id: int
-    key: FrameKey
-    run: str
-    seen: float
-    passed: int
-    hit: bool
-    score: float | None
-    digest: str | None
-    measures: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class FrameResult:
-    """What the engine records of a frame."""
-
-    index: int
-    passed: int
-    hit: bool
-    score: float | None = None
-    model: str | None = None
-    digest: str | None = None
-    measures: dict[str, float] = field(default_factory=dict)
-    detections: tuple[Detection, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many files and frames stand in the ledger."""
-
-    files: int = 0
-    unreadable: int = 0
-    waiting: int = 0
-    frames: int = 0
-    """Frames scored."""
-    pending: int = 0
-    """Frames known and not scored yet."""
-    dropped: int = 0
-    """Frames known that never will be: their file became unreadable."""
-    hits: int = 0
-    simulated: bool = False
 
 
 class ResultsWriter:
@@ -170,7 +99,7 @@ class ResultsWriter:
                     continue
                 fresh += 1
                 hits += result.hit
-                self._put_detections(int(inserted[0]), result.detections)
+                self._put_finds(int(inserted[0]), result)
             self._db.execute(
                 "UPDATE files SET done = max(done, ?), updated = ? WHERE id = ?",
                 (results[-1].index + 1, now, file_id),
@@ -182,7 +111,7 @@ class ResultsWriter:
             )
 
     def rescore(self, file_id: int, results: Sequence[FrameResult]) -> None:
-        """Replace score, model, measures and detections of frames that another model has looked at."""
+        """Replace what networks said of frames that another model has looked at."""
         with self._db:
             for result in results:
                 model_id = None if result.model is None else self._model_id(result.model)
@@ -191,8 +120,9 @@ class ResultsWriter:
                     (result.score, result.passed, model_id, file_id, result.index),
                 ).fetchone()
                 if updated is not None:
-                    self._db.execute("DELETE FROM detections WHERE frame_id = ?", updated)
-                    self._put_detections(int(updated[0]), result.detections)
+                    for table in ("detections", "candidates", "masks"):
+                        self._db.execute(f"DELETE FROM {table} WHERE frame_id = ?", updated)
+                    self._put_finds(int(updated[0]), result)
 
     def scored_by_others(
         self, model: str, limit: int, without: Collection[str] = ()
@@ -229,11 +159,20 @@ class ResultsWriter:
         """What the engine last said of itself."""
         return _state(self._db)
 
-    def _put_detections(self, frame_id: int, detections: Iterable[Detection]) -> None:
+    def _put_finds(self, frame_id: int, result: FrameResult) -> None:
         self._db.executemany(
             "INSERT INTO detections (frame_id, class, score, x, y, width, height) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(frame_id, d.category, d.score, d.box.x, d.box.y, d.box.width, d.box.height) for d in detections],
+            [(frame_id, d.category, d.score, d.box.x, d.box.y, d.box.width, d.box.height) for d in result.detections],
         )
+        self._db.executemany(
+            "INSERT INTO candidates (frame_id, x, y, score) VALUES (?, ?, ?, ?)",
+            [(frame_id, found.x, found.y, found.score) for found in result.candidates],
+        )
+        if (mask := result.mask) is not None:
+            self._db.execute(
+                "INSERT INTO masks (frame_id, y, x, background, classes, png) VALUES (?, ?, ?, ?, ?, ?)",
+                (frame_id, mask.top, mask.left, mask.background, json.dumps(mask.classes), mask_bytes(mask.values)),
+            )
 
     def _model_id(self, name: str) -> int:
         self._db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
@@ -251,6 +190,10 @@ class ResultsReader:
             )
         self._db = _connect(path)
         self._db.execute("PRAGMA query_only=1")
+        self._listings: dict[Unit, Listing] = {
+            "frames": FrameListing(self._db),
+            "candidates": CandidateListing(self._db),
+        }
 
     def close(self) -> None:
         """Close the data base."""
@@ -271,11 +214,8 @@ class ResultsReader:
         frames, hits = self._db.execute(
             "SELECT coalesce(sum(frames), 0), coalesce(sum(hits), 0) FROM history"
         ).fetchone()
-        return Counts(files, unreadable, waiting, frames, pending, dropped, hits, bool(simulated))
-
-    def selected_count(self, threshold: float) -> int:
-        """How many frames have a score of at least the threshold."""
-        return int(self._db.execute("SELECT count(*) FROM frames WHERE score >= ?", (threshold,)).fetchone()[0])
+        candidates = self._db.execute("SELECT count(*) FROM candidates").fetchone()[0]
+        return Counts(files, unreadable, waiting, frames, pending, dropped, hits, bool(simulated), candidates)
 
     def history(self, since: float = 0.0) -> list[tuple[float, int, int]]:
         """(Unix time at which a bin of HISTORY_BIN_S seconds begins, frames, hits) from `since` on."""
@@ -308,43 +248,13 @@ class ResultsReader:
             ).fetchall()
         )
 
-    def frame_ids(
-        self, *, hits_only: bool = True, order: str = "score", near: float = 0.5, containing: str = ""
-    ) -> list[int]:
-        """Ids of frames in list order: "score" (highest first, unscored last), "time" (newest first) or "uncertainty".
-
-        "uncertainty" puts the scores closest to `near` first; `containing` keeps frames with that text in path or run.
-        """
-        by = {
-            "score": "r.score DESC, r.id DESC",
-            "time": "r.id DESC",
-            "uncertainty": "r.score IS NULL, abs(r.score - ?), r.id DESC",
-        }[order]
-        tables, conditions = "frames r", ["r.hit = 1"] if hits_only else []
-        arguments: list[str | float] = []
-        if containing:
-            tables += " JOIN files f ON f.id = r.file_id"
-            conditions.append("(instr(lower(f.path), ?) OR instr(lower(f.run), ?))")
-            arguments += [containing.lower()] * 2
-        if order == "uncertainty":
-            arguments.append(near)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        rows = self._db.execute(f"SELECT r.id FROM {tables} {where} ORDER BY {by}", arguments)
-        return [row[0] for row in rows]
-
-    def frames(self, ids: Sequence[int]) -> dict[int, FrameRow]:
-        """What is known of these frames, by id."""
-        found: dict[int, FrameRow] = {}
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
-            rows = self._db.execute(_FRAME_COLUMNS + f"WHERE r.id IN ({','.join('?' * len(part))})", part)
-            found.update((row[0], _frame(row)) for row in rows)
-        return found
+    def listing(self, unit: Unit = "frames") -> Listing:
+        """What a list holds: frames, or the candidates on them."""
+        return self._listings[unit]
 
     def all_frames(self) -> Iterable[FrameRow]:
         """Every frame, in the order seen."""
-        for row in self._db.execute(_FRAME_COLUMNS + "ORDER BY r.id"):
-            yield _frame(row)
+        return self._listings["frames"].all()
 
     def scores(self) -> dict[FrameKey, float | None]:
         """The score of every frame; None where it did not get to the stage that scores."""
@@ -353,13 +263,6 @@ class ResultsReader:
         )
         return {FrameKey(path, dataset, index): score for path, dataset, index, score in rows}
 
-    def frame_of(self, key: FrameKey) -> FrameRow | None:
-        """What is known of the frame of that key."""
-        row = self._db.execute(
-            _FRAME_COLUMNS + "WHERE f.path = ? AND f.dataset = ? AND r.idx = ?", (key.file, key.dataset, key.index)
-        ).fetchone()
-        return None if row is None else _frame(row)
-
     def detections(self, frame_id: int) -> list[Detection]:
         """The boxes on a frame, best first."""
         rows = self._db.execute(
@@ -367,6 +270,22 @@ class ResultsReader:
             (frame_id,),
         )
         return [Detection(category, score, Box(x, y, w, h)) for category, score, x, y, w, h in rows]
+
+    def candidates(self, frame_id: int) -> list[Candidate]:
+        """The candidates on a frame, best first."""
+        rows = self._db.execute(
+            "SELECT x, y, score FROM candidates WHERE frame_id = ? ORDER BY score DESC, id", (frame_id,)
+        )
+        return [Candidate(*row) for row in rows]
+
+    def mask(self, frame_id: int) -> ClassMap | None:
+        """The segmentation of a frame, if a stage has made one."""
+        row = self._db.execute(
+            "SELECT png, classes, y, x, background FROM masks WHERE frame_id = ?", (frame_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        return ClassMap(mask_from_bytes(row[0]), tuple(json.loads(row[1])), row[2], row[3], row[4])
 
 
 def on_network_file_system(path: Path) -> bool:
@@ -380,18 +299,6 @@ def on_network_file_system(path: Path) -> bool:
     if not holding:
         return False
     return max(holding, key=lambda mount: len(mount[0]))[1].lower().startswith(NETWORK_FILE_SYSTEMS)
-
-
-_FRAME_COLUMNS = (
-    "SELECT r.id, f.path, f.dataset, r.idx, f.run, r.seen, r.passed, r.hit, r.score, r.digest, r.measures "
-    "FROM frames r JOIN files f ON f.id = r.file_id "
-)
-
-
-def _frame(row: tuple[Any, ...]) -> FrameRow:
-    id_, path, dataset, index, run, seen, passed, hit, score, digest, measures = row
-    key = FrameKey(path, dataset, index)
-    return FrameRow(id_, key, run, seen, passed, bool(hit), score, digest, json.loads(measures))
 
 
 def _make(path: Path) -> None:

@@ -50,6 +50,23 @@ CREATE TABLE IF NOT EXISTS detections (
 );
 CREATE INDEX IF NOT EXISTS detections_by_frame ON detections (frame_id);
 
+CREATE TABLE IF NOT EXISTS candidates (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice, so that a list on a screen stays true
+    frame_id INTEGER NOT NULL REFERENCES frames,
+    x INTEGER NOT NULL, y INTEGER NOT NULL,      -- pixels of the whole frame
+    score    REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS candidates_by_frame ON candidates (frame_id);
+CREATE INDEX IF NOT EXISTS candidates_by_score ON candidates (score);
+
+CREATE TABLE IF NOT EXISTS masks (
+    frame_id   INTEGER PRIMARY KEY REFERENCES frames,
+    y INTEGER NOT NULL, x INTEGER NOT NULL,      -- where the mask begins in the whole frame
+    background INTEGER NOT NULL,                 -- the class that is no object
+    classes    TEXT NOT NULL,                    -- JSON: names in the order of the values
+    png        BLOB NOT NULL                     -- 8 bit, a class a pixel
+);
+
 CREATE TABLE IF NOT EXISTS history (
     bin      INTEGER PRIMARY KEY,           -- Unix time // 10 s
     frames   INTEGER NOT NULL,

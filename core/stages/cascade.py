@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import Batch
 from photon_triage.core.stages.stage import Found, Stage
 
 
 @dataclass
 class Outcome:
-    """What the stages said of one frame: how many it passed, its score and what was measured on the way."""
+    """What the stages said of one frame: how many it passed, its score, and what was measured and found on the way.
+
+    classes: (rows, columns) uint8 of the region of interest, each pixel's place among `class_names`.
+    """
 
     passed: int = 0
     score: float | None = None
     measures: dict[str, float] = field(default_factory=dict)
     detections: tuple[Found, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    classes: NDArray[np.uint8] | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def hit(self) -> bool:
@@ -35,6 +45,9 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
         if not alive:
             break
         result = stage(batch)
+        if result.classes is not None:
+            batch = replace(batch, classes=result.classes, class_names=result.class_names)
+        classes: Any = [None] * len(alive) if result.classes is None else result.classes.cpu().numpy()
         columns = {name: values.tolist() for name, values in result.columns.items()}
         scores = None if result.score is None else result.score.tolist()
         for place, frame in enumerate(alive):
@@ -44,6 +57,10 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
                 outcome.score = scores[place]
             if result.detections is not None:
                 outcome.detections = result.detections[place]
+            if result.candidates is not None:
+                outcome.candidates = result.candidates[place]
+            if classes[place] is not None:
+                outcome.classes, outcome.class_names = classes[place], result.class_names
         survivors = result.passed.tolist()
         alive = [frame for frame, passed in zip(alive, survivors, strict=True) if passed]
         for frame in alive:

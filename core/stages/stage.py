@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import Batch, Box
 from photon_triage.core.prepare import check_roi
 from photon_triage.core.recipe import Roi
@@ -27,13 +28,17 @@ class StageResult:
     """What a stage says of a batch.
 
     passed: (batch,) bool. columns: name to (batch,) float32. score: (batch,) float32 in [0, 1], from stages that score.
-    detections: one tuple a frame, from stages that detect.
+    detections, candidates: one tuple a frame, from stages that find such. classes: (batch, height, width) uint8, each
+    pixel's place among `class_names`, from a stage that segments.
     """
 
     passed: Tensor
     columns: dict[str, Tensor] = field(default_factory=dict)
     score: Tensor | None = None
     detections: tuple[tuple[Found, ...], ...] | None = None
+    candidates: tuple[tuple[Candidate, ...], ...] | None = None
+    classes: Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
 
 class Stage(Protocol):
@@ -67,6 +72,21 @@ def counts_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
     if valid is not None:
         usable = usable & valid
     return torch.where(usable, frames, 0.0), usable
+
+
+def image_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
+    """Grey values and usable pixels of a region, (batch, rows, columns) each: float32, negative ones as they are; bool.
+
+    For images that are not counts: reconstructed slices, micrographs.
+    """
+    frames, valid = batch.frames, batch.valid
+    if roi is not None:
+        check_roi(roi, (frames.shape[-2], frames.shape[-1]))
+        frames = frames[:, roi.rows, roi.columns]
+        valid = None if valid is None else valid[roi.rows, roi.columns]
+    frames = frames.float()
+    usable = frames.isfinite()
+    return frames, usable if valid is None else usable & valid
 
 
 def radius_map(batch: Batch, roi: Roi | None) -> Tensor | None:

@@ -55,3 +55,36 @@ def test_toml_errors_name_the_line_too() -> None:
 def test_a_missing_recipe_names_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match=r"nowhere.*spi"):
         load_recipe("nowhere")
+
+
+def imaging(**patches: object) -> str:
+    lines = "".join(f"{key} = {value!r}\n" for key, value in patches.items()).replace("'", '"')
+    return (
+        f'name = "x"\n[[stages]]\nkind = "segment"\nmodel = "a"\n\n[[stages]]\nkind = "patches"\nmodel = "b"\n{lines}'
+    )
+
+
+def test_a_recipe_that_searches_lists_candidates() -> None:
+    recipe = parse_recipe(imaging(within="membrane", threshold=0.7), "x")
+    assert (recipe.unit, recipe.default_threshold, recipe.reads_images) == ("candidates", 0.7, True)
+    assert [stage.kind for stage in recipe.networks] == ["segment", "patches"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('name = "x"\n[[stages]]\nkind = "patches"\nmodel = "b"\nwithin = "wall"', "a segment stage must stand before"),
+        (
+            imaging() + '\n[[stages]]\nkind = "segment"\nmodel = "c"',
+            "each kind of network may stand in the stages once",
+        ),
+        (
+            imaging() + '\n[[stages]]\nkind = "classify"\nmodel = "c"',
+            "patches and classify may not stand in one recipe",
+        ),
+        (imaging(min_distance=0), "line 9, stages.1.min_distance: got 0"),
+    ],
+)
+def test_stages_that_do_not_fit_each_other_are_refused(text: str, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint):
+        parse_recipe(text, "x")

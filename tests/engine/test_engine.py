@@ -14,7 +14,7 @@ from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.commands import ask_to_use
 from photon_triage.core.session.labels import LabelWriter
-from photon_triage.core.session.results import Counts
+from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
@@ -195,7 +195,7 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
         assert session.engine_state()["model"] == "second" and session.engine_state()["pid"] == engine.pid
         assert counts(session).frames == 30
         reader = session.results()
-        assert reader.scoring_models() == {"second": 26} and reader.selected_count(0.5) == 26
+        assert reader.scoring_models() == {"second": 26} and reader.listing().selected_count(0.5) == 26
         frame = next(row for row in reader.all_frames() if row.score is not None)
         assert len(reader.detections(frame.id)) == 1 and frame.passed == 2
         reader.close()

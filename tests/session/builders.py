@@ -7,7 +7,8 @@ from pathlib import Path
 
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
-from photon_triage.core.session.results import FileRow, FrameResult, ResultsWriter
+from photon_triage.core.session.results import ResultsWriter
+from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.session import Session
 
 DATASET = "/entry_1/data_1/data"

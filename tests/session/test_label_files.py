@@ -13,7 +13,7 @@ from photon_triage.core.errors import LabelError
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.label_files import COLUMNS, match_files, read_labels, write_labels
 from photon_triage.core.session.labels import VERDICTS, Label
-from photon_triage.core.session.results import FileRow
+from photon_triage.core.session.rows import FileRow
 
 HEADER = ",".join(COLUMNS)
 

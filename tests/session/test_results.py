@@ -7,7 +7,8 @@ import pytest
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session import results
-from photon_triage.core.session.results import Counts, FrameResult, ResultsReader, ResultsWriter
+from photon_triage.core.session.results import ResultsReader, ResultsWriter
+from photon_triage.core.session.rows import Counts, FrameResult
 
 from .builders import DATASET, build_session, file_row, frame_results, key
 

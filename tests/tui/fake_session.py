@@ -15,7 +15,8 @@ from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.labels import LabelWriter
-from photon_triage.core.session.results import Detection, FileRow, FrameResult, ResultsWriter
+from photon_triage.core.session.results import ResultsWriter
+from photon_triage.core.session.rows import Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
 
 HEIGHT, WIDTH = 64, 96

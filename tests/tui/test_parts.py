@@ -18,7 +18,8 @@ from photon_triage.core.session.preview import Preview, Previewer
 from photon_triage.tui.snapshot import ListSpec, Paced, Request, SnapshotBuilder
 from photon_triage.tui.text import cells
 from photon_triage.tui.widgets.columns import fit_columns, header
-from photon_triage.tui.widgets.halfblock import BOX, INVALID, LEVELS, Look, cells_of, letters_of, shades
+from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
+from photon_triage.tui.widgets.overlay import BOX, INVALID, LEVELS, Drawn
 
 from .fake_session import HEIGHT, RECIPE, WIDTH, FakeSession, FakeSource
 
@@ -63,7 +64,7 @@ def test_a_frame_that_is_gone_is_told() -> None:
 @pytest.mark.parametrize("shape", [(10, 10), (123, 240), (2162, 2068), (5, 400)])
 @pytest.mark.parametrize("peaks", [True, False])
 def test_a_picture_fits_its_pane_and_keeps_its_shape(shape: tuple[int, int], peaks: bool) -> None:
-    picture = shades(flat(*shape), [], Look(peaks=peaks), 44, 34)
+    picture = shades(flat(*shape), Drawn(), Look(peaks=peaks), 44, 34)
     rows, columns = picture.shape
     assert rows <= 34 and columns <= 44 and (rows == 34 or columns == 44)
     assert abs(columns / rows / (shape[1] / shape[0]) - 1) < 0.6
@@ -71,26 +72,26 @@ def test_a_picture_fits_its_pane_and_keeps_its_shape(shape: tuple[int, int], pea
 
 def test_a_box_is_drawn_where_the_detection_is() -> None:
     preview = replace(flat(40, 40), top=100, left=200)
-    picture = shades(preview, [Box(210, 110, 10, 20)], Look(), 40, 40)
+    picture = shades(preview, Drawn([Box(210, 110, 10, 20)]), Look(), 40, 40)
     assert set(picture[10, 10:20]) == {BOX} and set(picture[29, 10:20]) == {BOX}
     assert set(picture[10:30, 10]) == {BOX} and set(picture[10:30, 19]) == {BOX}
     assert picture[15, 15] != BOX and picture[5, 5] != BOX
 
 
 def test_a_box_outside_the_region_is_no_reason_to_fail() -> None:
-    assert BOX not in shades(flat(40, 40), [Box(-100, -100, 20, 20), Box(400, 400, 9, 9)], Look(), 20, 20)
+    assert BOX not in shades(flat(40, 40), Drawn([Box(-100, -100, 20, 20), Box(400, 400, 9, 9)]), Look(), 20, 20)
 
 
 def test_a_lone_bright_pixel_survives_where_spots_are_looked_for() -> None:
     preview = flat(400, 400)
     preview.pixels[:] = 0
     preview.pixels[201, 77] = 1000
-    assert shades(preview, [], Look(peaks=True, clip=6), 40, 40).max() == LEVELS - 1
+    assert shades(preview, Drawn(), Look(peaks=True, clip=6), 40, 40).max() == LEVELS - 1
 
 
 def test_a_frame_of_invalid_pixels_can_be_drawn() -> None:
     preview = replace(flat(20, 20), valid=np.zeros((20, 20), bool), pixels=np.zeros((20, 20), np.float32))
-    assert set(shades(preview, [], Look(), 20, 20).ravel()) == {INVALID}
+    assert set(shades(preview, Drawn(), Look(), 20, 20).ravel()) == {INVALID}
 
 
 @pytest.mark.parametrize("rows", [20, 21])

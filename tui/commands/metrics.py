@@ -34,24 +34,37 @@ def metrics(
     beta: Annotated[float, typer.Option(min=1e-3, max=1e3, help="Weight of recall in F-beta.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Precision, recall, F and IoU of the selection, with 95 % Wilson intervals and the number of labels."""
+    """Precision, recall, F and IoU of the selection, with 95 % Wilson intervals and the number of labels.
+
+    Where the recipe lists candidates, a table is taken to hold every object on all frames that were read: a candidate
+    is true when it lies within the recipe's min_distance of an object that no better one has.
+    """
     from photon_triage.core.errors import LabelError
     from photon_triage.core.metrics import confusion_at
     from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.matching import points_against, scores_of_points
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
-    reader = session.results()
-    try:
-        scores, files, simulated = reader.scores(), reader.files(), reader.counts().simulated
-    finally:
-        reader.close()
     book = session.labels()
     if threshold is None:
         threshold = session.threshold(book)
-    labels = match_files(read_labels(against), files) if against else list(book.labels.values())
-    truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}
-    comparison = confusion_at(scores, truth, threshold)
+    reader = session.results()
+    try:
+        simulated = reader.counts().simulated
+        labels = match_files(read_labels(against), reader.files()) if against else list(book.labels.values())
+        patches = session.recipe().patches
+        scores = reader.scores()
+        truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}
+        if patches is None:
+            comparison = confusion_at(scores, truth, threshold)
+        elif against is None:
+            scores = scores_of_points(truth, reader, patches.min_distance)
+            comparison = confusion_at(scores, truth, threshold)
+        else:
+            comparison = points_against(truth, reader, threshold, patches.min_distance)
+    finally:
+        reader.close()
     confusion = comparison.confusion
     if confusion.n == 0:
         raise LabelError(
@@ -71,13 +84,14 @@ def metrics(
         "unmatched": comparison.unmatched,
         "skipped": sum(label.verdict == "skipped" for label in labels),
         "classes": class_counts(labels),
-        "recall_may_be_biased": only_candidates(scores, truth),
+        "recall_may_be_biased": against is None if patches else only_candidates(scores, truth),
         "simulated": simulated,
     }
     if as_json:
         say_json(report)
     else:
-        _say_report(report, estimates(confusion, beta))
+        counted = "candidates and objects" if patches else "labelled frames"
+        _say_report(report, estimates(confusion, beta), counted)
 
 
 def estimates(confusion: Confusion, beta: float) -> dict[str, Estimate]:
@@ -103,8 +117,8 @@ def only_candidates(scores: dict[FrameKey, float | None], truth: dict[FrameKey, 
     return None not in labelled and len(labelled) < len(scores)
 
 
-def _say_report(report: dict[str, Any], shown: dict[str, Estimate]) -> None:
-    say(f"n = {report['n']} labelled frames, threshold {report['threshold']:g}")
+def _say_report(report: dict[str, Any], shown: dict[str, Estimate], counted: str) -> None:
+    say(f"n = {report['n']} {counted}, threshold {report['threshold']:g}")
     say_table(
         [
             ("", "accepted", "rejected"),

@@ -84,9 +84,10 @@ def scan(
 def _say(counts: dict[str, Any]) -> None:
     if counts["simulated"]:
         say("Simulated data.")
+    found = f"{counts['candidates']} candidates, " if counts["candidates"] else ""
     say(
         f"{counts['frames']} frames of {counts['files']} files: {counts['hits']} hits, {counts['misses']} misses; "
-        f"{counts['selected']} selected at threshold {counts['threshold']:g}."
+        f"{found}{counts['selected']} selected at threshold {counts['threshold']:g}."
     )
     if counts["dropped"]:
         say(f"{counts['dropped']} frames could not be read.")

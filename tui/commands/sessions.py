@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.results import Counts
+    from photon_triage.core.session.rows import Counts
     from photon_triage.core.session.session import Session
 
 Paths = Annotated[
@@ -50,7 +50,7 @@ def require_paths(paths: list[Path]) -> None:
 
 def count_frames(session: Session) -> Counts:
     """How many files and frames the session's ledger holds; none before its first engine has run."""
-    from photon_triage.core.session.results import Counts
+    from photon_triage.core.session.rows import Counts
 
     if not session.results_path.exists():
         return Counts()
@@ -67,7 +67,7 @@ def summary(session: Session) -> dict[str, Any]:
     try:
         counts, files = reader.counts(), reader.files()
         threshold = session.threshold()
-        selected = reader.selected_count(threshold)
+        selected = reader.listing(session.recipe().unit).selected_count(threshold)
     finally:
         reader.close()
     return {
@@ -77,6 +77,7 @@ def summary(session: Session) -> dict[str, Any]:
         "frames": counts.frames,
         "hits": counts.hits,
         "misses": counts.frames - counts.hits,
+        "candidates": counts.candidates,
         "selected": selected,
         "threshold": threshold,
         "pending": counts.pending,

@@ -7,7 +7,7 @@ from typing import Any
 
 from photon_triage.core.errors import TriageError
 from photon_triage.core.session.labels import Label, LabelWriter, Verdict
-from photon_triage.core.session.results import FrameRow
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.saving import SaveQueue
 from photon_triage.tui.widgets.candidates import CandidateList

@@ -18,7 +18,7 @@ from textual.timer import Timer
 from photon_triage.core.errors import TriageError
 from photon_triage.core.session.labels import Verdict
 from photon_triage.core.session.preview import Previewer
-from photon_triage.core.session.results import FrameRow
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.deciding import Decisions
 from photon_triage.tui.screens.export import ExportScreen, ExportWish
@@ -75,10 +75,11 @@ class MainScreen(Screen[None]):
         self._store = RowStore(session)
         self._previewer = previewer or Previewer(recipe)
         self._list = CandidateList(measures_of(recipe), self._store, id="candidates")
-        look = Look(peaks=any(stage.kind == "spots" for stage in recipe.stages))
+        look = Look(peaks=any(stage.kind == "spots" for stage in recipe.stages), log=not recipe.reads_images)
         self._picture = PreviewPane(self._previewer, self._store, look, id="preview")
         self._decisions = Decisions(session, self._list, told=self._told, say=self.say, warn=self._warn_unsaved)
-        self._spec = ListSpec()
+        self._unit = recipe.unit
+        self._spec = ListSpec(shown="all" if self._unit == "candidates" else "hits")
         self._serial = 1
         """Raised whenever the list is to be made anew."""
         self._shown_serial = 0
@@ -216,14 +217,18 @@ class MainScreen(Screen[None]):
             self._list.refetch()
 
     def _listable(self, snapshot: Snapshot) -> int:
-        return snapshot.counts.frames if self._spec.shown == "all" else snapshot.counts.hits
+        counts = snapshot.counts
+        if self._unit == "candidates":
+            return counts.candidates
+        return counts.frames if self._spec.shown == "all" else counts.hits
 
     def _why_empty(self, snapshot: Snapshot) -> str:
         if not snapshot.started:
             return "no results yet\nwatch PATH starts an engine"
         if self._spec.text or self._spec.shown in ("undecided", "flagged"):
-            return "no frame matches the filter\n/ changes it"
-        return f"no hits yet in {snapshot.counts.frames:,} frames"
+            return f"no {self._unit.removesuffix('s')} matches the filter\n/ changes it"
+        wanted = "candidates" if self._unit == "candidates" else "hits"
+        return f"no {wanted} yet in {snapshot.counts.frames:,} frames"
 
     def _entitle(self) -> None:
         snapshot, spec = self.snapshot, self._spec
@@ -407,8 +412,12 @@ class MainScreen(Screen[None]):
         """The next colour map."""
         self._look(Look.next_colours)
 
+    def action_overlay(self) -> None:
+        """The next way to show a segmentation."""
+        self._look(Look.next_overlay)
+
     def action_whole(self) -> None:
-        """The whole frame or the recipe's region."""
+        """The whole frame or the region: the recipe's, or what is about the candidate."""
         self._look(lambda look: replace(look, whole=not look.whole))
 
     def action_pause(self) -> None:
@@ -432,7 +441,7 @@ class MainScreen(Screen[None]):
         if row is None:
             self.say("there is no frame to copy")
             return
-        place = f"{row.key.file} //{row.key.index}"
+        place = f"{row.key.file} //{row.key.index}" + (" {},{}".format(*row.key.point) if row.key.point else "")
         try:
             self.app.copy_to_clipboard(place)
         except UnicodeEncodeError:
@@ -462,7 +471,7 @@ class MainScreen(Screen[None]):
         except (TriageError, OSError) as error:
             self.app.call_from_thread(self.say, f"✗ {error}")
         else:
-            self.app.call_from_thread(self.say, f"✓ {written.written:,} frames in {written.path}")
+            self.app.call_from_thread(self.say, f"✓ {written.written:,} {self._unit} in {written.path}")
 
     def action_quit_screen(self) -> None:
         """Leave once what was decided is on disk; the engine goes on."""

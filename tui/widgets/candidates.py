@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import FrameRow
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.snapshot import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import SAVING, fit_columns, header, letter_of, row_text
 from photon_triage.tui.widgets.rows import RowStore

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.labels import Label
-from photon_triage.core.session.results import FrameRow
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.text import cells, cut, safe_text
 
 LETTERS = {"accepted": "A", "rejected": "X", "skipped": "S"}
@@ -18,13 +18,24 @@ MEASURES = {
     "spots": ("spots",),
     "size": ("diameter_nm", "size_quality"),
     "classify": (),
+    "segment": ("foreground", "certainty"),
+    "patches": ("candidates",),
 }
-HEADS = {"lit_pixels": "lit", "photons": "phot", "spots": "pks", "diameter_nm": "d/nm", "size_quality": "qual"}
+HEADS = {
+    "lit_pixels": "lit",
+    "photons": "phot",
+    "spots": "pks",
+    "diameter_nm": "d/nm",
+    "size_quality": "qual",
+    "foreground": "fg",
+    "certainty": "sure",
+    "candidates": "cands",
+}
 FIXED = 19
 """Cells of marker, frame, score, state and flag with their gaps."""
 CLASS_WIDTH = 7
 LEAST_SOURCE = 14
-FIRST = {"diameter_nm": 0, "spots": 1, "lit_pixels": 2, "photons": 3}
+FIRST = {"diameter_nm": 0, "spots": 1, "lit_pixels": 2, "photons": 3, "candidates": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class Columns:
 
 def measures_of(recipe: Recipe) -> tuple[str, ...]:
     """The measures that a recipe's stages record, the most telling first."""
+    if recipe.unit == "candidates":
+        return ("x", "y")
     found = [name for stage in recipe.stages for name in MEASURES.get(stage.kind, ())]
     return tuple(sorted(dict.fromkeys(found), key=lambda name: FIRST.get(name, len(FIRST))))
 

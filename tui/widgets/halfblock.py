@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -11,14 +10,9 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from photon_triage.core.frames import Box
 from photon_triage.core.session.preview import Preview
+from photon_triage.tui.widgets.overlay import BOX, INVALID, LEVELS, MARK, OUTSIDE, OVERLAYS, TINTS, Drawn, draw_over
 
-LEVELS = 24
-"""Shades of a picture: few enough that equal neighbours are sent as one run over a slow line."""
-INVALID = LEVELS
-BOX = LEVELS + 1
-OUTSIDE = LEVELS + 2
 RAMP = " .:-=+*#%@"
 CLIPS = (90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
 MAPS = {
@@ -28,6 +22,9 @@ MAPS = {
 }
 INVALID_COLOUR = (40, 40, 70)
 BOX_COLOUR = (60, 255, 90)
+MARK_COLOUR = (255, 160, 40)
+TINT_SHARE = 0.45
+"""How much of a class's colour is in a tinted shade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,8 @@ class Look:
     whole: bool = False
     peaks: bool = False
     """Keep the brightest pixel of those that share a cell, for Bragg spots; the mean otherwise."""
+    overlay: str = "tint"
+    """How a segmentation is shown: one of OVERLAYS."""
 
     def contrast(self, step: int) -> Look:
         """More contrast (a lower percentile is white) or, negative, less."""
@@ -50,11 +49,15 @@ class Look:
         names = list(MAPS)
         return replace(self, colours=names[(names.index(self.colours) + 1) % len(names)])
 
+    def next_overlay(self) -> Look:
+        """The next way to show a segmentation."""
+        return replace(self, overlay=OVERLAYS[(OVERLAYS.index(self.overlay) + 1) % len(OVERLAYS)])
 
-def shades(preview: Preview, boxes: Sequence[Box], look: Look, width: int, height: int) -> NDArray[np.uint8]:
+
+def shades(preview: Preview, drawn: Drawn, look: Look, width: int, height: int) -> NDArray[np.uint8]:
     """The picture as (rows, columns) uint8 shades, fitted into `width` by `height` square pixels, shape kept.
 
-    Shades are 0 .. LEVELS-1, or INVALID, or BOX on a box's edge.
+    Shades are levels 0 .. LEVELS-1, tinted or not, or INVALID, or BOX and MARK on the edges of boxes.
     """
     rows, columns = preview.pixels.shape
     scale = min(width / columns, height / rows)
@@ -67,8 +70,7 @@ def shades(preview: Preview, boxes: Sequence[Box], look: Look, width: int, heigh
         white = float(pixels.max()) or 1.0
     picture: NDArray[np.uint8] = np.clip(pixels / white * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.uint8)
     picture[~valid] = INVALID
-    for box in boxes:
-        _draw(picture, box, preview, out_columns / columns, out_rows / rows)
+    draw_over(picture, drawn, preview, look.overlay)
     return picture
 
 
@@ -91,15 +93,22 @@ def cells_of(picture: NDArray[np.uint8], colours: str) -> list[list[Segment]]:
 
 
 def letters_of(picture: NDArray[np.uint8]) -> list[list[Segment]]:
-    """The same without colour: one character for two rows, X where invalid, o on a box's edge."""
-    signs = np.array([RAMP[level * len(RAMP) // LEVELS] for level in range(LEVELS)] + ["x", "o", " "])
+    """The same without colour: one character for two rows.
+
+    x where invalid, o on the edge of a box, + on that of another candidate's, a digit where there is a class.
+    """
+    ramp = [RAMP[level * len(RAMP) // LEVELS] for level in range(LEVELS)]
+    digits = [str(number) for number in range(1, len(TINTS) + 1) for _ in range(LEVELS)]
+    signs = np.array([*ramp, *digits, "x", "o", "+", " "])
     if len(picture) % 2:
         picture = np.vstack([picture, picture[-1:]])
     pairs = np.stack([picture[0::2], picture[1::2]])
-    # Box and invalid have the highest numbers, so the larger of two shades keeps edges and peaks.
-    brightest = np.where((pairs == BOX).any(axis=0), BOX, np.where((pairs == INVALID).all(axis=0), INVALID, 0))
-    known = np.where(pairs < LEVELS, pairs, 0).max(axis=0)
-    return [[Segment("".join(signs[line]))] for line in np.where(brightest > 0, brightest, known)]
+    special = np.where((pairs == INVALID).all(axis=0), INVALID, 0)
+    for edge in (MARK, BOX):
+        special = np.where((pairs == edge).any(axis=0), edge, special)
+    # Tinted shades have the higher numbers, so the larger of two keeps classes and peaks.
+    known = np.where(pairs < INVALID, pairs, 0).max(axis=0)
+    return [[Segment("".join(signs[line]))] for line in np.where(special > 0, special, known)]
 
 
 def _fit(preview: Preview, rows: int, columns: int, *, peaks: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -119,18 +128,6 @@ def _fit(preview: Preview, rows: int, columns: int, *, peaks: bool) -> tuple[NDA
     return pixels, valid
 
 
-def _draw(picture: NDArray[np.uint8], box: Box, preview: Preview, across: float, down: float) -> None:
-    rows, columns = picture.shape
-    left, right = (round((x - preview.left) * across) for x in (box.x, box.x + box.width))
-    top, bottom = (round((y - preview.top) * down) for y in (box.y, box.y + box.height))
-    for row in (top, bottom - 1):
-        if 0 <= row < rows:
-            picture[row, max(left, 0) : max(right, 0)] = BOX
-    for column in (left, right - 1):
-        if 0 <= column < columns:
-            picture[max(top, 0) : max(bottom, 0), column] = BOX
-
-
 @lru_cache(maxsize=4096)
 def _style(upper: int, lower: int, colours: str) -> Style:
     return Style(color=_colour(upper, colours), bgcolor=_colour(lower, colours))
@@ -142,10 +139,16 @@ def _colour(shade: int, colours: str) -> str:
         red, green, blue = (0, 0, 0)
     elif shade == BOX:
         red, green, blue = BOX_COLOUR
+    elif shade == MARK:
+        red, green, blue = MARK_COLOUR
     elif shade == INVALID:
         red, green, blue = INVALID_COLOUR
     else:
+        tint, level = divmod(shade, LEVELS)
         stops = np.array(MAPS[colours], dtype=float)
-        at = shade / (LEVELS - 1) * (len(stops) - 1)
-        red, green, blue = (int(np.interp(at, np.arange(len(stops)), stops[:, channel])) for channel in range(3))
+        at = level / (LEVELS - 1) * (len(stops) - 1)
+        mixed = np.array([np.interp(at, np.arange(len(stops)), stops[:, channel]) for channel in range(3)])
+        if tint:
+            mixed = (1 - TINT_SHARE) * mixed + TINT_SHARE * np.array(TINTS[tint - 1])
+        red, green, blue = (int(channel) for channel in mixed)
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -74,6 +74,7 @@ LOOKING = [
     Binding("minus", "contrast(-1)", "Contrast-", id="contrast_down", show=False, tooltip="Less contrast"),
     Binding("l", "logarithm", "Log", id="log", show=False, tooltip="Logarithmic or linear picture"),
     Binding("m", "colours", "Colours", id="colours", show=False, tooltip="Next colour map"),
-    Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the recipe's region"),
+    Binding("o", "overlay", "Overlay", id="overlay", show=False, tooltip="Segmentation as tint, outline or not at all"),
+    Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
 KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *SEEING, *MOVING, *LOOKING]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import PurePath
 
 from rich.segment import Segment
@@ -14,10 +13,11 @@ from textual.widget import Widget
 
 from photon_triage.core.errors import TriageError
 from photon_triage.core.session.preview import Preview, Previewer
-from photon_triage.core.session.results import Detection, FrameRow
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import CLIPS, Look, cells_of, letters_of, shades
-from photon_triage.tui.widgets.rows import RowStore
+from photon_triage.tui.widgets.overlay import Drawn
+from photon_triage.tui.widgets.rows import Finds, RowStore
 
 PICTURE_REST_S = 1.0
 """A live list changes the picture no more often than this."""
@@ -27,18 +27,19 @@ class PreviewPane(Widget, can_focus=True):
     """Shows one frame, read in a thread; drawn again only when the frame, its look or the pane's size changes."""
 
     help_text = (
-        "The frame in counts, cut to the recipe's region, boxes where the network found a hit. "
-        "Enter: whole width and back. + - contrast, l logarithm, m colours, w whole frame."
+        "The frame in counts or grey values, cut to the recipe's region or to what is about the candidate; boxes where "
+        "the networks found something, colours for the classes of a segmentation. "
+        "Enter: whole width and back. + - contrast, l logarithm, m colours, o overlay, w whole frame."
     )
 
     class Loaded(Message, bubble=False):
         """A frame has been read, or could not be."""
 
-        def __init__(self, row: FrameRow, preview: Preview | str, detections: list[Detection]) -> None:
+        def __init__(self, row: FrameRow, preview: Preview | str, finds: Finds) -> None:
             super().__init__()
             self.row = row
             self.preview = preview
-            self.detections = detections
+            self.finds = finds
 
     def __init__(self, previewer: Previewer, store: RowStore, look: Look, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -52,7 +53,7 @@ class PreviewPane(Widget, can_focus=True):
         self.letters = False
         """Draw with characters instead of colours."""
         self._preview: Preview | None = None
-        self._detections: Sequence[Detection] = ()
+        self._finds = Finds()
         self._message = ""
         self._lines: list[list[Segment]] = []
         self.border_title = Content("frame")
@@ -89,7 +90,7 @@ class PreviewPane(Widget, can_focus=True):
             told = isinstance(message.preview, str)
             self._preview = None if isinstance(message.preview, str) else message.preview
             self._message = safe_text(str(message.preview)) if told else ""
-            self._detections = message.detections
+            self._finds = message.finds
             self._entitle(message.row)
             self.refresh()
         self._load_next()
@@ -110,7 +111,7 @@ class PreviewPane(Widget, can_focus=True):
             preview: Preview | str = self._previewer.load(row.key, whole=whole)
         except (TriageError, OSError, ValueError) as error:
             preview = str(error)
-        self.post_message(self.Loaded(row, preview, self._store.detections(row.id)))
+        self.post_message(self.Loaded(row, preview, self._store.finds(row)))
 
     def render_line(self, y: int) -> Strip:
         """A line of the picture, centred, or of the message."""
@@ -138,17 +139,25 @@ class PreviewPane(Widget, can_focus=True):
         wanted = (self._preview, self.look, width, height, self.letters)
         if self._preview is None or wanted == self._drawn_for:
             return
-        boxes = [detection.box for detection in self._detections]
-        picture = shades(self._preview, boxes, self.look, width, 2 * height)
+        finds = self._finds
+        drawn = Drawn(
+            [detection.box for detection in finds.detections],
+            [(candidate.x, candidate.y) for candidate in finds.candidates],
+            self._preview.key.point,
+            finds.mask,
+        )
+        picture = shades(self._preview, drawn, self.look, width, 2 * height)
         self._lines = letters_of(picture) if self.letters else cells_of(picture, self.look.colours)
         self._drawn_for = wanted
 
     def _entitle(self, row: FrameRow) -> None:
         score = "no score" if row.score is None else f"score {row.score:.3f}"
         name = safe_text(PurePath(row.key.file).name)
-        best = self._detections[0] if self._detections else None
+        best = self._finds.detections[0] if self._finds.detections else None
         found = f"  {safe_text(best.category)} {best.score:.2f}" if best else ""
-        self.border_title = Content(f"frame {row.id}  {score}{found}  {name} #{row.key.index:04d}")
+        place = " at {},{}".format(*row.key.point) if row.key.point else ""
+        what = "candidate" if row.key.point else "frame"
+        self.border_title = Content(f"{what} {row.id}  {score}{found}  {name} #{row.key.index:04d}{place}")
         self._tell_look()
 
     def _tell_look(self) -> None:
@@ -158,10 +167,15 @@ class PreviewPane(Widget, can_focus=True):
             return
         height, width = preview.pixels.shape
         whole = (height, width) == (preview.frame_height, preview.frame_width)
-        region = "whole frame" if whole else "ROI"
+        region = "whole frame" if whole else "about it" if preview.key.point else "ROI"
         scale = "log" if look.log else "linear"
         drawn = "letters" if self.letters else look.colours
-        self.border_subtitle = Content(f"{scale} · p{CLIPS[look.clip]:g} · {width}×{height} {region} · {drawn}")
+        mask = self._finds.mask
+        named = [name for place, name in enumerate(mask.classes) if place != mask.background] if mask else []
+        overlay = f"{safe_text(', '.join(named))} {look.overlay} · " if named else ""
+        self.border_subtitle = Content(
+            f"{overlay}{scale} · p{CLIPS[look.clip]:g} · {width}×{height} {region} · {drawn}"
+        )
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -1,0 +1,109 @@
+"""What stands in results.db: files, frames, candidates, boxes and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.candidates import Candidate
+from photon_triage.core.frames import Box, FrameKey, Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file of the ledger."""
+
+    id: int
+    path: str
+    dataset: str
+    run: str
+    layout: str
+    height: int
+    width: int
+    dtype: str
+    geometry: Geometry
+    simulated: bool
+    frames: int
+    done: int
+    status: str
+    reason: str
+    size: int
+    mtime_ns: int
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A box of a class with its score, in pixels of the whole frame."""
+
+    category: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassMap:
+    """The class of every pixel of a frame.
+
+    values: (height, width) uint8, places among `classes`. top, left: where the map begins in the whole frame.
+    background: the class that is no object.
+    """
+
+    values: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    top: int = 0
+    left: int = 0
+    background: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """What is known of a frame, or of a candidate on one: then the key has a point and the score is the candidate's."""
+
+    id: int
+    key: FrameKey
+    run: str
+    seen: float
+    passed: int
+    hit: bool
+    score: float | None
+    digest: str | None
+    measures: dict[str, float]
+    frame_id: int = 0
+    """The frame itself; the same as `id` unless this is a candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What the engine records of a frame."""
+
+    index: int
+    passed: int
+    hit: bool
+    score: float | None = None
+    model: str | None = None
+    digest: str | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+    detections: tuple[Detection, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    mask: ClassMap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many files and frames stand in the ledger."""
+
+    files: int = 0
+    unreadable: int = 0
+    waiting: int = 0
+    frames: int = 0
+    """Frames scored."""
+    pending: int = 0
+    """Frames known and not scored yet."""
+    dropped: int = 0
+    """Frames known that never will be: their file became unreadable."""
+    hits: int = 0
+    simulated: bool = False
+    candidates: int = 0
