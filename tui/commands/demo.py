@@ -12,26 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
+from photon_triage.tui.commands.demo_reports import DEMONSTRATIONS
+from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import count_frames
 
 if TYPE_CHECKING:
-    from photon_triage.core.metrics import Confusion
     from photon_triage.core.session.session import Session
 
-RATE_HZ = 20
-SECONDS_A_RUN = 20
 SCREEN_SECONDS, HEADLESS_SECONDS = 600, 60
 CATCH_UP_S = 60.0
+"""Seconds without a new frame, after the last is written, from which the engine counts as stuck."""
+
 LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
 class _Beamtime:
+    kind: str
     folder: Path
     session: Session
     simulator: subprocess.Popen[bytes]
@@ -39,6 +40,9 @@ class _Beamtime:
 
 
 def demo(
+    kind: Annotated[
+        Literal["spi", "tomo", "cryoet"], typer.Option(help="What is simulated, and by which recipe.")
+    ] = "spi",
     seconds: Annotated[
         int | None, typer.Option(min=1, help="Length of the beamtime; 600 with a screen, 60 without.")
     ] = None,
@@ -51,16 +55,19 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON (with --no-screen).")] = False,
 ) -> None:
-    """Simulate a beamtime at 20 frames a second, triage it with the embedded model, and show it.
+    """Simulate a beamtime, triage it with the embedded models, and show it.
+
+    spi: single-particle imaging, 20 frames a second. tomo: slices of a degrading implant in bone, 2 a second. cryoet:
+    tomogram slices of minicells with injectisomes, 1 a second.
 
     Without a screen, or where there is no terminal, the metrics against the simulation's truth are printed.
     """
     if screen and sys.stdout.isatty():
-        with _beamtime(seconds or SCREEN_SECONDS, seed, keep) as beamtime:
+        with _beamtime(kind, seconds or SCREEN_SECONDS, seed, keep) as beamtime:
             say(f"Simulated data in {beamtime.folder}, session {beamtime.session.path}")
             _show(beamtime)
     else:
-        with _beamtime(seconds or HEADLESS_SECONDS, seed, keep) as beamtime:
+        with _beamtime(kind, seconds or HEADLESS_SECONDS, seed, keep) as beamtime:
             _measure(beamtime, as_json=as_json)
 
 
@@ -77,13 +84,13 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
     from photon_triage.core.errors import SessionError
 
     with progress_bar("simulated beamtime", beamtime.frames, quiet=as_json) as advance:
-        caught_up_by = float("inf")
+        before, moved = 0, time.monotonic()
         while (seen := count_frames(beamtime.session).frames) < beamtime.frames:
             advance(seen)
-            if beamtime.simulator.poll() is not None and caught_up_by == float("inf"):
-                caught_up_by = time.monotonic() + CATCH_UP_S
+            if seen > before or beamtime.simulator.poll() is None:
+                before, moved = seen, time.monotonic()
             state = beamtime.session.engine_state()
-            if state.get("status") == "failed" or time.monotonic() > caught_up_by:
+            if state.get("status") == "failed" or time.monotonic() > moved + CATCH_UP_S:
                 raise SessionError(
                     f"The demonstration saw {seen} of {beamtime.frames} frames: {state.get('message') or 'no reason'}.",
                     f"The engine's log ends: {_last_lines(beamtime.session.log_path)}",
@@ -91,68 +98,17 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
                 )
             time.sleep(LOOK_S)
         advance(seen)
-    report = _report(beamtime)
+    kind = DEMONSTRATIONS[beamtime.kind]
+    report = {"frames_written": beamtime.frames, **kind.report(beamtime.session, beamtime.folder)}
     if as_json:
         say_json(report)
         return
     say(f"Simulated data, {report['frames_written']} frames written, {report['frames_seen']} seen.")
-    say(f"Single hits at threshold {report['threshold']:g}, against the truth of {report['labels']} frames:")
-    rows = []
-    for name in ("precision", "recall", "f1"):
-        low, high = report[f"{name}_interval"]
-        rows.append((name, "undefined" if report[name] is None else f"{report[name]:.3f}", f"[{low:.3f}, {high:.3f}]"))
-    say_table(rows)
-    say(f"The best lit-pixel threshold within the size window has an F1 of {report['baseline_f1']:.3f}.")
-
-
-def _report(beamtime: _Beamtime) -> dict[str, Any]:
-    """The metrics against the truth, as JSON values."""
-    from photon_triage.core.metrics import best_threshold, confusion_at
-    from photon_triage.core.session.label_files import match_files, read_labels
-    from photon_triage.core.simulate.truth import TRUTH_FILE
-
-    session = beamtime.session
-    reader = session.results()
-    try:
-        frames, files, models = list(reader.all_frames()), reader.files(), reader.state().get("model")
-    finally:
-        reader.close()
-    labels = match_files(read_labels(beamtime.folder / TRUTH_FILE), files)
-    truth = {label.key: label.verdict == "accepted" for label in labels}
-    threshold = session.threshold()
-    confusion = confusion_at({frame.key: frame.score for frame in frames}, truth, threshold).confusion
-    reached = session.recipe().stages_before_network
-    lit = {frame.key: frame.measures.get("lit_pixels") if frame.passed >= reached else None for frame in frames}
-    lit_threshold = best_threshold(lit, truth)
-    baseline = confusion_at(lit, truth, lit_threshold if lit_threshold is not None else float("inf")).confusion
-    in_window = [truth[frame.key] for frame in frames if frame.passed >= reached and frame.key in truth]
-    return {
-        "frames_written": beamtime.frames,
-        "frames_seen": len(frames),
-        "labels": confusion.n,
-        "threshold": threshold,
-        **_estimates(confusion),
-        "baseline_f1": baseline.f1.value or 0.0,
-        "baseline_lit_pixels": lit_threshold,
-        "single_hits": sum(truth.values()),
-        "in_size_window": len(in_window),
-        "single_hits_in_size_window": sum(in_window),
-        "model": models,
-        "simulated": True,
-    }
-
-
-def _estimates(confusion: Confusion) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in ("precision", "recall", "f1"):
-        estimate = getattr(confusion, name)
-        found[name] = estimate.value
-        found[f"{name}_interval"] = [estimate.low, estimate.high]
-    return found | {name: getattr(confusion, name) for name in ("tp", "fp", "fn", "tn")}
+    kind.tell(report)
 
 
 @contextmanager
-def _beamtime(seconds: int, seed: int, keep: Path | None) -> Iterator[_Beamtime]:
+def _beamtime(kind: str, seconds: int, seed: int, keep: Path | None) -> Iterator[_Beamtime]:
     """A simulation and an engine at work; both are ended, and a temporary folder is removed, in the end."""
     from photon_triage.core.engine.process import start_engine, stop_engine
     from photon_triage.core.recipe import recipe_text
@@ -161,16 +117,18 @@ def _beamtime(seconds: int, seed: int, keep: Path | None) -> Iterator[_Beamtime]
     place = Path(tempfile.mkdtemp(prefix="photon-triage-demo-")) if keep is None else keep.expanduser().resolve()
     folder = place / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    session = Session.create(place / "session", recipe_text("spi"), "spi")
-    frames = seconds * RATE_HZ
-    command = [sys.executable, "-P", "-m", "photon_triage.tui", "simulate", "spi", str(folder), "--quiet"]
-    options = {"frames": frames, "rate": RATE_HZ, "runs": -(-seconds // SECONDS_A_RUN), "seed": seed}
+    session = Session.create(place / "session", recipe_text(kind), kind)
+    rate = DEMONSTRATIONS[kind].rate_hz
+    frames = seconds * rate
+    runs = -(-seconds // DEMONSTRATIONS[kind].seconds_a_run)
+    command = [sys.executable, "-P", "-m", "photon_triage.tui", "simulate", kind, str(folder), "--quiet"]
+    options = {"frames": frames, "rate": rate, "runs": runs, "seed": seed}
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     with (place / "simulator.log").open("wb") as log:
         simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         start_engine(session, [folder])
-        yield _Beamtime(folder, session, simulator, frames)
+        yield _Beamtime(kind, folder, session, simulator, frames)
     finally:
         simulator.terminate()
         simulator.wait()
