@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from photon_triage.models.errors import ModelError, ModelWarning
+from photon_triage.models.errors import ModelError
 
 T = TypeVar("T")
-
-POLICIES = ("constant", "step", "steps", "exp", "poly")
 
 _SECTION_ALIASES = {
     "network": "net",
@@ -35,11 +32,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Section:
-    """One `[name]` block of a cfg file: its options by key, and the line of its heading."""
+    """One `[name]` block of a cfg file: its options by key, and the line of its heading.
+
+    Of a key that is repeated the first holds, as in Darknet; `repeated` has the others, with their lines.
+    """
 
     name: str
     line: int
-    options: dict[str, Option]
+    options: dict[str, Option] = field(default_factory=dict)
+    repeated: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -115,60 +116,20 @@ class Section:
                 f"Write {kind_name} with commas between.",
             ) from None
 
-    def warn_of_unknown_keys(self, known: Sequence[str]) -> None:
-        """Warn, by name and line, of the keys that are not in `known` and so have no effect."""
-        unknown = [f"{key} (line {option.line})" for key, option in self.options.items() if key not in known]
-        if unknown:
-            warnings.warn(f"{self.place}: no effect of {', '.join(unknown)}.", ModelWarning, stacklevel=2)
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """The `[net]` section: the input's size in pixels and how the network is trained.
-
-    `learning_rate` applies to the mean over the `batch` images of sums over cells; `burn_in`, `steps` and `max_batches`
-    count batches. The augmentation values (`angle` in degrees, `saturation`, `exposure`, `hue`, `aspect`, crops in
-    pixels) are kept for the training.
-    """
-
-    width: int
-    height: int
-    channels: int
-    batch: int
-    subdivisions: int
-    learning_rate: float
-    momentum: float
-    decay: float
-    burn_in: int
-    power: float
-    policy: str
-    steps: tuple[int, ...]
-    scales: tuple[float, ...]
-    step: int
-    scale: float
-    gamma: float
-    max_batches: int
-    angle: float
-    saturation: float
-    exposure: float
-    hue: float
-    aspect: float
-    flip: bool
-    min_crop: int
-    max_crop: int
-
-
-_NET_KEYS = tuple(NetConfig.__dataclass_fields__)
-
 
 def read_cfg(text_or_path: str | Path) -> str:
-    """The cfg text itself, or that of the file that `text_or_path` names; text is what has a line break or a `[`."""
-    if isinstance(text_or_path, str) and ("\n" in text_or_path or "[" in text_or_path):
+    """The cfg text itself, that of the file that `text_or_path` names, or that of the shipped cfg of this name.
+
+    Text is what has a line break or begins with a `[`. Raises ModelError where there is no such file.
+    """
+    if isinstance(text_or_path, str) and ("\n" in text_or_path or text_or_path.lstrip().startswith("[")):
         return text_or_path
     path = Path(text_or_path)
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
+        if str(text_or_path) in shipped_cfgs():
+            return shipped_cfg(str(text_or_path))
         raise ModelError(
             f"Cannot read the cfg file {path}: {error.strerror or error}.",
             f"Shipped cfgs: {', '.join(shipped_cfgs())}; see shipped_cfg(name).",
@@ -182,13 +143,13 @@ def parse_cfg(text: str) -> tuple[Section, ...]:
     where a line is neither a heading nor `key=value`.
     """
     sections: list[Section] = []
-    for number, raw_line in enumerate(text.splitlines(), start=1):
+    for number, raw_line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         line = "".join(raw_line.split("#")[0].split(";")[0].split())
         if not line:
             continue
         if line.startswith("["):
             name = line[1:].removesuffix("]").lower()
-            sections.append(Section(_SECTION_ALIASES.get(name, name), number, {}))
+            sections.append(Section(_SECTION_ALIASES.get(name, name), number))
             continue
         key, equals, value = line.partition("=")
         if not equals or not key:
@@ -200,52 +161,16 @@ def parse_cfg(text: str) -> tuple[Section, ...]:
             raise ModelError(
                 f"Cannot read the cfg at line {number}: {key} stands before any [section].", "Begin [net]."
             )
-        sections[-1].options[key] = Option(value, number)
+        if key in sections[-1].options:
+            sections[-1].repeated.append((key, number))
+        else:
+            sections[-1].options[key] = Option(value, number)
     if not sections or sections[0].name != "net":
         found = sections[0].place if sections else "no section at all"
         raise ModelError(f"Cannot read the cfg: expected [net] first, got {found}.", "Begin the cfg with [net].")
     if len(sections) == 1:
         raise ModelError("Cannot read the cfg: no layer follows [net].", "Add at least one layer section.")
     return tuple(sections)
-
-
-def read_net(section: Section) -> NetConfig:
-    """The values of the `[net]` section, Darknet's defaults where it is silent."""
-    section.warn_of_unknown_keys(_NET_KEYS)
-    steps, scales = section.integers("steps"), section.reals("scales")
-    if len(steps) != len(scales):
-        raise ModelError(
-            f"Cannot use steps of [net] at line {section.line_of('steps')}: "
-            f"expected as many scales as steps, got {len(steps)} steps and {len(scales)} scales.",
-            "Give one scale for each step.",
-        )
-    return NetConfig(
-        width=section.integer("width", minimum=1),
-        height=section.integer("height", minimum=1),
-        channels=section.integer("channels", 3, minimum=1),
-        batch=section.integer("batch", 1, minimum=1),
-        subdivisions=section.integer("subdivisions", 1, minimum=1),
-        learning_rate=section.real("learning_rate", 0.001, minimum=0.0),
-        momentum=section.real("momentum", 0.9, minimum=0.0),
-        decay=section.real("decay", 0.0001, minimum=0.0),
-        burn_in=section.integer("burn_in", 0, minimum=0),
-        power=section.real("power", 4.0),
-        policy=section.word("policy", "constant", POLICIES),
-        steps=steps,
-        scales=scales,
-        step=section.integer("step", 1, minimum=1),
-        scale=section.real("scale", 1.0),
-        gamma=section.real("gamma", 1.0),
-        max_batches=section.integer("max_batches", 0, minimum=0),
-        angle=section.real("angle", 0.0),
-        saturation=section.real("saturation", 1.0),
-        exposure=section.real("exposure", 1.0),
-        hue=section.real("hue", 0.0),
-        aspect=section.real("aspect", 1.0),
-        flip=section.flag("flip", True),
-        min_crop=section.integer("min_crop", 0, minimum=0),
-        max_crop=section.integer("max_crop", 0, minimum=0),
-    )
 
 
 def shipped_cfgs() -> tuple[str, ...]:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from photon_triage.models import weights
 from photon_triage.models.builder import NetworkBuilder, Node
-from photon_triage.models.cfg import NetConfig, parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
+from photon_triage.models.cfg import parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
 from photon_triage.models.errors import ModelError
 from photon_triage.models.heads import HeadConfig
 from photon_triage.models.layers import Convolution, Layer, Shape
+from photon_triage.models.net import NetConfig
+from photon_triage.models.norm import NormForm, checked_form
 from photon_triage.models.registry import register
-from photon_triage.models.weights import WeightsReport
+from photon_triage.models.weights import Channels, WeightsReport
 
 __all__ = ["Darknet", "LayerRow", "WeightsReport", "shipped_cfg", "shipped_cfgs"]
 
@@ -49,20 +51,26 @@ class Darknet(nn.Module):
 
     Made by `from_cfg`. `net` holds the `[net]` values, `heads` the detection heads in the order of the outputs,
     `layers` one module for each section after `[net]`. `seen`, the number of images it was trained on, is kept with
-    the weights. `in_channels` is what the input must have, `classes` what replaced the cfg's classes, None for nothing.
+    the weights. `in_channels` is what the input must have, `classes` what replaced the cfg's classes, None for nothing,
+    `size_multiple` that of which the input's height and width must be multiples. `norm_form` is batch-norm's: see
+    `photon_triage.models.norm`.
     """
 
     images_seen: Tensor
 
-    def __init__(self, cfg: str, in_channels: int | None = None, classes: int | None = None) -> None:
+    def __init__(
+        self, cfg: str, in_channels: int | None = None, classes: int | None = None, norm_form: NormForm = "cpu"
+    ) -> None:
         super().__init__()
         sections = parse_cfg(cfg)
-        builder = NetworkBuilder(sections, in_channels, classes)
+        builder = NetworkBuilder(sections, in_channels, classes, checked_form(norm_form))
         builder.build()
         self.cfg = cfg
         self.net: NetConfig = builder.net
         self.in_channels = builder.in_channels
         self.classes = classes
+        self.norm_form = builder.form
+        self.size_multiple = builder.multiple
         self.heads: tuple[HeadConfig, ...] = tuple(builder.heads)
         self.layers = nn.ModuleList(builder.layers)
         self._nodes = tuple(builder.nodes)
@@ -70,18 +78,31 @@ class Darknet(nn.Module):
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
     @classmethod
-    def from_cfg(cls, text_or_path: str | Path, in_channels: int | None = None, classes: int | None = None) -> Darknet:
-        """The network of a cfg text or file, with random weights.
+    def from_cfg(
+        cls,
+        text_or_path: str | Path,
+        in_channels: int | None = None,
+        classes: int | None = None,
+        norm_form: NormForm = "cpu",
+    ) -> Darknet:
+        """The network of a cfg text, a cfg file or a shipped cfg's name, with random weights.
 
-        `in_channels` replaces the cfg's `channels`; `classes` replaces the classes of every head, and the filters of
-        the convolution before it. Raises ModelError with the cfg's line where something cannot be built.
+        `in_channels` replaces the cfg's `channels`; `classes` replaces the classes of every head and the filters of
+        the convolution before it, and the filters of a classifier's last convolution. Raises ModelError with the cfg's
+        line where something cannot be built.
         """
-        return cls(read_cfg(text_or_path), in_channels, classes)
+        return cls(read_cfg(text_or_path), in_channels, classes, norm_form)
 
     @property
     def architecture(self) -> dict[str, str | int | None]:
         """What a checkpoint needs to build the same network again, through the registry."""
-        return {"family": "darknet", "cfg": self.cfg, "in_channels": self.in_channels, "classes": self.classes}
+        return {
+            "family": "darknet",
+            "cfg": self.cfg,
+            "in_channels": self.in_channels,
+            "classes": self.classes,
+            "norm_form": self.norm_form,
+        }
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -104,11 +125,7 @@ class Darknet(nn.Module):
         cfg's order, (batch, anchors · (5 + classes), rows, columns); for a classifier one tensor, the input of the
         final softmax. An output that no later layer reads is dropped at once.
         """
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ModelError(
-                f"Cannot run the network on an input of shape {tuple(x.shape)}.",
-                f"Expected (batch, {self.in_channels}, height, width).",
-            )
+        self._require_input(tuple(x.shape))
         kept = {-1: x}
         outputs: list[Tensor] = []
         for index, (layer, node) in enumerate(zip(self.layers, self._nodes, strict=True)):
@@ -120,23 +137,35 @@ class Darknet(nn.Module):
         return outputs
 
     def convolutions(self, cutoff: int | None = None) -> list[tuple[int, Convolution]]:
-        """The convolutions with their layer numbers, of the first `cutoff` layers where given."""
-        numbered = enumerate(self.layers)
-        return [(i, m) for i, m in numbered if isinstance(m, Convolution) and (cutoff is None or i < cutoff)]
+        """The convolutions with their layer numbers, of the layers 0 to `cutoff` - 1 where given."""
+        numbered = [(index, layer) for index, layer in enumerate(self.layers) if isinstance(layer, Convolution)]
+        return weights.first_layers(numbered, cutoff)
 
-    def load_weights(self, path: str | Path, cutoff: int | None = None) -> WeightsReport:
+    def load_weights(
+        self, path: str | Path, cutoff: int | None = None, file_channels: int | None = None
+    ) -> WeightsReport:
         """Read a Darknet `.weights` file, as far as it goes, and say what it held.
 
         `cutoff`: read only the first that many layers, for transfer from a network with another head. A file that ends
-        between two layers (`darknet53.conv.74`) is fine; one that ends within a layer, or that goes on behind the last
-        layer without `cutoff`, raises ModelError and changes nothing.
+        between two layers (`darknet53.conv.74`) is fine; one that ends within a layer, that goes on behind the last
+        layer without `cutoff`, or whose numbers cannot be this network's raises ModelError with the layer's number, and
+        changes nothing.
+
+        `file_channels`: the input channels of the network that wrote the file, where they may differ from this one's;
+        without it the file's size decides. Three channels are added into one, which gives what the file's network says
+        of a grey image in all its channels; one channel becomes three of a third each.
         """
-        report = weights.load(Path(path), self.convolutions(), cutoff)
+        report = weights.load(
+            Path(path), self.convolutions(), Channels(self.in_channels, self.net.channels, file_channels), cutoff
+        )
         self.seen = report.seen
         return report
 
     def save_weights(self, path: str | Path, cutoff: int | None = None) -> None:
-        """Write a Darknet `.weights` file, of the first `cutoff` layers where given; it appears whole or not at all."""
+        """Write a Darknet `.weights` file, of the layers 0 to `cutoff` - 1 where given; it appears whole or not at all.
+
+        Raises ModelError where it cannot be written.
+        """
         weights.save(Path(path), self.convolutions(cutoff), self.seen)
 
     def parameter_count(self) -> int:
@@ -149,7 +178,9 @@ class Darknet(nn.Module):
 
     def layer_table(self, height: int | None = None, width: int | None = None) -> list[LayerRow]:
         """One row a layer, like the table Darknet prints, for an input of `height` x `width` pixels."""
-        shapes = {-1: (self.in_channels, height or self.net.height, width or self.net.width)}
+        size = (height or self.net.height, width or self.net.width)
+        self._require_input((1, self.in_channels, *size))
+        shapes = {-1: (self.in_channels, *size)}
         rows = []
         for index, (layer, node) in enumerate(zip(self.layers, self._nodes, strict=True)):
             assert isinstance(layer, Layer)
@@ -169,11 +200,28 @@ class Darknet(nn.Module):
             convolution.fold_norm()
         return twin.requires_grad_(False)
 
+    def _require_input(self, shape: tuple[int, ...]) -> None:
+        """Raise ModelError for an input that the network cannot run on."""
+        multiple = self.size_multiple
+        fits = len(shape) == 4 and min(shape) > 0 and shape[1] == self.in_channels
+        if fits and shape[2] % multiple == 0 and shape[3] % multiple == 0:
+            return
+        sizes = f", height and width multiples of {multiple}" if multiple > 1 else ""
+        raise ModelError(
+            f"Cannot run the network on an input of shape {shape}.",
+            f"Expected (batch, {self.in_channels}, height, width){sizes}.",
+        )
+
 
 @register("darknet")
-def _create(cfg: str | Path, in_channels: int | None = None, classes: int | None = None) -> Darknet:
-    """A Darknet from cfg text, a file, or the name of a shipped cfg."""
-    return Darknet.from_cfg(shipped_cfg(cfg) if cfg in shipped_cfgs() else cfg, in_channels, classes)
+def _create(
+    cfg: str | Path, in_channels: int | None = None, classes: int | None = None, norm_form: NormForm = "cuda"
+) -> Darknet:
+    """A Darknet from cfg text, a file, or the name of a shipped cfg.
+
+    A checkpoint that does not name a form was trained, and is run, with that of CUDA.
+    """
+    return Darknet.from_cfg(cfg, in_channels, classes, norm_form)
 
 
 def _last_uses(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:

@@ -28,8 +28,9 @@ def anchor_shares(cells: Tensor, head: HeadConfig) -> Tensor:
     """
     anchors = torch.tensor(head.anchors, dtype=cells.dtype, device=cells.device)
     rows, columns = cells.shape[2:4]
-    extent = 1 if head.kind == "region" else head.stride
-    return anchors / torch.tensor([columns * extent, rows * extent], dtype=cells.dtype, device=cells.device)
+    if head.kind == "yolo":
+        rows, columns = ((n - extra) * head.stride for n, extra in zip((rows, columns), head.extra_cells, strict=True))
+    return anchors / torch.tensor([columns, rows], dtype=cells.dtype, device=cells.device)
 
 
 def cell_boxes(cells: Tensor, head: HeadConfig) -> Tensor:

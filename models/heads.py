@@ -8,12 +8,6 @@ from typing import Literal
 from photon_triage.models.cfg import Section
 from photon_triage.models.errors import ModelError
 
-_REGION_KEYS = (
-    *("anchors", "bias_match", "classes", "coords", "num", "softmax", "jitter", "rescore", "object_scale"),
-    *("noobject_scale", "class_scale", "coord_scale", "absolute", "thresh", "random", "max"),
-)
-_YOLO_KEYS = (*("mask", "anchors", "classes", "num", "jitter", "ignore_thresh", "truth_thresh", "random", "max"),)
-
 BOX_VALUES = 5
 """Values of an anchor before its classes: x, y, w, h, objectness."""
 
@@ -22,9 +16,12 @@ BOX_VALUES = 5
 class HeadConfig:
     """A detection head: where it stands, its anchors and its loss's weights.
 
-    `anchors` are all (width, height) pairs: in cells for a region head, in pixels of a `net_width` x `net_height` input
-    for a yolo head. `mask` tells which of them the head predicts, in the order of its channels; a cell has `values`
-    channels for each. `thresh` is the IoU above which a cell is not held to be empty (`ignore_thresh` of a yolo head).
+    `anchors` are all (width, height) pairs: in cells for a region head, in pixels of the input for a yolo head. `mask`
+    tells which of them the head predicts, in the order of its channels; a cell has `values` channels for each. A cell
+    is `stride` pixels wide and high; `extra_cells` (rows, columns) is how many the grid has beyond those of the input,
+    because a layer pads. `bias_match` tells whether a truth goes to the anchor of the best shape, or to the predicted
+    box of the best shape. `thresh` is the IoU above which a cell is not held to be empty (`ignore_thresh` of a yolo
+    head).
     """
 
     kind: Literal["region", "yolo"]
@@ -36,6 +33,8 @@ class HeadConfig:
     stride: int
     net_width: int
     net_height: int
+    extra_cells: tuple[int, int] = (0, 0)
+    bias_match: bool = True
     softmax: bool = True
     rescore: bool = False
     object_scale: float = 1.0
@@ -52,15 +51,29 @@ class HeadConfig:
         return BOX_VALUES + self.classes
 
     @property
+    def has_softmax(self) -> bool:
+        """Whether the classes exclude each other; those of a yolo head never do."""
+        return self.kind == "region" and self.softmax
+
+    @property
     def channels(self) -> int:
         """Channels of the head's tensor."""
         return len(self.mask) * self.values
 
 
-def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, int], classes: int | None) -> HeadConfig:
-    """The head that `section` describes; `net_size` is (height, width), `classes` replaces the cfg's where given."""
+def read_head(
+    section: Section,
+    layer: int,
+    stride: int,
+    net_size: tuple[int, int],
+    grid: tuple[int, int],
+    classes: int | None,
+) -> HeadConfig:
+    """The head that `section` describes, for an input and a grid of (height, width); `classes` replaces the cfg's.
+
+    Raises ModelError, with the line, for anchors, masks and options that cannot be used.
+    """
     is_region = section.name == "region"
-    section.warn_of_unknown_keys(_REGION_KEYS if is_region else _YOLO_KEYS)
     number = section.integer("num", 1, minimum=1)
     anchors = _read_anchors(section, number)
     mask = section.integers("mask") or tuple(range(number))
@@ -73,11 +86,6 @@ def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, in
     if section.integer("coords", 4) != 4:
         raise ModelError(
             f"Cannot use coords of [{section.name}] at line {section.line_of('coords')}: not supported.", "Allowed: 4."
-        )
-    if is_region and not section.flag("bias_match", True):
-        raise ModelError(
-            f"Cannot use bias_match=0 of [region] at line {section.line_of('bias_match')}: anchors match by shape.",
-            "Allowed: 1.",
         )
     if not is_region and section.real("truth_thresh", 1.0) < 1:
         line = section.line_of("truth_thresh")
@@ -93,6 +101,8 @@ def read_head(section: Section, layer: int, stride: int, net_size: tuple[int, in
         stride=stride,
         net_width=net_size[1],
         net_height=net_size[0],
+        extra_cells=(grid[0] - net_size[0] // stride, grid[1] - net_size[1] // stride),
+        bias_match=not is_region or section.flag("bias_match"),
         softmax=is_region and section.flag("softmax"),
         rescore=is_region and section.flag("rescore"),
         object_scale=section.real("object_scale", 1.0),

@@ -1,23 +1,20 @@
-"""Darknet's layers as torch modules that also know their output's shape and their cost."""
+"""Darknet's layers as torch modules that also know their output's shape and their cost; pools are in `pooling`."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photon_triage.models.norm import BatchNorm, NormForm
+
 Shape = tuple[int, int, int]
 """Channels, height, width of one image's feature map."""
-
-NORM_EPSILON = 1e-5
-"""Batch-norm divides by sqrt(variance + 1e-5), Darknet's CUDA form; on CPU it is sqrt(variance) + 1e-6."""
-
-NORM_MOMENTUM = 0.01
-"""Weight of a new batch in the running mean and variance, as in Darknet."""
 
 LEAKY_SLOPE = 0.1
 """Slope of the leaky activation below zero, as in Darknet."""
@@ -43,6 +40,11 @@ class Layer(nn.Module):
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
         """The shape of the output for the shapes of the sources."""
+
+    @property
+    def reduction(self) -> Fraction:
+        """By how much the rows and columns become fewer, padding aside."""
+        return Fraction(1)
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulate operations for an output of `shape`; only convolutions count."""
@@ -76,10 +78,11 @@ class Convolution(Layer):
         groups: int,
         activation: str,
         normalize: bool,
+        form: NormForm = "cpu",
     ) -> None:
         super().__init__()
         self.convolution = _Kernel(in_channels, filters, size, stride, padding, groups=groups, bias=not normalize)
-        self.norm = nn.BatchNorm2d(filters, eps=NORM_EPSILON, momentum=NORM_MOMENTUM) if normalize else None
+        self.norm = BatchNorm(filters, form) if normalize else None
         self.activation = activation
         self.is_folded = False
 
@@ -97,6 +100,11 @@ class Convolution(Layer):
         rows, columns = ((extent + 2 * padding - size) // stride + 1 for extent in (height, width))
         return self.convolution.out_channels, rows, columns
 
+    @property
+    def reduction(self) -> Fraction:
+        """The stride."""
+        return Fraction(self.convolution.stride[0])
+
     def macs(self, shape: Shape) -> int:
         """Weights times output positions."""
         return self.convolution.weight.numel() * shape[1] * shape[2]
@@ -109,10 +117,10 @@ class Convolution(Layer):
     def fold_norm(self) -> None:
         """Turn the batch-norm's running statistics into the convolution's weights and a bias, in place."""
         norm, convolution = self.norm, self.convolution
-        if norm is None or norm.running_mean is None or norm.running_var is None:
+        if norm is None or norm.running_mean is None:
             return
         with torch.no_grad():
-            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            factor = norm.weight / norm.deviation()
             convolution.weight.mul_(factor[:, None, None, None])
             convolution.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
         self.norm, self.is_folded = None, True
@@ -120,62 +128,6 @@ class Convolution(Layer):
     def _geometry(self) -> tuple[int, int, int]:
         padding = self.convolution.padding
         return self.convolution.kernel_size[0], self.convolution.stride[0], int(padding[0])
-
-
-class MaxPool(Layer):
-    """The largest value in windows of `size` every `stride`, with Darknet's padding.
-
-    `padding` is the total, of which the smaller half stands left and above; the output has
-    (extent + padding - size) // stride + 1 rows or columns, and what is outside the input never wins.
-    """
-
-    def __init__(self, size: int, stride: int, padding: int) -> None:
-        super().__init__()
-        self.size, self.stride, self.padding = size, stride, padding
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Pool the one input."""
-        x = inputs[0]
-        before = self.padding // 2
-        after_rows, after_columns = (self._needed_after(extent) for extent in x.shape[-2:])
-        if after_rows <= 0 and after_columns <= 0 and before == 0:
-            return functional.max_pool2d(x, self.size, self.stride)
-        if self._symmetric(x.shape[-2]) and self._symmetric(x.shape[-1]):
-            return functional.max_pool2d(x, self.size, self.stride, before)
-        pads = (before, max(after_columns, 0), before, max(after_rows, 0))
-        return functional.max_pool2d(functional.pad(x, pads, value=-math.inf), self.size, self.stride)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """(channels, rows, columns) for the one input's shape."""
-        channels, height, width = shapes[0]
-        return channels, self._output_extent(height), self._output_extent(width)
-
-    def describe(self) -> str:
-        """Window and stride."""
-        return f"{self.size}x{self.size}/{self.stride}"
-
-    def _output_extent(self, extent: int) -> int:
-        return (extent + self.padding - self.size) // self.stride + 1
-
-    def _needed_after(self, extent: int) -> int:
-        return (self._output_extent(extent) - 1) * self.stride + self.size - self.padding // 2 - extent
-
-    def _symmetric(self, extent: int) -> bool:
-        before = self.padding // 2
-        torchs_extent = (extent + 2 * before - self.size) // self.stride + 1
-        return 2 * before <= self.size and torchs_extent == self._output_extent(extent)
-
-
-class GlobalAverage(Layer):
-    """The mean over all positions, one value a channel."""
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Average the one input to (batch, channels, 1, 1)."""
-        return inputs[0].mean(dim=(2, 3), keepdim=True)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """(channels, 1, 1)."""
-        return shapes[0][0], 1, 1
 
 
 class Route(Layer):
@@ -218,6 +170,11 @@ class Reorg(Layer):
         channels, height, width = shapes[0]
         return channels * self.stride**2, height // self.stride, width // self.stride
 
+    @property
+    def reduction(self) -> Fraction:
+        """The stride."""
+        return Fraction(self.stride)
+
     def describe(self) -> str:
         """The stride."""
         return f"/{self.stride}"
@@ -256,47 +213,14 @@ class Upsample(Layer):
         channels, height, width = shapes[0]
         return channels, height * self.stride, width * self.stride
 
+    @property
+    def reduction(self) -> Fraction:
+        """One by the stride."""
+        return Fraction(1, self.stride)
+
     def describe(self) -> str:
         """The factor."""
         return f"{self.stride}x"
-
-
-class Dropout(Layer):
-    """Zeroes a share of the values while training."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Drop from the one input."""
-        return functional.dropout(inputs[0], self.probability, self.training)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """The source's shape."""
-        return shapes[0]
-
-    def describe(self) -> str:
-        """The share that is dropped."""
-        return f"p={self.probability:g}"
-
-
-class Softmax(Layer):
-    """Softmax over the channels, in `groups` equal parts."""
-
-    def __init__(self, groups: int, temperature: float) -> None:
-        super().__init__()
-        self.groups, self.temperature = groups, temperature
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Normalise the one input."""
-        batch, channels, height, width = inputs[0].shape
-        split = inputs[0].reshape(batch, self.groups, channels // self.groups, height, width)
-        return torch.softmax(split / self.temperature, dim=2).reshape(inputs[0].shape)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """The source's shape."""
-        return shapes[0]
 
 
 class Output(Layer):

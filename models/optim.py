@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Any
 
 import torch
 from torch import nn
 
-from photon_triage.models.cfg import NetConfig
+from photon_triage.models.net import NetConfig
 
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -50,4 +51,6 @@ def learning_rate(net: NetConfig, iteration: int) -> float:
         rate *= float(net.gamma**iteration)
     elif net.policy == "poly" and net.max_batches:
         rate *= float(max(0.0, 1 - iteration / net.max_batches) ** net.power)
+    elif net.policy == "sigmoid":
+        rate /= 1 + exp(min(net.gamma * (iteration - net.step), 700))
     return rate

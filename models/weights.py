@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.models.errors import ModelError
@@ -22,10 +23,29 @@ VERSION = (0, 2, 0)
 HEADER_BYTES = 20
 """Three int32 of the version and a uint64 of the images seen."""
 
+MOST_SEEN = 10**15
+"""More images than any network was trained on; what says more is another kind of file."""
+
+Layers = Sequence[tuple[int, Convolution]]
+"""Convolutions with their layer numbers, in cfg order."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Input channels: of the network, of its cfg, and, where somebody said so, of the network that wrote the file."""
+
+    network: int
+    cfg: int
+    file: int | None = None
+
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What a `.weights` file held: its version, the images seen, and which layers were read or left as they were."""
+    """What a `.weights` file held: its version, the images seen, and which layers were read or left as they were.
+
+    `file_channels` are the input channels that it was written for, `in_channels` those of the network; where they
+    differ, the first convolution's weights were converted.
+    """
 
     path: Path
     version: tuple[int, int, int]
@@ -33,11 +53,17 @@ class WeightsReport:
     loaded: tuple[int, ...]
     missing: tuple[int, ...]
     unread_bytes: int
+    file_channels: int
+    in_channels: int
 
     def __str__(self) -> str:
         text = f"{self.path}: {len(self.loaded)} convolutions loaded, {self.seen} images seen"
         if self.missing:
             text += f"; not in the file: layers {', '.join(map(str, self.missing))}"
+        if self.file_channels > self.in_channels:
+            text += f"; the first convolution's {self.file_channels} input channels were added into one"
+        if self.file_channels < self.in_channels:
+            text += f"; the first convolution's input channel was spread evenly over {self.in_channels}"
         return text + (f"; {self.unread_bytes} bytes not read" if self.unread_bytes else "")
 
 
@@ -54,65 +80,51 @@ def stored_tensors(layer: Convolution) -> list[Tensor]:
     return [norm.bias, norm.weight, norm.running_mean, norm.running_var, convolution.weight]
 
 
-def file_size(layers: Sequence[tuple[int, Convolution]]) -> int:
+def file_size(layers: Layers) -> int:
     """Bytes of a `.weights` file of the layers."""
     return HEADER_BYTES + 4 * sum(tensor.numel() for _, layer in layers for tensor in stored_tensors(layer))
 
 
-def load(path: Path, layers: Sequence[tuple[int, Convolution]], cutoff: int | None = None) -> WeightsReport:
-    """Copy the numbers of the file into the numbered `layers`, those before `cutoff`; all is checked first."""
+def first_layers(layers: Layers, cutoff: int | None) -> list[tuple[int, Convolution]]:
+    """Those of the layers 0 to `cutoff` - 1, or all; raises ModelError for a cutoff that leaves none to ask for."""
+    if cutoff is not None and cutoff < 1:
+        raise ModelError(f"Cannot take the first {cutoff} layers.", "Allowed: a cutoff of 1 and above.")
+    return [(index, layer) for index, layer in layers if cutoff is None or index < cutoff]
+
+
+def load(path: Path, layers: Layers, channels: Channels, cutoff: int | None = None) -> WeightsReport:
+    """Copy the numbers of the file into the numbered `layers`, those before `cutoff`; all is checked first.
+
+    Raises ModelError, with the layer's number, for files that are too short, too long or another network's.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"Cannot read the weights {path}: {error.strerror or error}.", "Give a .weights file."
         ) from error
-    version, seen, offset = _read_header(path, content)
-    if (len(content) - offset) % 4:
-        raise ModelError(f"Cannot read the weights {path}: {len(content)} bytes, the last number is cut.", _COPY_AGAIN)
-    values = np.frombuffer(content, dtype="<f4", offset=offset)
-    wanted = [(index, layer) for index, layer in layers if cutoff is None or index < cutoff]
-    position = 0
-    planned: list[tuple[int, Convolution]] = []
-    for index, layer in wanted:
-        if position == values.size:
-            break
-        needed = sum(tensor.numel() for tensor in stored_tensors(layer))
-        if position + needed > values.size:
-            raise ModelError(
-                f"Cannot read the weights {path}: it ends within layer {index}, "
-                f"{4 * (position + needed - values.size)} bytes short.",
-                "The file is truncated, or of another network; a cutoff reads the layers that both share.",
-            )
-        planned.append((index, layer))
-        position += needed
-    unread = 4 * (values.size - position)
-    if unread and cutoff is None:
-        raise ModelError(
-            f"Cannot read the weights {path}: {unread} bytes follow the network's last layer.",
-            "The file is of another network; a cutoff reads the layers that both share.",
-        )
-    position = 0
+    version, seen, begin = _read_header(path, content)
+    wanted = first_layers(layers, cutoff)
+    file = _File(path, content, begin, is_whole=cutoff is None)
+    found = _choose(file, wanted, channels)
     with torch.no_grad():
-        for _, layer in planned:
-            for tensor in stored_tensors(layer):
-                part = values[position : position + tensor.numel()].astype(np.float32)
-                tensor.copy_(torch.from_numpy(part).reshape(tensor.shape))
-                position += tensor.numel()
-    loaded = tuple(index for index, _ in planned)
-    missing = tuple(index for index, _ in layers if index not in loaded)
-    return WeightsReport(path, version, seen, loaded, missing, unread)
+        for tensor, values in found.values:
+            tensor.copy_(torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape))
+    missing = tuple(index for index, _ in layers if index not in found.loaded)
+    return WeightsReport(
+        path, version, seen, found.loaded, missing, found.unread_bytes, found.file_channels, channels.network
+    )
 
 
-def save(path: Path, layers: Sequence[tuple[int, Convolution]], seen: int) -> None:
-    """Write the layers' numbers; the file appears whole or not at all."""
+def save(path: Path, layers: Layers, seen: int) -> None:
+    """Write the layers' numbers; the file appears whole or not at all. Raises ModelError where it cannot."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(struct.pack("<iiiQ", *VERSION, seen))
             for _, layer in layers:
                 for tensor in stored_tensors(layer):
-                    file.write(np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4").data)
+                    file.write(np.ascontiguousarray(tensor.detach().cpu().float().numpy(), dtype="<f4").data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -121,15 +133,141 @@ def save(path: Path, layers: Sequence[tuple[int, Convolution]], seen: int) -> No
         raise ModelError(f"Cannot write the weights {path}: {error.strerror or error}.", "Check the folder.") from error
 
 
-_COPY_AGAIN = "Copy the file again."
+@dataclass(frozen=True)
+class _File:
+    """A file's bytes, where its numbers begin, and whether they must end with the network."""
+
+    path: Path
+    content: bytes
+    begin: int
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a file holds when it is read as one of a network with `file_channels` input channels."""
+
+    file_channels: int
+    loaded: tuple[int, ...]
+    values: list[tuple[Tensor, NDArray[np.float32]]]
+    unread_bytes: int
+
+
+_OTHER_NETWORK = "The file is of another network; a cutoff reads the layers that both share."
+
+
+def _choose(file: _File, layers: Layers, channels: Channels) -> _Found:
+    """The file's numbers for this network's input, or for another's if only that fits.
+
+    A file that fits both ways (few layers, or a cutoff, which makes its size say nothing) is taken as it is when the
+    network has its cfg's channels; otherwise nobody can know, and the caller must say.
+    """
+    if channels.file is not None:
+        return _read(file, layers, channels.network, channels.file)
+    others = {1, 3, channels.cfg} - {channels.network}
+    readings = [_attempt(file, layers, channels.network, count) for count in (channels.network, *sorted(others))]
+    fitting = [reading for reading in readings if isinstance(reading, _Found)]
+    if not fitting:
+        assert isinstance(readings[0], ModelError)
+        raise readings[0]
+    as_it_is = isinstance(readings[0], _Found) and not file.is_whole and channels.network == channels.cfg
+    if len(fitting) > 1 and not as_it_is:
+        counts = " and ".join(str(reading.file_channels) for reading in fitting)
+        raise ModelError(
+            f"Cannot read the weights {file.path}: it fits networks of {counts} input channels alike.",
+            "Say which it is with file_channels.",
+        )
+    return fitting[0]
+
+
+def _attempt(file: _File, layers: Layers, in_channels: int, file_channels: int) -> _Found | ModelError:
+    try:
+        return _read(file, layers, in_channels, file_channels)
+    except ModelError as error:
+        return error
+
+
+def _read(file: _File, layers: Layers, in_channels: int, file_channels: int) -> _Found:
+    """The numbers of each layer, converted from `file_channels` to `in_channels`; raises ModelError with the layer."""
+    position, end = file.begin, len(file.content)
+    loaded: list[int] = []
+    values: list[tuple[Tensor, NDArray[np.float32]]] = []
+    for index, layer in layers:
+        if position == end and loaded:
+            break
+        tensors = stored_tensors(layer)
+        stored = [tuple(tensor.shape) for tensor in tensors]
+        if not loaded and file_channels != in_channels:
+            stored[-1] = _stored_elsewhere(file.path, layer, in_channels, file_channels)
+        missing = position + 4 * sum(map(_numel, stored)) - end
+        if missing > 0:
+            raise ModelError(
+                f"Cannot read the weights {file.path}: it ends within layer {index}, {missing} bytes short.",
+                "The file is truncated, or of another network; a cutoff reads the layers that both share.",
+            )
+        for tensor, shape in zip(tensors, stored, strict=True):
+            part = np.frombuffer(file.content, dtype="<f4", count=_numel(shape), offset=position)
+            position += part.nbytes
+            _require_plausible(file.path, index, part, is_variance=layer.norm is not None and tensor is tensors[3])
+            values.append((tensor, _converted(part.reshape(shape), tuple(tensor.shape))))
+        loaded.append(index)
+    if file.is_whole and position < end:
+        raise ModelError(
+            f"Cannot read the weights {file.path}: {end - position} bytes follow layer {loaded[-1]}, "
+            f"the network's last convolution.",
+            _OTHER_NETWORK,
+        )
+    return _Found(file_channels, tuple(loaded), values, end - position)
+
+
+def _stored_elsewhere(path: Path, layer: Convolution, in_channels: int, file_channels: int) -> tuple[int, ...]:
+    """The shape of the first convolution's weights in a file of a network with other input channels."""
+    filters, channels, *kernel = layer.convolution.weight.shape
+    if 1 not in (in_channels, file_channels) or layer.convolution.groups > 1 or channels != in_channels:
+        raise ModelError(
+            f"Cannot read the weights {path} of {file_channels} input channels into a network of {in_channels}.",
+            "Only one channel can become several, or several one, and only in a convolution without groups.",
+        )
+    return (filters, file_channels, *kernel)
+
+
+def _converted(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weights (filters, channels, k, k) with their channels added into one, or one channel spread over several."""
+    if values.shape == shape:
+        return values
+    total = values.sum(axis=1, keepdims=True, dtype=np.float64) / shape[1]
+    return np.broadcast_to(total, shape).astype(np.float32)
+
+
+def _require_plausible(path: Path, index: int, values: NDArray[np.float32], is_variance: bool) -> None:
+    if not np.isfinite(values).all():
+        raise ModelError(f"Cannot read the weights {path}: layer {index} has numbers that are not finite.", _OTHER_FILE)
+    if is_variance and (values < 0).any():
+        raise ModelError(f"Cannot read the weights {path}: layer {index} has negative variances.", _OTHER_FILE)
+
+
+_OTHER_FILE = "The file is damaged, or of another network; a cutoff reads the layers that both share."
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))
 
 
 def _read_header(path: Path, content: bytes) -> tuple[tuple[int, int, int], int, int]:
-    """Version, images seen, and where the numbers begin."""
+    """Version, images seen, and where the numbers begin; raises ModelError where that is no Darknet header."""
     try:
         major, minor, revision = struct.unpack_from("<iii", content)
-        wide = major * 10 + minor >= 2 and major < 1000 and minor < 1000
+        wide = major * 10 + minor >= 2
         (seen,) = struct.unpack_from("<Q" if wide else "<i", content, 12)
     except struct.error:
-        raise ModelError(f"Cannot read the weights {path}: no header in {len(content)} bytes.", _COPY_AGAIN) from None
+        raise ModelError(
+            f"Cannot read the weights {path}: failed before layer 0, {len(content)} bytes hold no header.",
+            "Copy the file again.",
+        ) from None
+    if not all(0 <= number < 1000 for number in (major, minor, revision)) or not 0 <= seen < MOST_SEEN:
+        raise ModelError(
+            f"Cannot read the weights {path}: failed before layer 0, its header says version "
+            f"{major}.{minor}.{revision} and {seen} images.",
+            "Give a .weights file of Darknet.",
+        )
     return (major, minor, revision), int(seen), HEADER_BYTES if wide else HEADER_BYTES - 4

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.models.cfg import parse_cfg, read_net, shipped_cfg
+from photon_triage.models.cfg import parse_cfg, shipped_cfg
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError, ModelWarning
+from photon_triage.models.net import read_net
 
 from .builders import NET, SMALL, convolution
 
@@ -50,7 +52,10 @@ YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
         (NET + convolution(6) + HEAD.replace("1,1", "1,x"), r"anchors=1,x of \[region\] at line 13: not numbers"),
         (NET + convolution(6) + YOLO + "mask=1\n", r"mask of \[yolo\] at line 12: it names anchor 1 where there are 1"),
         (NET + convolution(6) + YOLO + "truth_thresh=.7\n", r"truth_thresh of \[yolo\] at line 16"),
-        (NET + convolution(6) + HEAD + "bias_match=0\n", r"bias_match=0 of \[region\] at line 18"),
+        (NET + "[crop]\ncrop_height=33\n", r"crop_height=33 of \[crop\] at line 6: the input has 32"),
+        (NET + "[avgpool]\n" + NET, r"\[net\] at line 6: it can only come first"),
+        (NET + convolution(4) + "[softmax]\ntemperature=0\n", r"temperature=0 of \[softmax\] at line 13"),
+        (NET + convolution(4) + "[upsample]\nstride=two\n", r"stride=two of \[upsample\] at line 13"),
         (NET + convolution(6) + HEAD.replace("coords=4", "coords=5"), r"coords of \[region\] at line 15"),
     ],
 )
@@ -59,9 +64,20 @@ def test_errors_tell_the_line(cfg: str, message: str) -> None:
         Darknet.from_cfg(cfg)
 
 
-def test_unknown_keys_are_named_in_a_warning() -> None:
-    with pytest.warns(ModelWarning, match=r"\[convolutional\] at line 5: no effect of xnor \(line 12\)"):
-        Darknet.from_cfg(NET + convolution(4).rstrip() + "\nxnor=1\n")
+def test_one_warning_names_all_keys_without_effect() -> None:
+    cfg = NET + "mosaic=1\n" + convolution(4) + "xnor=1\nstride=2\n"
+    with pytest.warns(ModelWarning) as warned:
+        model = Darknet.from_cfg(cfg)
+    (message,) = [str(warning.message) for warning in warned]
+    assert message.endswith(
+        "mosaic of [net] (line 5), xnor of [convolutional] (line 13), stride of [convolutional] (line 14, repeated)."
+    )
+    assert model.layer_table()[0].size == "3x3/1"
+
+
+def test_unknown_section_is_found_before_anything_is_built() -> None:
+    with pytest.raises(ModelError, match=r"\[lstm\] at line 8: no such layer. Known: net, convolutional"):
+        Darknet.from_cfg(NET + "[convolutional]\nfilters=none\n\n[lstm]\n")
 
 
 def test_comments_spaces_and_aliases_have_no_meaning() -> None:
@@ -90,6 +106,16 @@ def test_cfg_is_read_from_a_file(tmp_path: Path) -> None:
     assert Darknet.from_cfg(str(path)).cfg == SMALL
 
 
+def test_file_with_brackets_in_its_name_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "small[1].cfg"
+    path.write_text("\ufeff" + SMALL, encoding="utf-8")
+    assert Darknet.from_cfg(str(path)).heads
+
+
+def test_shipped_cfg_is_read_by_its_name() -> None:
+    assert Darknet.from_cfg("hitnet").cfg == shipped_cfg("hitnet")
+
+
 def test_missing_file_names_the_shipped_cfgs(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Cannot read the cfg file .*no\.cfg.*hitnet"):
         Darknet.from_cfg(tmp_path / "no.cfg")
@@ -100,9 +126,9 @@ def test_unknown_shipped_cfg() -> None:
         shipped_cfg("yolov9")
 
 
-@pytest.mark.parametrize("option", [{"in_channels": 0}, {"classes": -1}])
-def test_impossible_channels_and_classes(option: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match="Allowed: 1 and above"):
+@pytest.mark.parametrize("option", [{"in_channels": 0}, {"classes": -1}, {"classes": 1.5}, {"classes": True}])
+def test_impossible_channels_and_classes(option: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="Allowed: whole numbers, 1 and above"):
         Darknet.from_cfg(SMALL, **option)
 
 

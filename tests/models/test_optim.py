@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from photon_triage.models.cfg import parse_cfg, read_net
+from photon_triage.models.cfg import parse_cfg
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.net import read_net
 from photon_triage.models.optim import darknet_sgd, learning_rate, parameter_groups, set_rate
 
 from .builders import SMALL
@@ -26,6 +27,7 @@ def rate(options: str, iteration: int) -> float:
         ("policy=steps\nsteps=100,200\nscales=10,.1", 250, 0.1),
         ("policy=step\nstep=10\nscale=.5", 25, 0.025),
         ("policy=exp\ngamma=.9", 2, 0.081),
+        ("policy=sigmoid\ngamma=.1\nstep=50", 50, 0.05),
         ("policy=poly\npower=4\nmax_batches=100", 50, 0.1 / 16),
         ("policy=poly\npower=4\nmax_batches=100", 200, 0.0),
     ],
