@@ -70,13 +70,13 @@ def region_loss(raw: Tensor, targets: Tensor, head: HeadConfig, seen: int) -> tu
         _SquaredTerm(object_scale, object_target, objectness),
     )
     logits = cells[owned.cell][:, BOX_VALUES:]
-    one_hot = functional.one_hot(owned.label, head.classes).to(logits.dtype)
-    if head.softmax:
-        class_loss = -(one_hot * functional.log_softmax(logits, dim=-1)).sum()
+    labels = matched.owned_labels(head)
+    if head.has_softmax:
+        class_loss = -(labels * functional.log_softmax(logits, dim=-1)).sum()
     else:
-        class_loss = functional.binary_cross_entropy_with_logits(logits, one_hot, reduction="sum")
+        class_loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
     loss = sum((term.loss for term in squares), head.class_scale * class_loss)
-    class_delta = head.class_scale * (one_hot - _class_probabilities(logits, head))
+    class_delta = head.class_scale * (labels - _class_probabilities(logits, head))
     cost = sum((term.cost for term in squares), class_delta.detach().square().sum())
     return loss / len(raw), _figures(matched, head, cost)
 
@@ -97,8 +97,7 @@ def yolo_loss(raw: Tensor, targets: Tensor, head: HeadConfig) -> tuple[Tensor, L
     object_scale[owned.cell] = 1.0
 
     values = cells[owned.cell]
-    labels = torch.zeros_like(values[:, BOX_VALUES:])
-    labels[matched.slot, matched.truths.label] = 1.0
+    labels = matched.owned_labels(head)
     weight = owned.small_box_weight[:, None]
     size = _SquaredTerm(weight, owned.size, values[:, 2:4])
     logistic = (
@@ -176,6 +175,18 @@ class _Matched:
     owned_overlap: Tensor
     slot: Tensor
 
+    def owned_labels(self, head: HeadConfig) -> Tensor:
+        """The classes of each cell in use, (k, classes) of 0 and 1.
+
+        A softmax knows one class, that of the owner. Logistic classes exclude none: as in Darknet, a cell has those of
+        all truths that share it.
+        """
+        if head.has_softmax:
+            return functional.one_hot(self.owned.label, head.classes).to(self.cells.dtype)
+        labels = self.cells.new_zeros(len(self.owned.label), head.classes)
+        labels[self.slot, self.truths.label] = 1.0
+        return labels
+
 
 def _match(raw: Tensor, targets: Tensor, head: HeadConfig) -> _Matched:
     cells = split_cells(raw, head)
@@ -189,7 +200,7 @@ def _match(raw: Tensor, targets: Tensor, head: HeadConfig) -> _Matched:
 
 
 def _class_probabilities(logits: Tensor, head: HeadConfig) -> Tensor:
-    return torch.softmax(logits, dim=-1) if head.softmax else torch.sigmoid(logits)
+    return torch.softmax(logits, dim=-1) if head.has_softmax else torch.sigmoid(logits)
 
 
 @torch.no_grad()

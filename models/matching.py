@@ -50,7 +50,11 @@ class Truths:
 
 
 def match_truths(targets: Tensor, cells: Tensor, head: HeadConfig) -> Truths:
-    """Each truth's cell, and the anchor whose shape fits it best; what falls to another head's anchors is left out."""
+    """Each truth's cell, and the anchor that answers for it; what falls to another head's anchors is left out.
+
+    That is the anchor whose shape fits the truth best, the first of several, or, without `bias_match`, the one whose
+    predicted box in the truth's cell does.
+    """
     batch, _, rows, columns, _ = cells.shape
     anchors = anchor_shares(cells, head)
     if targets.ndim != 3 or targets.shape[0] != batch or targets.shape[2] != 5:
@@ -67,17 +71,18 @@ def match_truths(targets: Tensor, cells: Tensor, head: HeadConfig) -> Truths:
             f"Cannot train on the targets: a box is flat or leaves 0 to 1, or a class is not one of {head.classes}.",
             "Give centre x, centre y, width and height as shares of the input, and classes from 0.",
         )
-    best = shape_iou(box[:, None, 2:4], anchors).argmax(dim=1)
-    local = torch.full((len(anchors),), -1, dtype=torch.int64, device=cells.device)
-    local[list(head.mask)] = torch.arange(len(head.mask), device=cells.device)
-    mine = local[best] >= 0
-    frame, best, box, label = frame[mine], best[mine], box[mine], label[mine]
     grid = torch.tensor([columns, rows], dtype=cells.dtype, device=cells.device)
     in_cells = box[:, :2] * grid
     corner = torch.minimum(in_cells.floor(), grid - 1)
     column, row = corner.long().unbind(1)
+    shapes = anchors if head.bias_match else anchors * torch.exp(cells[frame, :, row, column, 2:4].detach())
+    best = shape_iou(box[:, None, 2:4], shapes).argmax(dim=1)
+    local = torch.full((len(anchors),), -1, dtype=torch.int64, device=cells.device)
+    local[list(head.mask)] = torch.arange(len(head.mask), device=cells.device)
+    mine = local[best] >= 0
+    cell = (frame[mine], local[best[mine]], row[mine], column[mine])
     size = torch.log(box[:, 2:4] / anchors[best])
-    return Truths((frame, local[best], row, column), box, in_cells - corner, size, label)
+    return Truths(cell, box[mine], (in_cells - corner)[mine], size[mine], label[mine])
 
 
 def best_overlap(boxes: Tensor, targets: Tensor) -> Tensor:

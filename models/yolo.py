@@ -79,7 +79,7 @@ def decode_region(raw: Tensor, head: HeadConfig) -> Detections:
     """
     cells = split_cells(raw, head)
     logits = cells[..., BOX_VALUES:]
-    classes = torch.softmax(logits, dim=-1) if head.softmax else torch.sigmoid(logits)
+    classes = torch.softmax(logits, dim=-1) if head.has_softmax else torch.sigmoid(logits)
     return _detections(cell_boxes(cells, head), torch.sigmoid(cells[..., 4]), classes)
 
 
@@ -122,18 +122,33 @@ def frame_score(detections: Detections) -> FrameScores:
 
 
 def non_maximum_suppression(
-    detections: Detections, score_threshold: float = 0.25, iou_threshold: float = 0.45, limit: int = 100
+    detections: Detections,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.45,
+    limit: int = 300,
+    *,
+    every_class: bool = False,
 ) -> Selected:
     """Non-maximum suppression: of the `limit` best boxes of each frame, those that no better one of its class overlaps.
 
-    A box counts for its best class. `iou_threshold` is the largest overlap that two kept boxes of a class may have.
+    A box counts for its best class alone, or, with `every_class`, once for each class, as in Darknet. `iou_threshold`
+    is the largest overlap that two kept boxes of a class may have. Of equal scores the first stands: by box, then by
+    class. All frames are done at once, on the boxes' device.
     """
-    best_class, classes = detections.class_probabilities.max(-1)
-    scores = detections.objectness * best_class
-    top, order = scores.topk(min(limit, scores.shape[1]), dim=1)
-    boxes = detections.boxes.gather(1, order[..., None].expand(-1, -1, 4))
-    top_classes = classes.gather(1, order)
-    return Selected(boxes, top, top_classes, suppress(boxes, top, top_classes, score_threshold, iou_threshold))
+    boxes = detections.boxes
+    if every_class:
+        count = detections.class_probabilities.shape[2]
+        scores = (detections.objectness[..., None] * detections.class_probabilities).flatten(1)
+        classes = torch.arange(count, device=scores.device).repeat(boxes.shape[1]).expand(len(boxes), -1)
+        boxes = boxes.repeat_interleave(count, dim=1)
+    else:
+        probability, classes = detections.class_probabilities.max(-1)
+        scores = detections.objectness * probability
+    ordered, order = scores.sort(dim=1, descending=True, stable=True)
+    top, order = ordered[:, :limit], order[:, :limit]
+    boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
+    classes = classes.gather(1, order)
+    return Selected(boxes, top, classes, suppress(boxes, top, classes, score_threshold, iou_threshold))
 
 
 def _detections(boxes: Tensor, objectness: Tensor, classes: Tensor) -> Detections:

@@ -1,18 +1,13 @@
-"""Small networks, random weights, and Darknet's losses as plain loops."""
+"""Small networks, random weights, heads."""
 
 from __future__ import annotations
 
-import math
 import re
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.heads import HeadConfig
-
-Array = NDArray[np.float64]
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 
@@ -91,97 +86,3 @@ def yolo_head(**changes: object) -> HeadConfig:
         "thresh": 0.5,
     }
     return region_head(**{**settings, **changes})
-
-
-def sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value))
-
-
-def plain_iou(a: list[float], b: list[float]) -> float:
-    """IoU of two boxes of centre and size."""
-    width = min(a[0] + a[2] / 2, b[0] + b[2] / 2) - max(a[0] - a[2] / 2, b[0] - b[2] / 2)
-    height = min(a[1] + a[3] / 2, b[1] + b[3] / 2) - max(a[1] - a[3] / 2, b[1] - b[3] / 2)
-    shared = max(width, 0) * max(height, 0)
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
-
-
-def plain_loss(raw: Array, targets: Array, head: HeadConfig, seen: int) -> tuple[float, Array, float]:
-    """The loss, its gradient by the raw values, and Darknet's cost, cell by cell and truth by truth.
-
-    raw: (batch, channels, rows, columns). Each value of a cell has a term: (delta, loss, slope).
-    """
-    batch, _, rows, columns = raw.shape
-    is_region = head.kind == "region"
-    size = [(w / columns, h / rows) for w, h in head.anchors]
-    if not is_region:
-        size = [(w / (columns * head.stride), h / (rows * head.stride)) for w, h in head.anchors]
-    anchors = len(head.mask)
-    cells = raw.reshape(batch, anchors, head.values, rows, columns)
-    terms: dict[tuple[int, int, int, int, int], tuple[float, float, float]] = {}
-
-    def squared(place: tuple[int, int, int, int, int], scale: float, target: float, logistic: bool) -> None:
-        b, a, v, r, c = place
-        value = float(cells[b, a, v, r, c])
-        p = sigmoid(value) if logistic else value
-        delta = scale * (target - p)
-        terms[place] = (delta, 0.5 * scale * (target - p) ** 2, -delta * (p * (1 - p) if logistic else 1))
-
-    def crossed(place: tuple[int, int, int, int, int], scale: float, target: float) -> None:
-        b, a, v, r, c = place
-        p = sigmoid(float(cells[b, a, v, r, c]))
-        delta = scale * (target - p)
-        terms[place] = (delta, -scale * (target * math.log(p) + (1 - target) * math.log(1 - p)), -delta)
-
-    def box(b: int, a: int, r: int, c: int) -> list[float]:
-        x, y, w, h = (float(cells[b, a, v, r, c]) for v in range(4))
-        width, height = size[head.mask[a]]
-        return [(c + sigmoid(x)) / columns, (r + sigmoid(y)) / rows, width * math.exp(w), height * math.exp(h)]
-
-    for b in range(batch):
-        truths = [[float(value) for value in row] for row in targets[b] if row[2] > 0]
-        for a in range(anchors):
-            for r in range(rows):
-                for c in range(columns):
-                    best = max((plain_iou(box(b, a, r, c), truth) for truth in truths), default=0.0)
-                    scale = 0.0 if best > head.thresh else head.noobject_scale
-                    if not is_region:
-                        crossed((b, a, 4, r, c), scale, 0)
-                        continue
-                    squared((b, a, 4, r, c), scale, 0, True)
-                    if seen < 12800:
-                        for v, target in enumerate((0.5, 0.5, 0, 0)):
-                            squared((b, a, v, r, c), 0.01, target, v < 2)
-        taken: dict[tuple[int, int, int], set[int]] = {}
-        for x, y, w, h, label in truths:
-            shapes = [min(w, aw) * min(h, ah) / (w * h + aw * ah - min(w, aw) * min(h, ah)) for aw, ah in size]
-            best_anchor = shapes.index(max(shapes))
-            if best_anchor not in head.mask:
-                continue
-            a, r, c = head.mask.index(best_anchor), min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)
-            width, height = size[best_anchor]
-            scale = head.coord_scale * (2 - w * h)
-            for v, target in enumerate((x * columns - c, y * rows - r, math.log(w / width), math.log(h / height))):
-                if is_region or v > 1:
-                    squared((b, a, v, r, c), scale, target, v < 2)
-                else:
-                    crossed((b, a, v, r, c), scale, target)
-            if is_region:
-                iou = plain_iou(box(b, a, r, c), [x, y, w, h])
-                squared((b, a, 4, r, c), head.object_scale, iou if head.rescore else 1, True)
-                logits = cells[b, a, 5:, r, c]
-                p = np.exp(logits) / np.exp(logits).sum()
-                for k in range(head.classes):
-                    hit = float(k == label)
-                    delta = head.class_scale * (hit - float(p[k]))
-                    terms[b, a, 5 + k, r, c] = (delta, -head.class_scale * hit * math.log(p[k]), -delta)
-            else:
-                crossed((b, a, 4, r, c), 1, 1)
-                labels = taken.setdefault((a, r, c), set())
-                labels.add(int(label))
-                for k in range(head.classes):
-                    crossed((b, a, 5 + k, r, c), 1, float(k in labels))
-    gradient = np.zeros_like(cells)
-    for place, (_, _, slope) in terms.items():
-        gradient[place] = slope / batch
-    loss = sum(term[1] for term in terms.values()) / batch
-    return loss, gradient.reshape(raw.shape), sum(term[0] ** 2 for term in terms.values())
