@@ -1,20 +1,55 @@
-"""Where a network runs and in which layout: decided here and nowhere else."""
+"""Where a network runs, in which precision and layout, and how many frames at a time: decided here and nowhere else."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.darknet import Darknet
+from photon_triage.models import speed
 from photon_triage.models.errors import ModelError
+from photon_triage.models.graphs import GraphedCall
+from photon_triage.models.packing import pack_convolutions
+from photon_triage.models.precision import (
+    Agreement,
+    Decide,
+    InferenceCall,
+    Precision,
+    compare_outputs,
+    name_of,
+    wanted_precision,
+)
 
-InferenceCall = Callable[[Tensor], list[Tensor]]
-"""A batch (batch, channels, height, width) on any device in, raw outputs on the model's device out."""
+__all__ = ["InferenceCall", "Plan", "Runner", "best_device", "prepare_for_inference"]
+
+log = logging.getLogger("photon_triage.models")
 
 BACKENDS = ("cuda", "mps", "cpu")
+
+MEASURED_FRAMES = 8
+"""Frames with which precisions are timed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network runs. batch_size: frames at a time, None for as many as come. graphs: as recorded CUDA graphs."""
+
+    device: torch.device
+    dtype: torch.dtype
+    channels_last: bool
+    batch_size: int | None = None
+    graphs: bool = False
+
+    def __str__(self) -> str:
+        parts = [f"{name_of(self.dtype)} on {self.device}"]
+        parts += ["channels last"] if self.channels_last else []
+        parts += [f"{self.batch_size} frames at a time"] if self.batch_size else []
+        parts += ["CUDA graphs"] if self.graphs else []
+        return ", ".join(parts)
 
 
 def best_device(request: str | None = None) -> torch.device:
@@ -34,27 +69,171 @@ def best_device(request: str | None = None) -> torch.device:
     return device
 
 
-def prepare_for_inference(model: nn.Module, device: torch.device) -> InferenceCall:
+def prepare_for_inference(
+    model: nn.Module,
+    device: torch.device,
+    *,
+    dtype: Precision = "auto",
+    decide: Decide | None = None,
+    batch_size: int | Literal["auto"] | None = None,
+) -> Runner:
     """A function from a batch to the model's raw outputs, with a copy of the model that is made for speed.
 
-    The copy is in evaluation mode and float32, has batch-norm folded into the convolutions where the model can do that,
-    and keeps channels last, which the convolutions of CPUs and GPUs prefer. The model itself stays as it is.
+    The copy is in evaluation mode, has batch-norm folded in where the model can do that (`fused`), and keeps channels
+    last unless the model says otherwise (`channels_last`). The model itself stays as it is.
+
+    dtype: "auto" is float32 until bfloat16 is measured to be faster here, and until `decide` decides alike for enough
+    of the first frames; without `decide` it is float32. The environment variable PHOTON_TRIAGE_PRECISION stands in for
+    "auto". batch_size: larger batches are cut to that, "auto" for what is measured to be best. On a GPU a batch size
+    makes the network run as recorded CUDA graphs.
     """
-    twin = model.fused() if isinstance(model, Darknet) else copy.deepcopy(model).eval().requires_grad_(False)
-    twin = twin.to(device=device, dtype=torch.float32)
-    has_channels_last = device.type in ("cpu", "cuda")
-    if has_channels_last:
-        twin = twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Runner(model, device, wanted_precision(dtype), decide, batch_size)
+
+
+class Network:
+    """A copy of a model that runs on a device, in a precision."""
+
+    def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        fuse = getattr(model, "fused", None)
+        twin: nn.Module = copy.deepcopy(model) if fuse is None else fuse()
+        twin = twin.eval().requires_grad_(False).to(device=device, dtype=dtype)
+        self.channels_last = device.type in ("cpu", "cuda") and getattr(model, "channels_last", True)
+        if self.channels_last:
+            twin = twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            pack_convolutions(twin)
+        self.module, self.device, self.dtype = twin, device, dtype
 
     @torch.inference_mode()
-    def run(batch: Tensor) -> list[Tensor]:
-        moved = batch.to(device=device, dtype=torch.float32, non_blocking=True)
-        if has_channels_last and moved.ndim == 4:
+    def __call__(self, batch: Tensor) -> list[Tensor]:
+        """The raw outputs in float32."""
+        moved = batch.to(device=self.device, dtype=self.dtype, non_blocking=True)
+        if self.channels_last and moved.ndim == 4:
             moved = moved.contiguous(memory_format=torch.channels_last)
-        outputs = twin(moved)
-        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        outputs = self.module(moved)
+        return [output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
 
-    return run
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+class Runner:
+    """A network that is ready to run; made by `prepare_for_inference`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        precision: Precision,
+        decide: Decide | None = None,
+        batch_size: int | Literal["auto"] | None = None,
+    ) -> None:
+        if isinstance(batch_size, int) and batch_size < 1:
+            raise ModelError(f"Cannot run {batch_size} frames at a time.", "Allowed: 1 and above.")
+        self.agreement = Agreement()
+        self._model, self._decide = model, decide if precision == "auto" else None
+        self._network = Network(model, device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+        self._candidate: Network | None = None
+        self._batch_size = batch_size
+        self._call: InferenceCall | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """How the network runs now; precision and batch size may still change with the first batches."""
+        network, size = self._network, self._batch_size if isinstance(self._batch_size, int) else None
+        return Plan(network.device, network.dtype, network.channels_last, size, isinstance(self._call, GraphedCall))
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return self._network.bytes + (self._candidate.bytes if self._candidate else 0)
+
+    def __call__(self, batch: Tensor) -> list[Tensor]:
+        """The raw outputs for a batch (batch, channels, height, width): float32, on the device."""
+        if self._call is None:
+            self._begin(batch)
+        outputs = self._in_parts(batch)
+        if self._candidate is not None and self._decide is not None:
+            self._compare(self._candidate, batch, outputs, self._decide)
+        return outputs
+
+    def _begin(self, batch: Tensor) -> None:
+        """Choose what depends on the shape of the frames."""
+        if self._batch_size == "auto":
+            found = speed.measured_once(
+                "batch size", self._network.module, batch, lambda: speed.best_batch_size(self._network, batch)
+            )
+            self._batch_size = speed.smallest_of_the_best(found)
+        if self._decide is not None:
+            self._candidate = _faster_candidate(self._model, self._network, batch[:MEASURED_FRAMES])
+        del self._model
+        self._choose_call()
+
+    def _choose_call(self) -> None:
+        network = self._network
+        if network.device.type == "cuda" and isinstance(self._batch_size, int):
+            self._call = GraphedCall(network, self._batch_size, network.device)
+        else:
+            self._call = network
+
+    def _in_parts(self, batch: Tensor) -> list[Tensor]:
+        assert self._call is not None
+        size = self._batch_size if isinstance(self._batch_size, int) else max(len(batch), 1)
+        try:
+            parts = [self._call(part) for part in torch.split(batch, size)]
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            torch.cuda.empty_cache()
+            self._batch_size = max(1, size // 2)
+            log.warning("not enough memory for %d frames at a time, going on with %d", size, self._batch_size)
+            self._choose_call()
+            return self._in_parts(batch)
+        return parts[0] if len(parts) == 1 else [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _compare(self, candidate: Network, batch: Tensor, outputs: list[Tensor], decide: Decide) -> None:
+        """See whether the faster precision decides alike; when enough was seen, choose."""
+        self.agreement += compare_outputs(outputs, candidate(batch), decide)
+        if not self.agreement.is_enough:
+            return
+        self._candidate = None
+        if self.agreement.is_good:
+            self._network = candidate
+            self._choose_call()
+        log.info(
+            "%s from here on: of %d decisions in bfloat16 %d came out otherwise",
+            self.plan,
+            self.agreement.made,
+            self.agreement.differing,
+        )
+
+
+def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Network | None:
+    """The network in bfloat16, where that is faster here."""
+    batch = batch.to(network.device)
+    made: list[Network] = []
+
+    def half() -> Network:
+        if not made:
+            made.append(Network(model, network.device, torch.bfloat16))
+        return made[0]
+
+    def measure() -> dict[str, float]:
+        found = {"float32": speed.seconds(network, batch)}
+        try:
+            found["bfloat16"] = speed.seconds(half(), batch)
+        except RuntimeError as error:
+            # Not every device and every layer can.
+            log.info("no bfloat16: %s", error)
+        return found
+
+    found = speed.measured_once("precision", model, batch, measure)
+    if "bfloat16" not in found or found["bfloat16"] * speed.WORTHWHILE > found["float32"]:
+        return None
+    return half()
 
 
 def _device_count(backend: str) -> int:

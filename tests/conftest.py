@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from hypothesis import settings
 
@@ -8,6 +9,9 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# What is measured of networks is remembered in the user's cache: tests have one of their own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="photon-triage-cache-")
 
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("photon-triage", deadline=None)

@@ -39,7 +39,7 @@ class Classify:
     ) -> None:
         self._threshold, self._size, self._device = table.threshold, size, device
         self._detector, self._index = detector, detector.index(WANTED)
-        self._run = prepare_for_inference(detector.network, device)
+        self._run = prepare_for_inference(detector.network, device, decide=self._passes, batch_size=size)
         self._prepare = preparation.to(device)
 
     @torch.inference_mode()
@@ -59,3 +59,7 @@ class Classify:
                 detections.append((found,) if score >= SHOWN_FROM else ())
         every = torch.cat(scores)
         return StageResult(every >= self._threshold, {}, every, tuple(detections))
+
+    def _passes(self, outputs: list[Tensor]) -> Tensor:
+        """Which frames pass, (batch,) bool: what a faster precision must leave as it is."""
+        return best_of_class(outputs, self._detector, self._index).scores >= self._threshold
