@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
-FAMILY_MODULES = ("photon_triage.models.darknet", "photon_triage.models.lenet")
+FAMILY_MODULES = ("photon_triage.models.darknet", "photon_triage.models.lenet", "photon_triage.models.msd")
 """The modules that register architectures when they are imported."""
 
 _builders: dict[str, Callable[..., nn.Module]] = {}
