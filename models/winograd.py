@@ -84,11 +84,9 @@ class WinogradConvolution(nn.Module):
 
 def _transformed_filters(weight: Tensor, g: Tensor, at_once: int = 64) -> Tensor:
     """The filters at the points, (points, filters, channels); in float64, a few filters at a time for the memory."""
-    side = len(g)
-    filters, channels = weight.shape[:2]
-    found = weight.new_empty(side * side, filters, channels)
+    both, (filters, channels) = torch.kron(g, g), weight.shape[:2]
+    found = weight.new_empty(len(both), filters, channels)
     for start in range(0, filters, at_once):
-        part = weight[start : start + at_once].double()
-        values = torch.einsum("ia,fcab,jb->ijfc", g, part, g)
-        found[:, start : start + at_once] = values.reshape(side * side, -1, channels).float()
+        taps = weight[start : start + at_once].reshape(-1, 9).double()
+        found[:, start : start + at_once] = (both @ taps.T).view(len(both), -1, channels)
     return found
