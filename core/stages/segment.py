@@ -32,7 +32,7 @@ class Segment:
                 "Use a network with in_channels = 1; frames are segmented one by one.",
             )
         self._table, self._segmenter, self._roi, self._device = table, segmenter, default_roi, device
-        self._run = prepare_for_inference(network, device)
+        self._run = prepare_for_inference(network, device, decide=self._objects)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> StageResult:
@@ -58,6 +58,11 @@ class Segment:
         good = usable.to(classes.device)
         certainty = (largest * good).sum() / good.sum().clamp_min(1)
         return torch.where(good, classes, self._segmenter.background).to(torch.uint8), certainty
+
+    def _objects(self, outputs: list[Tensor]) -> Tensor:
+        """What is decided of every pixel, (batch, rows, columns): 0 for background, another number for each class."""
+        classes = outputs[0].argmax(1)
+        return torch.where(classes == self._segmenter.background, 0, classes + 1)
 
     def _logits(self, frames: Tensor) -> Tensor:
         if self._table.tile is None:
