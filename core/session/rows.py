@@ -13,7 +13,11 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file of the ledger."""
+    """A file of the ledger.
+
+    frames: as long as the data set is said to be. done: how many of them are recorded. status: waiting, reading,
+    complete, missing or unreadable; reason: what is waited for, what is missing, why it cannot be read.
+    """
 
     id: int
     path: str
@@ -32,6 +36,8 @@ class FileRow:
     size: int
     mtime_ns: int
     updated: float
+    device: int = 0
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,9 @@ class Counts:
     pending: int = 0
     """Frames known and not scored yet."""
     dropped: int = 0
-    """Frames known that never will be: their file became unreadable."""
+    """Frames known that cannot be read: missing, damaged, or of a file that became unreadable."""
     hits: int = 0
     simulated: bool = False
     candidates: int = 0
+    missing: int = 0
+    """Files that name something that is not there."""

@@ -12,14 +12,24 @@ CREATE TABLE IF NOT EXISTS files (
     geometry  TEXT NOT NULL DEFAULT '{}',   -- JSON
     simulated INTEGER NOT NULL DEFAULT 0,
     frames    INTEGER NOT NULL DEFAULT 0,   -- as long as the data set is said to be
-    done      INTEGER NOT NULL DEFAULT 0,   -- frames 0 .. done-1 stand in the table below
+    done      INTEGER NOT NULL DEFAULT 0,   -- how many of them stand in the table `frames`
+    reach     INTEGER NOT NULL DEFAULT 0,   -- which: 0 .. reach-1, less those in the table `gaps`
     status    TEXT NOT NULL DEFAULT 'waiting'
-              CHECK (status IN ('waiting', 'reading', 'complete', 'unreadable')),
-    reason    TEXT NOT NULL DEFAULT '',
+              CHECK (status IN ('waiting', 'reading', 'complete', 'missing', 'unreadable')),
+    reason    TEXT NOT NULL DEFAULT '',     -- what is waited for, what is missing, why it is unreadable
     size      INTEGER NOT NULL DEFAULT 0,
     mtime_ns  INTEGER NOT NULL DEFAULT 0,
+    device    INTEGER NOT NULL DEFAULT 0,
+    inode     INTEGER NOT NULL DEFAULT 0,
     updated   REAL NOT NULL DEFAULT 0       -- Unix time
 );
+
+CREATE TABLE IF NOT EXISTS gaps (           -- frames that were passed over: start .. stop-1
+    file_id INTEGER NOT NULL REFERENCES files,
+    start   INTEGER NOT NULL,
+    stop    INTEGER NOT NULL,
+    PRIMARY KEY (file_id, start)
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS models (
     id   INTEGER PRIMARY KEY,
@@ -41,6 +51,7 @@ CREATE TABLE IF NOT EXISTS frames (
 );
 CREATE INDEX IF NOT EXISTS frames_by_score ON frames (hit, score);
 CREATE INDEX IF NOT EXISTS frames_by_model ON frames (model_id, file_id, idx);
+CREATE INDEX IF NOT EXISTS frames_by_digest ON frames (digest) WHERE digest IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS detections (
     frame_id INTEGER NOT NULL REFERENCES frames,

@@ -1,18 +1,44 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from photon_triage.core.errors import SessionError
-from photon_triage.core.session import results
+from photon_triage.core.session import database
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import Counts, FrameResult
+from photon_triage.core.session.trouble import TroubleNote
 
 from .builders import DATASET, build_session, file_row, frame_results, key
 
 A = "/data/a.cxi"
+FIRST_VERSION = """
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, dataset TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '',
+    layout TEXT NOT NULL DEFAULT '', height INTEGER NOT NULL DEFAULT 0, width INTEGER NOT NULL DEFAULT 0,
+    dtype TEXT NOT NULL DEFAULT '', geometry TEXT NOT NULL DEFAULT '{}', simulated INTEGER NOT NULL DEFAULT 0,
+    frames INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT 'waiting'
+    CHECK (status IN ('waiting', 'reading', 'complete', 'unreadable')), reason TEXT NOT NULL DEFAULT '',
+    size INTEGER NOT NULL DEFAULT 0, mtime_ns INTEGER NOT NULL DEFAULT 0, updated REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE frames (
+    id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL REFERENCES files, idx INTEGER NOT NULL, seen REAL NOT NULL,
+    passed INTEGER NOT NULL, hit INTEGER NOT NULL, score REAL, model_id INTEGER REFERENCES models, digest TEXT,
+    measures TEXT NOT NULL DEFAULT '{}', UNIQUE (file_id, idx)
+);
+CREATE TABLE history (bin INTEGER PRIMARY KEY, frames INTEGER NOT NULL, hits INTEGER NOT NULL);
+CREATE TABLE candidates (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, frame_id INTEGER NOT NULL REFERENCES frames,
+    x INTEGER NOT NULL, y INTEGER NOT NULL, score REAL NOT NULL
+);
+"""
 
 
 @pytest.fixture
@@ -54,11 +80,84 @@ def test_how_far_a_file_is_read_never_goes_back(writer: ResultsWriter) -> None:
     assert (row.id, row.frames, row.done) == (file_id, 6, 2)
 
 
+def test_frames_passed_over_stand_in_the_ledger_until_they_are_caught_up(writer: ResultsWriter, tmp_path: Path) -> None:
+    file_id = writer.put_file(file_row(A, 20))
+    results = frame_results([0.5] * 20)
+    for start, stop in ((15, 20), (0, 2), (5, 8)):
+        writer.put_frames(file_id, results[start:stop], now=100.0)
+    ((row, recorded),) = writer.ledger()
+    assert (row.done, list(recorded)) == (10, [(0, 2), (5, 8), (15, 20)])
+    assert ResultsReader(tmp_path / "results.db").counts().pending == 10
+    writer.put_frames(file_id, results[1:17], now=100.0)
+    ((row, recorded),) = writer.ledger()
+    assert (row.done, list(recorded)) == (20, [(0, 20)])
+    assert ResultsReader(tmp_path / "results.db").counts() == Counts(files=1, frames=20, hits=20)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=12))
+def test_the_ledger_knows_exactly_the_frames_that_are_recorded(pieces: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = ResultsWriter(Path(folder) / "results.db")
+        file_id = writer.put_file(file_row(A, 40))
+        results = frame_results([None] * 40)
+        for start, count in pieces:
+            writer.put_frames(file_id, results[start : start + count], now=100.0)
+        ((row, recorded),) = writer.ledger()
+        indices = {index for start, stop in recorded for index in range(start, stop)}
+        assert indices == {index for start, count in pieces for index in range(start, start + count)}
+        assert row.done == len(indices) == ResultsReader(Path(folder) / "results.db").counts().frames
+        writer.close()
+
+
+def test_a_data_base_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_VERSION)
+    old.execute("INSERT INTO files (path, frames, done, status) VALUES ('/a.h5', 5, 3, 'reading')")
+    old.commit()
+    old.close()
+    assert ResultsReader(path).counts().pending == 2
+    writer = ResultsWriter(path)
+    ((row, recorded),) = writer.ledger()
+    assert (row.path, row.frames, row.done, list(recorded)) == ("/a.h5", 5, 3, [(0, 3)])
+    writer.put_frames(row.id, frame_results([0.1, 0.2, 0.3, 0.4, 0.5])[4:], now=1.0)
+    writer.put_file(file_row("/a.h5", 5, status="missing", reason="frame 3"))
+    writer.close()
+    ((row, recorded),) = ResultsWriter(path).ledger()
+    assert (row.status, row.done, list(recorded)) == ("missing", 4, [(0, 3), (4, 5)])
+
+
+def test_a_damaged_data_base_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "results.db").write_bytes(b"no data base" * 1000)
+    with pytest.raises(SessionError, match="session repair"):
+        ResultsWriter(tmp_path / "results.db")
+
+
+def test_a_file_that_was_renamed_keeps_its_frames(writer: ResultsWriter, tmp_path: Path) -> None:
+    file_id = writer.put_file(file_row(A, 2))
+    writer.put_frames(file_id, frame_results([0.9, 0.8]), now=100.0)
+    writer.move_file(A, "/data/b.cxi")
+    reader = ResultsReader(tmp_path / "results.db")
+    assert [row.key for row in reader.all_frames()] == [key("/data/b.cxi", 0), key("/data/b.cxi", 1)]
+
+
+def test_a_note_is_told_where_the_engine_cannot_write_its_state(writer: ResultsWriter, tmp_path: Path) -> None:
+    note = TroubleNote(tmp_path / "results.db")
+    writer.set_state({"heartbeat": time.time(), "message": "well"})
+    reader = ResultsReader(tmp_path / "results.db")
+    assert reader.state()["message"] == "well"
+    note.say("the disk is full")
+    assert reader.state()["trouble"] == reader.state()["message"] == "the disk is full"
+    note.clear()
+    assert reader.state()["message"] == "well" and "trouble" not in reader.state()
+
+
 def test_frames_of_an_unreadable_file_are_dropped_not_pending(writer: ResultsWriter, tmp_path: Path) -> None:
     writer.put_file(file_row(A, 4, status="unreadable", reason="truncated file"))
     writer.put_file(file_row("/data/b.cxi", 5, status="waiting"))
+    writer.put_file(file_row("/data/c.cxi", 2, status="missing", reason="frames 0-1"))
     counts = ResultsReader(tmp_path / "results.db").counts()
-    assert (counts.dropped, counts.pending, counts.unreadable, counts.waiting) == (4, 5, 1, 1)
+    assert (counts.dropped, counts.pending, counts.unreadable, counts.waiting, counts.missing) == (6, 5, 1, 1, 1)
 
 
 def test_the_models_that_scored_are_counted(tmp_path: Path) -> None:
@@ -88,14 +187,14 @@ def test_results_have_all_tables_from_the_instant_they_have_a_name(
 ) -> None:
     path = tmp_path / "results.db"
     states = []
-    connect = results._connect
+    connect = database.connect
 
     def look_and_connect(opened: Path) -> sqlite3.Connection:
         if path.exists():
-            states.append(results._state(connect(path)))
+            states.append(database.read_state(connect(path)))
         return connect(opened)
 
-    monkeypatch.setattr(results, "_connect", look_and_connect)
+    monkeypatch.setattr(database, "connect", look_and_connect)
     ResultsWriter(path).close()
     assert states == [{}]
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.db"]

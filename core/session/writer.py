@@ -1,0 +1,258 @@
+"""The engine's side of results.db: one transaction a batch, and the ledger of every file's frames."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session import database
+from photon_triage.core.session.masks import mask_bytes
+from photon_triage.core.session.rows import FileRow, FrameResult
+from photon_triage.core.session.spans import Spans
+
+HISTORY_BIN_S = 10
+_KEPT = ("dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames")
+"""While nothing can be read from a file, what was known of it stays: its frames' keys depend on that."""
+
+
+class ResultsWriter:
+    """The engine's connection; raises sqlite3.Error where something cannot be recorded, and then has recorded nothing.
+
+    Raises SessionError where there is no data base and none can be made, or where there is one that is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            database.make(path)
+        self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = database.connect(self.path)
+        try:
+            mode = "TRUNCATE" if database.on_network_file_system(self.path) else "WAL"
+            db.execute(f"PRAGMA journal_mode={mode}")
+            db.execute("PRAGMA synchronous=NORMAL" if mode == "WAL" else "PRAGMA synchronous=FULL")
+            database.bring_up_to_date(db)
+        except sqlite3.Error as error:
+            db.close()
+            raise refusal(self.path, error) from error
+        return db
+
+    def reopen(self) -> None:
+        """Open the data base again: after an error of the file system the old handle may be good for nothing."""
+        self._db.close()
+        self._db = self._open()
+
+    def close(self) -> None:
+        """Close the data base."""
+        self._db.close()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """All that is recorded in the block is one transaction."""
+        with self._db:
+            self._db.execute("BEGIN")
+            yield
+
+    def files(self) -> list[FileRow]:
+        """All files."""
+        return database.read_files(self._db)
+
+    def ledger(self) -> Iterator[tuple[FileRow, Spans]]:
+        """Every file with its frames that are recorded."""
+        gaps: dict[int, list[tuple[int, int]]] = {}
+        for file_id, start, stop in self._db.execute("SELECT file_id, start, stop FROM gaps"):
+            gaps.setdefault(file_id, []).append((start, stop))
+        for *values, reach in self._db.execute(
+            f"SELECT {database.FILE_COLUMNS}, device, inode, reach FROM files ORDER BY id"
+        ):
+            row = database.file_row(tuple(values))
+            recorded = Spans([(0, reach)])
+            for gap in gaps.get(row.id, ()):
+                recorded.remove(*gap)
+            yield row, recorded
+
+    def put_file(self, row: FileRow) -> int:
+        """Add or replace what is known of a file; returns its id. What is recorded of its frames stays."""
+        values = asdict(row) | {
+            "geometry": json.dumps(asdict(row.geometry)),
+            "simulated": int(row.simulated),
+            "reach": row.done,
+        }
+        del values["id"]
+        names = list(values)
+        updates = ", ".join(
+            f"{n} = iif(excluded.layout = '' AND layout <> '', {n}, excluded.{n})"
+            if n in _KEPT
+            else f"{n} = excluded.{n}"
+            for n in names
+            if n not in ("path", "done", "reach")
+        )
+        with self._transaction():
+            found = self._db.execute(
+                f"INSERT INTO files ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
+                f"ON CONFLICT (path) DO UPDATE SET {updates} RETURNING id",
+                list(values.values()),
+            ).fetchone()
+        return int(found[0])
+
+    def move_file(self, old: str, new: str) -> None:
+        """A file has another name now; nothing else about it has changed."""
+        with self._transaction():
+            self._db.execute("UPDATE OR IGNORE files SET path = ? WHERE path = ?", (new, old))
+
+    def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
+        """Record a batch of a file and that these frames are done, in one transaction.
+
+        A frame that stands there already is left as it is, so no frame counts twice.
+        """
+        with self._transaction():
+            fresh = hits = 0
+            for result in results:
+                model_id = None if result.model is None else self._model_id(result.model)
+                inserted = self._db.execute(
+                    "INSERT OR IGNORE INTO frames (file_id, idx, seen, passed, hit, score, model_id, digest, measures) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                    (
+                        file_id,
+                        result.index,
+                        now,
+                        result.passed,
+                        int(result.hit),
+                        result.score,
+                        model_id,
+                        result.digest,
+                        json.dumps(result.measures),
+                    ),
+                ).fetchone()
+                if inserted is None:
+                    continue
+                fresh += 1
+                hits += result.hit
+                self._put_finds(int(inserted[0]), result)
+            for start, stop in Spans((result.index, result.index + 1) for result in results):
+                self._mark_done(file_id, start, stop, now)
+            self._db.execute(
+                "INSERT INTO history (bin, frames, hits) VALUES (?, ?, ?) "
+                "ON CONFLICT (bin) DO UPDATE SET frames = frames + excluded.frames, hits = hits + excluded.hits",
+                (int(now // HISTORY_BIN_S), fresh, hits),
+            )
+
+    def rescore(self, file_id: int, results: Sequence[FrameResult]) -> None:
+        """Replace what networks said of frames that another model has looked at."""
+        with self._transaction():
+            for result in results:
+                model_id = None if result.model is None else self._model_id(result.model)
+                updated = self._db.execute(
+                    "UPDATE frames SET score = ?, passed = ?, model_id = ? WHERE file_id = ? AND idx = ? RETURNING id",
+                    (result.score, result.passed, model_id, file_id, result.index),
+                ).fetchone()
+                if updated is not None:
+                    for table in ("detections", "candidates", "masks"):
+                        self._db.execute(f"DELETE FROM {table} WHERE frame_id = ?", updated)
+                    self._put_finds(int(updated[0]), result)
+
+    def scored_by_others(
+        self, model: str, limit: int, without: Collection[str] = ()
+    ) -> tuple[str, str, list[int]] | None:
+        """Frames of one file whose score comes from another model than this: (path, data set, indices), or None.
+
+        without: paths to pass over.
+        """
+        found = self._db.execute(
+            "SELECT r.file_id, f.path, f.dataset FROM frames r JOIN models m ON m.id = r.model_id "
+            "JOIN files f ON f.id = r.file_id "
+            f"WHERE m.name <> ? AND f.path NOT IN ({','.join('?' * len(without))}) LIMIT 1",
+            (model, *without),
+        ).fetchone()
+        if found is None:
+            return None
+        file_id, path, dataset = found
+        indices = self._db.execute(
+            "SELECT r.idx FROM frames r JOIN models m ON m.id = r.model_id "
+            "WHERE r.file_id = ? AND m.name <> ? ORDER BY r.idx LIMIT ?",
+            (file_id, model, limit),
+        ).fetchall()
+        return path, dataset, [row[0] for row in indices]
+
+    def set_state(self, values: dict[str, Any]) -> None:
+        """Say how the engine is."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [(key, json.dumps(value)) for key, value in values.items()],
+            )
+
+    def state(self) -> dict[str, Any]:
+        """What the engine last said of itself."""
+        return database.read_state(self._db)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction, or a part of the batch that is open."""
+        if self._db.in_transaction:
+            yield
+        else:
+            with self._db:
+                yield
+
+    def _mark_done(self, file_id: int, start: int, stop: int, now: float) -> None:
+        """Enter frames start .. stop-1 of a file as recorded; frames before them that are not become a gap."""
+        (reach,) = self._db.execute("SELECT reach FROM files WHERE id = ?", (file_id,)).fetchone()
+        new = max(0, stop - max(start, reach))
+        if start < reach:
+            filled = self._db.execute(
+                "DELETE FROM gaps WHERE file_id = ? AND start < ? AND stop > ? RETURNING start, stop",
+                (file_id, stop, start),
+            ).fetchall()
+            left = [piece for low, high in filled for piece in ((low, start), (stop, high)) if piece[0] < piece[1]]
+            new += sum(min(high, stop) - max(low, start) for low, high in filled)
+        else:
+            left = [(reach, start)] if start > reach else []
+        self._db.executemany("INSERT INTO gaps VALUES (?, ?, ?)", [(file_id, *piece) for piece in left])
+        self._db.execute(
+            "UPDATE files SET done = done + ?, reach = max(reach, ?), updated = ? WHERE id = ?",
+            (new, stop, now, file_id),
+        )
+
+    def _put_finds(self, frame_id: int, result: FrameResult) -> None:
+        self._db.executemany(
+            "INSERT INTO detections (frame_id, class, score, x, y, width, height) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(frame_id, d.category, d.score, d.box.x, d.box.y, d.box.width, d.box.height) for d in result.detections],
+        )
+        self._db.executemany(
+            "INSERT INTO candidates (frame_id, x, y, score) VALUES (?, ?, ?, ?)",
+            [(frame_id, found.x, found.y, found.score) for found in result.candidates],
+        )
+        if (mask := result.mask) is not None:
+            self._db.execute(
+                "INSERT INTO masks (frame_id, y, x, background, classes, png) VALUES (?, ?, ?, ?, ?, ?)",
+                (frame_id, mask.top, mask.left, mask.background, json.dumps(mask.classes), mask_bytes(mask.values)),
+            )
+
+    def _model_id(self, name: str) -> int:
+        self._db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
+        return int(self._db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()[0])
+
+
+def refusal(path: Path, error: sqlite3.Error) -> SessionError:
+    """The error for a data base that cannot be used: damaged, or not to be written."""
+    if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in database.DAMAGED:
+        return SessionError(
+            f"Could not use {path}: it is damaged ({error}).",
+            f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
+            title="Results damaged",
+        )
+    if not os.access(path.parent, os.W_OK):
+        return SessionError(
+            f"Could not write {path}: its folder is read-only.", "Make it writable, or copy the session."
+        )
+    return SessionError(f"Could not write {path}: {error}.", "Free space on that disk or make it writable.")
