@@ -47,6 +47,18 @@ class NotYetError(SourceError):
     title = "File not complete yet"
 
 
+class MissingError(NotYetError):
+    """A file names something that is not there, a frame or another file: given up, it is missing, not unreadable."""
+
+    title = "Something is missing"
+
+
+class ReaderLostError(SourceError):
+    """A file cost the process that read it: it crashed, or was killed because it did not answer."""
+
+    title = "Reader lost"
+
+
 class SessionError(TriageError):
     """A session directory cannot be used."""
 

@@ -13,10 +13,15 @@ import tempfile
 from multiprocessing.connection import Connection
 from typing import Any
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.errors import MissingError, NotYetError, SourceError
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
 _LONGEST_MESSAGE = 64 * 2**20
+_KINDS: dict[str, type[SourceError]] = {
+    "SourceError": SourceError,
+    "NotYetError": NotYetError,
+    "MissingError": MissingError,
+}
 _STEP = 2**20
 
 
@@ -35,13 +40,13 @@ def receive(connection: Connection) -> dict[str, Any]:
 
 def error_message(error: SourceError) -> dict[str, Any]:
     """An error as a message."""
-    return {"error": error.message, "hint": error.hint, "not_yet": isinstance(error, NotYetError)}
+    return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
 
 
 def raise_error(message: dict[str, Any]) -> None:
     """Raises the error that a message carries, if it carries one."""
     if "error" in message:
-        kind = NotYetError if message.get("not_yet") else SourceError
+        kind = _KINDS.get(str(message.get("kind")), SourceError)
         raise kind(str(message["error"]), str(message.get("hint", "")))
 
 

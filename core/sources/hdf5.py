@@ -45,6 +45,8 @@ def inspect_hdf5(state: FileState, dataset: str | None) -> SourceInfo:
             geometry=layout.geometry,
             simulated=simulated(files),
             run=layout.run or run_name(state.path, one_of_many=False),
+            missing=told.missing,
+            proven=told.proven,
         )
 
 
@@ -75,6 +77,11 @@ class OpenStack:
         """Frames start .. stop-1 into `out`, (n, height, width)."""
         with translated(self.state.path):
             self.stack.read(start, stop, out)
+
+    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the frames start .. stop-1 those that are in the file, as ranges."""
+        with translated(self.state.path):
+            return self.stack.present(start, stop)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -16,7 +16,9 @@ class SourceInfo:
     TIFF; a group where its members data_000001, data_000002 ... are one stack. frames: the length of the data set.
     available: frames 0 .. available-1 hold what the detector wrote. complete: nothing more is expected; where then
     available < frames, the frames beyond are partly missing, and reading a missing one raises NotYetError.
-    shape: (height, width). dtype: numpy name, native byte order. mask: path of the mask's data set.
+    shape: (height, width). dtype: numpy name, native byte order. mask: path of the mask's data set. missing: what the
+    file links to and is not there. proven: the file itself says of each available frame that it is written; where it
+    does not, the last one may be written just now.
     """
 
     path: str
@@ -33,6 +35,8 @@ class SourceInfo:
     geometry: Geometry
     simulated: bool
     run: str
+    missing: tuple[str, ...] = ()
+    proven: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """These facts as what JSON can carry."""
@@ -42,4 +46,5 @@ class SourceInfo:
     def from_json(facts: dict[str, Any]) -> SourceInfo:
         """The inverse of `to_json`."""
         height, width = facts["shape"]
-        return SourceInfo(**{**facts, "shape": (height, width), "geometry": Geometry(**facts["geometry"])})
+        told = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "missing": tuple(facts["missing"])}
+        return SourceInfo(**{**facts, **told})

@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.sources.opening import FileState, look, translated
 
 _HOPS = 16
@@ -77,7 +77,8 @@ class OpenFiles:
             try:
                 state = look(target)
             except NotYetError as error:
-                raise NotYetError(f"Reading {self.state.path}: it links to {name}, which is not there yet.") from error
+                message = f"Reading {self.state.path}: it links to {name}, which is not there yet."
+                raise MissingError(message) from error
             with translated(target):
                 self._files[target] = open_hdf5(state)
             self.states[target] = state

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import ReaderLostError, SourceError
 from photon_triage.core.sources.channel import SharedMemory, memory_file, raise_error, receive, send
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import BYTES_LIMIT
@@ -74,6 +74,12 @@ class FrameReader:
             raise SourceError(f"Reading {os.fspath(path)}: expected indices of frames, got none.")
         return self._read(path, dataset, _ranges(indices))
 
+    def present(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the frames start .. stop-1 those that are in the file, as ranges: a finished file may have holes."""
+        with self._lock:
+            request = {"do": "present", "path": os.fspath(path), "dataset": dataset, "start": start, "stop": stop}
+            return [(low, high) for low, high in self._ask(request)["present"]]
+
     def mask(self, info: SourceInfo) -> np.ndarray | None:
         """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
         if info.mask is None:
@@ -119,13 +125,13 @@ class FrameReader:
             answer = self._worker.ask(request, self._deadline)
         except TimeoutError as error:
             self._end()
-            raise SourceError(
+            raise ReaderLostError(
                 f"Reading {path}: no answer within {self._deadline:.0f} s, so its reader process was killed.",
                 "The file may be damaged, or the file system is not answering.",
             ) from error
         except (EOFError, OSError, ValueError) as error:
             how = self._end()
-            raise SourceError(
+            raise ReaderLostError(
                 f"Reading {path}: its reader process died ({how}).", "The file may be damaged; the others go on."
             ) from error
         except BaseException:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.filters import ChunkCheck, Filter, pipeline, require_decoders
 from photon_triage.core.sources.layouts import is_images, numbered_members
@@ -103,16 +103,33 @@ class FrameStack:
             raise NotYetError(
                 f"Reading {self.files.state.path}: frame {stop - 1} of {self.path} was asked for, it has {self.frames}."
             )
+        for dataset, offset, low, high in self._parts(start, stop):
+            self._require_written(dataset, low, high)
+            part = out[low + offset - start : high + offset - start]
+            if dataset.ndim == 2:
+                dataset.read_direct(part.reshape(dataset.shape))
+            else:
+                dataset.read_direct(part.reshape(high - low, *dataset.shape[1:]), np.s_[low:high])
+
+    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the frames start .. stop-1 those that are in the file, as ranges; a damaged one is."""
+        try:
+            for dataset, _, low, high in self._parts(start, min(stop, self.frames)):
+                self._require_written(dataset, low, high)
+        except SourceError as error:
+            if stop - start == 1:
+                return [] if isinstance(error, NotYetError) else [(start, stop)]
+            middle = (start + stop) // 2
+            return self.present(start, middle) + self.present(middle, stop)
+        return [(start, min(stop, self.frames))] if start < self.frames else []
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[Any, int, int, int]]:
+        """(data set, frames before it, first, one past the last in it) of each data set with frames start .. stop-1."""
         offset = 0
         for dataset, length in zip(self.datasets, self.lengths, strict=True):
             low, high = max(start, offset) - offset, min(stop, offset + length) - offset
             if low < high:
-                self._require_written(dataset, low, high)
-                part = out[low + offset - start : high + offset - start]
-                if dataset.ndim == 2:
-                    dataset.read_direct(part.reshape(dataset.shape))
-                else:
-                    dataset.read_direct(part.reshape(high - low, *dataset.shape[1:]), np.s_[low:high])
+                yield dataset, offset, low, high
             offset += length
 
     def _require_written(self, dataset: Any, low: int, high: int, depth: int = 0) -> None:
@@ -165,8 +182,8 @@ class FrameStack:
             self._checks[key] = (filters, check if check.framed else None)
         return self._checks[key][1]
 
-    def _unwritten(self, dataset: Any, frame: int) -> NotYetError:
-        return NotYetError(f"Reading {self.files.state.path}: frame {frame} of {dataset.name} is not written.")
+    def _unwritten(self, dataset: Any, frame: int) -> MissingError:
+        return MissingError(f"Reading {self.files.state.path}: frame {frame} of {dataset.name} is not written.")
 
 
 def frame_shape(dataset: Any) -> tuple[int, int]:

@@ -126,6 +126,10 @@ class OpenPages:
             for position in range(start, stop):
                 out[position - start] = self._page(position)
 
+    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the pages start .. stop-1 those that are in the file, as ranges."""
+        return [(start, min(stop, len(self)))] if start < len(self) else []
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()

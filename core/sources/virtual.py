@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.sources.links import OpenFiles
 
 _MOST_PRINTF_BLOCKS = 100_000
@@ -86,7 +86,7 @@ def open_source(files: OpenFiles, dataset: Any, mapping: Mapping) -> Any:
     inside = files.linked(file_name, dataset) if file_name != "." else dataset.file
     source = files.find(dataset_name, inside)
     if not isinstance(source, h5py.Dataset):
-        raise NotYetError(f"Reading {files.state.path}: {file_name} has no data set {dataset_name} yet.")
+        raise MissingError(f"Reading {files.state.path}: {file_name} has no data set {dataset_name} yet.")
     return source
 
 

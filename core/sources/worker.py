@@ -45,6 +45,8 @@ class Worker:
                 return self._inspect(path, request["dataset"])
             case "read":
                 return self._read(path, request["dataset"], request["ranges"])
+            case "present":
+                return {"present": self._present(path, request["dataset"], request["start"], request["stop"])}
             case "mask":
                 self._let_go()
                 mask = read_mask(SourceInfo.from_json(request["info"]))
@@ -82,6 +84,15 @@ class Worker:
             if self._kept is None or self._kept[1] is not frames:
                 frames.close()
         return {"shape": shape, "dtype": frames.dtype.str}
+
+    def _present(self, path: str, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
+        self._let_go()
+        require_range(start, stop, path)
+        frames = open_frames(look(path), dataset)
+        try:
+            return frames.present(start, stop)
+        finally:
+            frames.close()
 
     def _open(self, path: str, dataset: str) -> OpenStack | OpenPages:
         """The frames of a file: kept open from read to read once it is complete, while it stays the same."""

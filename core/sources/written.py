@@ -22,10 +22,12 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """available: leading frames that are written. complete: nothing more is expected."""
+    """available: leading frames that are written. complete: nothing more is expected. The others: see SourceInfo."""
 
     available: int
     complete: bool
+    missing: tuple[str, ...] = ()
+    proven: bool = False
 
 
 class Settling:
@@ -81,7 +83,8 @@ def written(files: OpenFiles, stack: FrameStack, *, ended: bool, expected: int |
     if not swmr and age < RECENT and proven and available:
         state = files.state
         available = settling.confirm((state.device, state.inode, stack.path), available)
-    return Written(available, _complete(stack, available, age, marked, ended, expected, proven, bool(trouble)))
+    complete = _complete(stack, available, age, marked, ended, expected, proven, bool(trouble))
+    return Written(available, complete, tuple(trouble), proven)
 
 
 def _complete(
