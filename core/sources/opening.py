@@ -10,14 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from photon_triage.core.errors import NotYetError, SourceError, TriageError
+from photon_triage.core.sources.formats import (
+    HDF5_SIGNATURE,
+    READ,
+    START,
+    format_by_name,
+    format_of,
+    mrc_order,
+    other_format,
+)
 from photon_triage.core.sources.limits import ABANDONED
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUPERBLOCK = 48
-_SIGNATURE_PLACES = (0, 512, 1024, 2048, 4096, 8192)
-_HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi")
-_TIFF_SUFFIXES = (".tif", ".tiff")
+_USER_BLOCKS = tuple(512 << power for power in range(12))
+"""Where HDF5 may begin behind a user block: at 512 bytes and at each doubling of that, here up to 1 MiB."""
+
 _RETRY = "It is looked at again."
 
 _NOT_YET = (
@@ -40,7 +47,8 @@ _NOT_YET = (
 class FileState:
     """A file at the moment of a look.
 
-    path: absolute real path. format: "HDF5" or "TIFF". age: seconds since the last change by this host's clock.
+    path: absolute real path. format: "HDF5", "TIFF", "MRC", "CBF", "EDF" or "SMV". age: seconds since the last change
+    by this host's clock.
     writing, swmr: what the superblock's status flags say of a writer (version 3 alone has them).
     superblock: version, -1 where there is none.
     """
@@ -89,24 +97,40 @@ def look(path: str | os.PathLike[str]) -> FileState:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
-            starts = [(at, os.pread(descriptor, _SUPERBLOCK, at)) for at in _SIGNATURE_PLACES]
+            start = os.pread(descriptor, START, 0)
+            known = format_of(start)
+            at, superblock = (0, start[:_SUPERBLOCK]) if known else _behind_user_block(descriptor)
         finally:
             os.close(descriptor)
     facts = (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, age_of(found.st_mtime_ns))
-    if starts[0][1].startswith(_TIFF_STARTS):
-        return FileState(real, "TIFF", *facts)
-    for at, start in starts:
-        if start.startswith(HDF5_SIGNATURE) and len(start) == _SUPERBLOCK:
-            if start[8] in (2, 3) and start[9] == 8 and at + int.from_bytes(start[28:36], "little") > found.st_size:
-                raise waited_for(real, "truncated file, it is shorter than it says", facts[-1])
-            flags = start[11] if start[8] == 3 else 0
-            return FileState(real, "HDF5", *facts, superblock=start[8], writing=bool(flags & 1), swmr=bool(flags & 4))
-    suffix = os.path.splitext(real)[1].lower()  # noqa: PTH122 - see above
-    if suffix not in _HDF5_SUFFIXES + _TIFF_SUFFIXES:
-        raise SourceError(f"Opening {real}: it is neither HDF5 nor TIFF.", "Name HDF5 or TIFF files.")
-    wanted = "TIFF" if suffix in _TIFF_SUFFIXES else "HDF5"
-    reason = "it is empty" if not found.st_size else f"file signature not found, it does not begin as {wanted} does"
+    if known not in (None, "HDF5"):
+        return FileState(real, str(known), *facts)
+    if superblock.startswith(HDF5_SIGNATURE) and len(superblock) == _SUPERBLOCK:
+        version, flags = superblock[8], superblock[11] if superblock[8] == 3 else 0
+        base, end = (int.from_bytes(superblock[place : place + 8], "little") for place in (12, 28))
+        if version in (2, 3) and superblock[9] == 8 and at - base + end > found.st_size:
+            raise waited_for(real, "truncated file, it is shorter than it says", facts[-1])
+        return FileState(real, "HDF5", *facts, superblock=version, writing=bool(flags & 1), swmr=bool(flags & 4))
+    other = other_format(start)
+    if other:
+        raise SourceError(f"Opening {real}: it is {other}.", f"Read are {READ}.")
+    promised = format_by_name(real)
+    if promised == "MRC" and mrc_order(start):  # written before the format had its mark at byte 208
+        return FileState(real, "MRC", *facts)
+    if promised is None:
+        raise SourceError(f"Opening {real}: it is of no format that is read.", f"Read are {READ}.")
+    reason = "it is empty" if not found.st_size else f"file signature not found, it does not begin as {promised} does"
     raise waited_for(real, reason, facts[-1])
+
+
+def _behind_user_block(descriptor: int) -> tuple[int, bytes]:
+    for at in _USER_BLOCKS:
+        superblock = os.pread(descriptor, _SUPERBLOCK, at)
+        if superblock.startswith(HDF5_SIGNATURE):
+            return at, superblock
+        if not superblock:
+            break
+    return 0, b""
 
 
 def waited_for(path: str, reason: str, age: float) -> SourceError:

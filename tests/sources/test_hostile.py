@@ -54,13 +54,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         inspect(tmp_path)
 
 
-def test_a_text_file_is_neither(tmp_path: Path) -> None:
-    (tmp_path / "x.txt").write_text("nothing")
-
-    with pytest.raises(SourceError, match="neither HDF5 nor TIFF"):
-        inspect(tmp_path / "x.txt")
-
-
 @pytest.mark.parametrize("absolute", [True, False])
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, absolute: bool) -> None:
     secret = write_segment(tmp_path / "secret.h5", frames_of(2))
