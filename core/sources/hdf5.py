@@ -23,7 +23,7 @@ from photon_triage.core.sources.written import Settling, written
 _settling = Settling()
 
 
-def inspect_hdf5(state: FileState, dataset: str | None) -> SourceInfo:
+def inspect_hdf5(state: FileState, dataset: str | None, *, explain: bool = False) -> SourceInfo:
     """What an HDF5 file holds; raises SourceError, NotYetError."""
     with translated(state.path), OpenFiles(state) as files:
         over = ended(files)

@@ -9,16 +9,30 @@ from photon_triage.core.frames import Geometry
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """Something in a file that could be taken for frames. refused: why it was not; "" where it may be named instead."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceInfo:
     """What one look into a file told.
 
-    path: absolute real path. format: "HDF5" or "TIFF". layout: the convention that was recognised. dataset: "" for
-    TIFF; a group where its members data_000001, data_000002 ... are one stack. frames: the length of the data set.
+    path: absolute real path. format: "HDF5", "TIFF", "MRC", "CBF", "EDF" or "SMV". layout: the convention that was
+    recognised. dataset: "" for all but HDF5; a group where its members data_000001, data_000002 ... are one stack; a
+    path with "%" in the place of a group's name where each such group holds a frame. frames: the length of the stack.
     available: frames 0 .. available-1 hold what the detector wrote. complete: nothing more is expected; where then
     available < frames, the frames beyond are partly missing, and reading a missing one raises NotYetError.
     shape: (height, width). dtype: numpy name, native byte order. mask: path of the mask's data set. missing: what the
     file links to and is not there. proven: the file itself says of each available frame that it is written; where it
-    does not, the last one may be written just now.
+    does not, the last one may be written just now. reason: why these frames were taken. notes: how they were made of
+    what is in the file. mask_bits: the values in the mask that make a pixel bad, in words. frame_axes: the lengths of
+    the axes that the frames' index counts in C order, () where it counts one. alternatives: what else was there, told
+    only where it was asked for.
     """
 
     path: str
@@ -37,6 +51,11 @@ class SourceInfo:
     run: str
     missing: tuple[str, ...] = ()
     proven: bool = False
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    mask_bits: tuple[str, ...] = ()
+    frame_axes: tuple[int, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """These facts as what JSON can carry."""
@@ -46,5 +65,7 @@ class SourceInfo:
     def from_json(facts: dict[str, Any]) -> SourceInfo:
         """The inverse of `to_json`."""
         height, width = facts["shape"]
-        told = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "missing": tuple(facts["missing"])}
-        return SourceInfo(**{**facts, **told})
+        told = {name: tuple(facts[name]) for name in ("missing", "notes", "mask_bits", "frame_axes")}
+        others = tuple(Alternative(**{**other, "shape": tuple(other["shape"])}) for other in facts["alternatives"])
+        kept = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "alternatives": others}
+        return SourceInfo(**{**facts, **told, **kept})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,35 +12,73 @@ from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, look
 
-if TYPE_CHECKING:
-    from photon_triage.core.sources.hdf5 import OpenStack
-    from photon_triage.core.sources.tiff import OpenPages
+
+class OpenFrames(Protocol):
+    """The frames of a file, open until closed."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The frames' dtype, native byte order."""
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Frames start .. stop-1 into `out`, (n, height, width)."""
+
+    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the frames start .. stop-1 those that are in the file, as ranges."""
+
+    def close(self) -> None:
+        """Let go of the file."""
 
 
-def inspect(path: str | os.PathLike[str], dataset: str | None = None) -> SourceInfo:
+def inspect(path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False) -> SourceInfo:
     """What a file holds; `dataset` names one where the file has several.
 
+    explain: look for what else could be taken for frames, which reads the names of everything in the file.
     Raises NotYetError where the file is worth another look, SourceError where it is not.
     """
     state = look(path)
-    if state.format == "TIFF":
-        from photon_triage.core.sources.tiff import inspect_tiff
+    match state.format:
+        case "HDF5":
+            from photon_triage.core.sources.hdf5 import inspect_hdf5
 
-        return inspect_tiff(state)
-    from photon_triage.core.sources.hdf5 import inspect_hdf5
+            return inspect_hdf5(state, f"/{dataset.strip('/')}" if dataset else None, explain=explain)
+        case "TIFF":
+            from photon_triage.core.sources.tiff import inspect_tiff
 
-    return inspect_hdf5(state, f"/{dataset.strip('/')}" if dataset else None)
+            return inspect_tiff(state, explain=explain)
+        case "MRC":
+            from photon_triage.core.sources.mrc import inspect_mrc
+
+            return inspect_mrc(state)
+        case _:
+            from photon_triage.core.sources.cbf import inspect_image
+
+            return inspect_image(state)
 
 
-def open_frames(state: FileState, dataset: str) -> OpenStack | OpenPages:
+def open_frames(state: FileState, dataset: str) -> OpenFrames:
     """The frames of a file, open until closed."""
-    if state.format == "TIFF":
-        from photon_triage.core.sources.tiff import OpenPages
+    match state.format:
+        case "HDF5":
+            from photon_triage.core.sources.hdf5 import OpenStack
 
-        return OpenPages(state)
-    from photon_triage.core.sources.hdf5 import OpenStack
+            return OpenStack(state, dataset)
+        case "TIFF":
+            from photon_triage.core.sources.tiff import OpenPages
 
-    return OpenStack(state, dataset)
+            return OpenPages(state)
+        case "MRC":
+            from photon_triage.core.sources.mrc import OpenSections
+
+            return OpenSections(state)
+        case _:
+            from photon_triage.core.sources.cbf import OpenImages
+
+            return OpenImages(state)
 
 
 def require_range(start: int, stop: int, path: str) -> None:

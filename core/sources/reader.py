@@ -58,10 +58,10 @@ class FrameReader:
         worker = self._worker
         return worker.pid if worker else None
 
-    def inspect(self, path: str | os.PathLike[str], dataset: str | None = None) -> SourceInfo:
-        """What a file holds; `dataset` names one where the file has several."""
+    def inspect(self, path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False) -> SourceInfo:
+        """What a file holds; `dataset` names one where the file has several, `explain` asks what else was there."""
         with self._lock:
-            answer = self._ask({"do": "inspect", "path": os.fspath(path), "dataset": dataset})
+            answer = self._ask({"do": "inspect", "path": os.fspath(path), "dataset": dataset, "explain": explain})
             return SourceInfo.from_json(answer["info"])
 
     def read(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> np.ndarray:

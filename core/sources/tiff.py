@@ -25,7 +25,7 @@ _CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
 _SIMULATED = "photon_triage_simulated"
 
 
-def inspect_tiff(state: FileState) -> SourceInfo:
+def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
     """What a TIFF file holds; raises SourceError, and NotYetError while it is shorter than its pages say."""
     with translated(state.path):
         pages = OpenPages(state)

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,8 @@ from photon_triage.core.errors import SourceError
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
-from photon_triage.core.sources.local import inspect, open_frames, read_mask, require_range
+from photon_triage.core.sources.local import OpenFrames, inspect, open_frames, read_mask, require_range
 from photon_triage.core.sources.opening import age_of, look, regular_file
-
-if TYPE_CHECKING:
-    from photon_triage.core.sources.hdf5 import OpenStack
-    from photon_triage.core.sources.tiff import OpenPages
 
 
 class Worker:
@@ -35,14 +31,14 @@ class Worker:
     def __init__(self, memory: SharedMemory) -> None:
         self._memory = memory
         self._complete: set[tuple[str, str, tuple[int, int, int, int]]] = set()
-        self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenStack | OpenPages] | None = None
+        self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenFrames] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request; the pixels of "read" and "mask" lie in the shared memory."""
         path = request["path"]
         match request["do"]:
             case "inspect":
-                return self._inspect(path, request["dataset"])
+                return self._inspect(path, request["dataset"], bool(request.get("explain")))
             case "read":
                 return self._read(path, request["dataset"], request["ranges"])
             case "present":
@@ -57,10 +53,10 @@ class Worker:
             case other:
                 raise SourceError(f"Reading {path}: {other} is no request.")
 
-    def _inspect(self, path: str, dataset: str | None) -> dict[str, Any]:
+    def _inspect(self, path: str, dataset: str | None, explain: bool) -> dict[str, Any]:
         self._let_go()
         before = look(path)
-        info = inspect(path, dataset)
+        info = inspect(path, dataset, explain=explain)
         if info.complete and before.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()
@@ -94,7 +90,7 @@ class Worker:
         finally:
             frames.close()
 
-    def _open(self, path: str, dataset: str) -> OpenStack | OpenPages:
+    def _open(self, path: str, dataset: str) -> OpenFrames:
         """The frames of a file: kept open from read to read once it is complete, while it stays the same."""
         if self._kept is not None:
             real = regular_file(path)
