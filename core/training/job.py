@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.metrics import Confusion, best_threshold, confusion_at
+from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation, preparation_for
-from photon_triage.core.session.models import ModelEntry, find_model, session_models, shipped_models
+from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.examples import Examples, gather
+from photon_triage.core.training.progress import Note
+from photon_triage.core.training.registering import Trained, checked_name, free_name, register
+from photon_triage.core.training.scoring import confusion_scores
+from photon_triage.core.training.split import hold_back
 from photon_triage.core.training.train import OTHER, WANTED, Plan, score, train
-from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.runtime import best_device
 
-HELD_BACK = 1 / 3
 LEAST_LABELS = 10
 CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
 """What a new model with as many classes is taught to tell apart, by the names in the labels."""
 
 CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32
-
-Note = Callable[[int, int, float, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -56,18 +50,6 @@ class TrainingJob:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained model: where it is, and everything that was measured."""
-
-    entry: ModelEntry
-    facts: dict[str, Any]
-
-    def report(self) -> dict[str, Any]:
-        """What --json prints."""
-        return self.facts | {"path": str(self.entry.path)}
-
-
-@dataclass(frozen=True)
 class _Judges:
     """Labelled frames that score models: those the network sees, and the truth of all, seen or not."""
 
@@ -81,6 +63,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     Raises TrainingError, SessionError or ModelError.
     """
     began = time.time()
+    if job.name is not None:
+        checked_name(job.name)
     device = best_device(job.device)
     recipe = job.session.recipe()
     base = None if job.cfg is not None else _base(job)
@@ -111,7 +95,7 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         judges = _judges(job.test, preparation)
     assert judges is not None
     threshold = recipe.default_threshold
-    name = job.name or _new_name(job, base)
+    name = job.name or free_name(base.name if base else "model", job.session.models_path)
     scores = {}
     if old is not None and base is not None:
         scores[base.name] = _judge(old, preparation, judges, threshold, device)
@@ -150,7 +134,8 @@ def _new_detector(job: TrainingJob) -> Detector:
     Raises ModelError, or TrainingError when nobody knows names for its classes.
     """
     torch.manual_seed(job.seed)
-    model = Darknet.from_cfg(shipped_cfg(job.cfg) if job.cfg in shipped_cfgs() else str(job.cfg))
+    cfg = shipped_cfg(job.cfg) if job.cfg in shipped_cfgs() else str(job.cfg)
+    model = Darknet.from_cfg(cfg, norm_form="cuda")
     count = model.heads[0].classes if model.heads else 0
     names = (WANTED,) if count == 1 else CLASSES
     if count > 1 and count != len(CLASSES):
@@ -161,27 +146,11 @@ def _new_detector(job: TrainingJob) -> Detector:
     return Detector(model, names)
 
 
-def hold_back(positive: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
-    """Which examples to keep from training, (n,) bool: a third of either class, drawn at random.
-
-    Raises TrainingError when a class has too few to be split.
-    """
-    rng = np.random.default_rng(seed)
-    held = np.zeros(len(positive), bool)
-    for members, verdict in ((np.flatnonzero(positive), "accepted"), (np.flatnonzero(~positive), "rejected")):
-        if len(members) < 2:
-            raise TrainingError(
-                f"Could not hold back labels to score the models on: only {len(members)} {verdict} frame(s).",
-                "Label at least two of either kind.",
-            )
-        held[rng.permutation(members)[: max(1, round(len(members) * HELD_BACK))]] = True
-    return held
-
-
 def _base(job: TrainingJob) -> ModelEntry:
     """The model to continue: the one asked for, the one in use, or the recipe's."""
     classify = job.session.recipe().classify
-    name = job.base or job.session.engine_state().get("model") or (classify.model if classify else None)
+    in_use = job.session.engine_state().get("models", {}).get("classify")
+    name = job.base or in_use or (classify.model if classify else None)
     if name is None:
         raise TrainingError(
             f"Could not continue a model in {job.session.path}: its recipe has no classify stage.",
@@ -215,58 +184,25 @@ def _judge(
     detector: Detector, preparation: Preparation, judges: _Judges, threshold: float, device: torch.device
 ) -> dict[str, Any]:
     confusion = confusion_at(_scores(detector, preparation, judges, device), judges.truth, threshold).confusion
-    return scores_of(confusion) | {"threshold": threshold}
-
-
-def scores_of(confusion: Confusion) -> dict[str, Any]:
-    """Precision, recall and F1 with their intervals, and the counts, as JSON values."""
-    found: dict[str, Any] = {"n": confusion.n}
-    for name in ("tp", "fp", "fn", "tn"):
-        found[name] = getattr(confusion, name)
-    for name in ("precision", "recall", "f1"):
-        estimate = getattr(confusion, name)
-        found[name] = estimate.value
-        found[f"{name}_interval"] = [estimate.low, estimate.high]
-    return found
-
-
-def _new_name(job: TrainingJob, base: ModelEntry | None) -> str:
-    """The base's name with the next free number."""
-    taken = shipped_models() | session_models(job.session.models_path)
-    root = base.name if base else "model"
-    stem, _, number = root.rpartition("-")
-    stem = stem if stem and number.isdigit() else root
-    return next(name for name in (f"{stem}-{count}" for count in range(2, len(taken) + 3)) if name not in taken)
+    return confusion_scores(confusion) | {"threshold": threshold}
 
 
 def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any], facts: dict[str, Any]) -> ModelEntry:
-    """Save the model in the session under NAME-HASH."""
-    digest = hashlib.sha256()
-    for key, tensor in model.state_dict().items():
-        digest.update(key.encode() + tensor.numpy().tobytes())
+    kept = ("trained_on", "accepted", "rejected", "held_back", "unreachable", "unreadable")
     metadata = {
-        "name": name,
         "architecture": model.architecture,
         "classes": facts["classes"],
         "parent": facts["parent"],
         "command": job.command,
         "note": job.note,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": version("photon-triage"),
-        "torch": torch.__version__,
         "seed": job.seed,
         "iterations": facts["iterations"],
         "data": {
             "simulated": facts["simulated"],
             "recipe": job.session.recipe().name,
-            **{
-                key: facts[key]
-                for key in ("trained_on", "accepted", "rejected", "held_back", "unreachable", "unreadable")
-            },
+            **{key: facts[key] for key in kept},
         },
         "scores": scores,
         "suggested_threshold": facts["suggested_threshold"],
     }
-    path = job.session.models_path / f"{name}-{digest.hexdigest()[:8]}.safetensors"
-    save(path, model, metadata)
-    return find_model(name, job.session.models_path)
+    return register(job.session.models_path, name, model, metadata)

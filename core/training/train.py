@@ -17,6 +17,7 @@ from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.augment import augment
 from photon_triage.core.training.examples import Examples
+from photon_triage.core.training.progress import Progress, smooth
 from photon_triage.models.detector import Detector, best_of_class
 from photon_triage.models.optim import darknet_sgd, learning_rate, set_rate
 from photon_triage.models.runtime import prepare_for_inference
@@ -44,16 +45,6 @@ class Plan:
     frozen_norm: bool = False
     check_every: int = 200
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is: batches done and planned, the smoothed loss, F1 on the validation examples if checked."""
-
-    done: int
-    planned: int
-    loss: float
-    f1: float | None
 
 
 def train(
@@ -94,12 +85,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"Training diverged at batch {iteration}: the loss is {value}.", "Train with a lower --rate."
-            )
-        smoothed = value if math.isnan(smoothed) else 0.98 * smoothed + 0.02 * value
+        smoothed = smooth(smoothed, float(loss.detach()), iteration)
         f1 = None
         if validation is not None and (iteration % plan.check_every == 0 or iteration == plan.iterations):
             f1 = _best_f1(score(detector, preparation, validation, device), validation)

@@ -17,7 +17,8 @@ from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.augment import augment
 from photon_triage.core.training.examples import Examples, gather, pattern_box
-from photon_triage.core.training.job import TrainingJob, hold_back, run_training
+from photon_triage.core.training.job import TrainingJob, run_training
+from photon_triage.core.training.split import hold_back
 from photon_triage.core.training.train import Plan, class_indices, score, train
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.darknet import Darknet

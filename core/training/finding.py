@@ -1,0 +1,187 @@
+"""Training a network that finds small objects: patches about them and away from them, and its own mistakes again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from photon_triage.core.candidates import Candidate, peaks
+from photon_triage.core.metrics import best_threshold, confusion_at
+from photon_triage.core.training.patches import (
+    Marked,
+    Patches,
+    PatchPlan,
+    Sites,
+    elsewhere_drawn,
+    fit_patches,
+    objects_drawn,
+    on_image,
+    score_patches,
+)
+from photon_triage.core.training.progress import Progress, is_check
+from photon_triage.core.training.scoring import best_cut, candidate_scores, confusion_scores, judged
+from photon_triage.models.patchfinder import PatchFinder, log_odds
+
+LISTED_FROM = -2.2
+"""Log-odds of the score 0.1, from which peaks are listed."""
+
+MOST_PEAKS = 500
+PLACES_PER_OBJECT = 20
+WINDOW = 512
+"""Pixels a side of the part of an image that mistakes are looked for in."""
+
+MOST_MISTAKES = 40
+"""An image, each time."""
+
+
+@dataclass(frozen=True)
+class FindingPlan(PatchPlan):
+    """How to train a search, which is judged `checks` times.
+
+    rounds: how often, evenly over the training, its worst mistakes are looked for and learned from. min_distance:
+    pixels within which only the highest peak is a candidate.
+    """
+
+    rounds: int = 2
+    checks: int = 5
+    min_distance: float = 25.0
+
+
+def train_finder(
+    finder: PatchFinder,
+    training: Sequence[Marked],
+    validation: Sequence[Marked],
+    plan: FindingPlan,
+    device: torch.device,
+) -> Iterator[Progress]:
+    """Train the finder's network in place, yielding after each batch; what remains has the highest validation F1.
+
+    F1 is that of the candidates at their best threshold; in the end the last bias is moved so that this threshold is
+    the score 0.5. Raises TrainingError where there is nothing to learn, or where it diverges.
+    """
+    patches = Patches([each.image for each in training], finder)
+    judges = Patches([each.image for each in validation], finder)
+    objects = [each.objects for each in validation]
+    known = np.concatenate([on_image(place, each.wrong) for place, each in enumerate(training)])
+    mistakes = known
+    positives, negatives = objects_drawn(training), elsewhere_drawn(training)
+
+    def others(rng: np.random.Generator, count: int) -> Sites:
+        hard = rng.choice(mistakes, count // 2) if len(mistakes) else mistakes
+        return np.concatenate([hard, negatives(rng, count - len(hard))])
+
+    check_every = max(1, plan.iterations // plan.checks)
+    look_again = {plan.iterations * number // (plan.rounds + 1) for number in range(1, plan.rounds + 1)}
+    rng = np.random.default_rng(plan.seed)
+    best, kept, cut = -1.0, None, 0.0
+    for progress in fit_patches(finder, patches, positives, others, plan, device):
+        f1 = None
+        if progress.done in look_again:
+            found = search(finder, patches, _windows(training, rng), plan.min_distance, device)
+            mistakes = np.concatenate([known, _mistakes(found, training)])
+        if is_check(progress, check_every):
+            candidates = judged(search(finder, judges, _regions(validation), plan.min_distance, device), objects)
+            threshold, f1 = best_cut(candidates, sum(map(len, objects)))
+            if f1 > best:
+                best, kept, cut = f1, copy.deepcopy(finder.network.state_dict()), threshold or 0.0
+        finder.network.train()
+        yield replace(progress, f1=f1)
+    if kept is not None:
+        finder.network.load_state_dict(kept)
+    _lower_log_odds(finder.network, cut)
+    finder.network.eval()
+
+
+@torch.inference_mode()
+def search(
+    finder: PatchFinder,
+    patches: Patches,
+    regions: Sequence[NDArray[np.bool_] | None],
+    min_distance: float,
+    device: torch.device,
+) -> list[tuple[Candidate, ...]]:
+    """The candidates of every image within its region (height, width), best first; their scores are log-odds."""
+    network = finder.network.to(device).eval()
+    found = []
+    for place, region in enumerate(regions):
+        wanted = None if region is None else torch.from_numpy(region)[None].to(device)
+        odds = log_odds(network.dense(patches.whole(place).to(device), wanted))[0].cpu().numpy()
+        found.append(peaks(odds, least=LISTED_FROM, min_distance=min_distance, most=MOST_PEAKS))
+    return found
+
+
+def score_finder(
+    finder: PatchFinder,
+    images: Sequence[Marked],
+    validation: Sequence[Marked],
+    plan: FindingPlan,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Scores of the candidates at the score 0.5, and under `patches` those of patches, as JSON values.
+
+    The patches lie about some pixels of every object and as many random ones elsewhere; as objects are much rarer on
+    images, their threshold is one of its own, that of the highest F1 on the validation images.
+    """
+    patches = Patches([each.image for each in images], finder)
+    objects = [each.objects for each in images]
+    found = judged(search(finder, patches, _regions(images), plan.min_distance, device), objects)
+    scores = candidate_scores(found, sum(map(len, objects)), 0.0) | {"images": len(images)}
+    judges = Patches([each.image for each in validation], finder)
+    threshold = best_threshold(*_as_mappings(*_sampled(finder, validation, judges, plan.seed, device)))
+    said = confusion_at(*_as_mappings(*_sampled(finder, images, patches, plan.seed, device)), threshold or 0.0)
+    return scores | {"patches": confusion_scores(said.confusion)}
+
+
+def _sampled(
+    finder: PatchFinder, images: Sequence[Marked], patches: Patches, seed: int, device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores of patches about objects and elsewhere, as many of each, and which are which."""
+    rng = np.random.default_rng(seed)
+    count = PLACES_PER_OBJECT * sum(len(each.objects) for each in images)
+    sites = [objects_drawn(images)(rng, count), elsewhere_drawn(images)(rng, count)]
+    return score_patches(finder, patches, np.concatenate(sites), device), np.arange(2 * count) < count
+
+
+def _as_mappings(
+    scores: NDArray[np.float32], truth: NDArray[np.bool_]
+) -> tuple[dict[int, float | None], dict[int, bool]]:
+    return dict(enumerate(scores.tolist())), dict(enumerate(truth.tolist()))
+
+
+def _regions(images: Sequence[Marked]) -> list[NDArray[np.bool_] | None]:
+    return [each.within for each in images]
+
+
+def _windows(images: Sequence[Marked], rng: np.random.Generator) -> list[NDArray[np.bool_] | None]:
+    """A part of each image at random, so that a look for mistakes stays quick on large ones."""
+    parts: list[NDArray[np.bool_] | None] = []
+    for each in images:
+        height, width = each.image.shape
+        top, left = rng.integers(max(height - WINDOW, 0) + 1), rng.integers(max(width - WINDOW, 0) + 1)
+        part = np.zeros((height, width), bool)
+        part[top : top + WINDOW, left : left + WINDOW] = True
+        parts.append(part if each.within is None else part & each.within)
+    return parts
+
+
+def _mistakes(found: Sequence[Sequence[Candidate]], images: Sequence[Marked]) -> Sites:
+    """The best candidates where no object is and nothing forbids to learn."""
+    sites = []
+    for place, (candidates, each) in enumerate(zip(found, images, strict=True)):
+        wrong = [(candidate.y, candidate.x) for candidate in candidates if each.elsewhere[candidate.y, candidate.x]]
+        sites.append(on_image(place, np.array(wrong[:MOST_MISTAKES], np.int64).reshape(-1, 2)))
+    return np.concatenate(sites)
+
+
+def _lower_log_odds(network: nn.Module, by: float) -> None:
+    """Lower the log-odds of the last class everywhere by `by`, which the last bias alone does."""
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias[-1] -= by

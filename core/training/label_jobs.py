@@ -1,0 +1,91 @@
+"""From a session's labels to a registered model: candidates for a patch finder, accepted masks for a segmenter."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.metrics import Confusion
+from photon_triage.core.training.finder_job import OBJECT, finding_plan, new_finder
+from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
+from photon_triage.core.training.network_job import FINDERS, SEGMENTERS, NetworkJob, checked, name_for, registered
+from photon_triage.core.training.patches import Draw, Patches, Sites, elsewhere_drawn, fit_patches, score_patches
+from photon_triage.core.training.progress import Note
+from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.scoring import confusion_scores
+from photon_triage.core.training.segmenter_job import train_on_maps
+from photon_triage.core.training.split import hold_back
+from photon_triage.models.patchfinder import load_patch_finder
+from photon_triage.models.runtime import best_device
+
+
+def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
+    """Continue or begin a patch finder on accepted and rejected candidates; score old and new on held-back ones.
+
+    Raises TrainingError, SessionError or ModelError.
+    """
+    began = time.time()
+    base = checked(job, FINDERS)
+    device = best_device(job.device)
+    plan = finding_plan(job, continues=base is not None)
+    labelled = labelled_candidates(job.session, plan.min_distance)
+    held = hold_back(labelled.accepted, job.seed)
+    old = None if base is None else load_patch_finder(base.path)
+    finder = new_finder(job, OBJECT, labelled.images) if base is None else load_patch_finder(base.path)
+    patches = Patches(labelled.images, finder)
+    rejected = _drawn(labelled.sites[~held & ~labelled.accepted])
+    background = elsewhere_drawn(labelled.background)
+
+    def others(rng: np.random.Generator, count: int) -> Sites:
+        return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
+
+    accepted = _drawn(labelled.sites[~held & labelled.accepted])
+    for step in fit_patches(finder, patches, accepted, others, plan, device):
+        note(step.done, step.planned, step.loss, None)
+    threshold = job.session.recipe().default_threshold
+    cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
+    scores = {}
+    for name, each in ((base.name if base else "", old), (name_for(job, base), finder)):
+        if each is not None:
+            said = score_patches(each, Patches(labelled.images, each), labelled.sites[held], device) >= cut
+            scores[name] = confusion_scores(_confusion(said, labelled.accepted[held])) | {"threshold": threshold}
+    learned = labelled.accepted[~held]
+    data = {
+        "unit": "labels",
+        "trained_on": len(learned),
+        "accepted": int(learned.sum()),
+        "rejected": int((~learned).sum()),
+        "held_back": int(held.sum()),
+        "unreachable": labelled.unreachable,
+        "simulated": any(image.simulated for image in labelled.images),
+    }
+    how = {
+        "family": finder.network.architecture["family"],
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
+        "threshold": threshold,
+        "seconds": time.time() - began,
+        "device": str(device),
+    }
+    return registered(job, base, finder, scores, data, how)
+
+
+def train_from_accepted_masks(job: NetworkJob, note: Note) -> Trained:
+    """Continue or begin a segmenter on the frames whose mask was accepted; raises as the above."""
+    base = checked(job, SEGMENTERS)
+    mapped, classes = accepted_masks(job.session)
+    return train_on_maps(job, base, mapped, classes, note)
+
+
+def _drawn(sites: Sites) -> Draw:
+    return lambda rng, count: rng.choice(sites, count)
+
+
+def _confusion(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> Confusion:
+    return Confusion(
+        int((said & true).sum()), int((said & ~true).sum()), int((~said & true).sum()), int((~said & ~true).sum())
+    )

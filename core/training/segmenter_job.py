@@ -1,0 +1,132 @@
+"""From images with masks to a registered segmenter with its scores on held-back images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from photon_triage.core.errors import TrainingError
+from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.training.classes import class_maps
+from photon_triage.core.training.images import read_examples
+from photon_triage.core.training.network_job import (
+    SEGMENTERS,
+    NetworkJob,
+    checked,
+    facts_of_images,
+    name_for,
+    new_network,
+    new_normalisation,
+    registered,
+)
+from photon_triage.core.training.progress import Note
+from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.segmentation import (
+    Mapped,
+    SegmentationPlan,
+    score_segmenter,
+    train_segmenter,
+)
+from photon_triage.core.training.split import Split, split
+from photon_triage.models.msd import MSDNet
+from photon_triage.models.runtime import best_device
+from photon_triage.models.segmenter import Segmenter, load_segmenter
+from photon_triage.models.unet import LOST, UNet
+
+CROP = 256
+ITERATIONS = {"msd": 1500, "unet": 600}
+BATCH = {"msd": 1, "unet": 4}
+RATE = {"msd": 1e-3, "unet": 3e-4}
+CONTINUED = 0.3
+"""A network that has learned before goes on with this part of the rate and of the iterations."""
+
+
+def train_from_masks(job: NetworkJob, note: Note) -> Trained:
+    """Train, score, save and register; raises TrainingError, SourceError, SessionError or ModelError."""
+    base = checked(job, SEGMENTERS)
+    if not job.masks:
+        raise TrainingError(
+            "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
+        )
+    if job.points is not None or job.within:
+        raise TrainingError(
+            "Could not train a segmenter on points or within masks: it learns the class of every pixel.",
+            "Leave --points and --within out, or train with --network lenet.",
+        )
+    examples = read_examples(job.images, job.masks, only=job.only)
+    names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())
+    maps, classes = class_maps(examples, names, job.void)
+    mapped = [Mapped(example.image, found) for example, found in zip(examples, maps, strict=True)]
+    return train_on_maps(job, base, mapped, classes, note)
+
+
+def train_on_maps(
+    job: NetworkJob, base: ModelEntry | None, mapped: Sequence[Mapped], classes: tuple[str, ...], note: Note
+) -> Trained:
+    """The same on images and class maps that were read already."""
+    began = time.time()
+    device = best_device(job.device)
+    groups = split(mapped)
+    old = None if base is None else load_segmenter(base.path)
+    segmenter = _new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
+    if base is not None and segmenter.classes != classes:
+        raise TrainingError(
+            f"Could not continue {base.name}: its classes are {', '.join(segmenter.classes)}, "
+            f"not {', '.join(classes)}.",
+            "Leave --classes out, or begin a new network.",
+        )
+    plan = _plan(job, segmenter, groups, continues=base is not None)
+    for step in train_segmenter(segmenter, groups.training, groups.validation, plan, device):
+        note(step.done, step.planned, step.loss, step.f1)
+    scores = {}
+    if base is not None and old is not None:
+        scores[base.name] = score_segmenter(old, groups.test, device)
+    scores[name_for(job, base)] = score_segmenter(segmenter, groups.test, device)
+    how = {
+        "family": segmenter.network.architecture["family"],
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
+        "crop": plan.crop,
+        "seconds": time.time() - began,
+        "device": str(device),
+    }
+    return registered(job, base, segmenter, scores, facts_of_images(groups), how)
+
+
+def _new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:
+    network = new_network(job, in_channels=1, out_channels=len(classes))
+    if not isinstance(network, MSDNet | UNet):
+        raise TrainingError(f"Could not train a {type(network).__name__} to segment.", "Use msd or unet.")
+    return Segmenter(network, classes, new_normalisation(job, [each.image for each in groups.training]))
+
+
+def _plan(job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped], *, continues: bool) -> SegmentationPlan:
+    family = segmenter.network.architecture["family"]
+    part = CONTINUED if continues else 1.0
+    return SegmentationPlan(
+        iterations=job.iterations or max(1, round(ITERATIONS[family] * part)),
+        batch=job.batch or BATCH[family],
+        rate=job.rate or RATE[family] * part,
+        crop=_crop(job, segmenter, groups),
+        seed=job.seed,
+    )
+
+
+def _crop(job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped]) -> int:
+    """The side of a crop: what was asked for, else CROP or what the smallest image has room for."""
+    smallest = min(groups.training, key=lambda each: min(each.image.shape)).image
+    room, network = min(smallest.shape), segmenter.network
+    crop = job.crop
+    if crop is None:
+        crop = min(CROP, room)
+        if isinstance(network, UNet):
+            lost = LOST if network.padding == "valid" else 0
+            crop = (crop + lost) // network.multiple * network.multiple - lost
+    if not 0 < crop <= room:
+        raise TrainingError(
+            f"Could not cut crops of {max(crop, 1)} x {max(crop, 1)} pixels from {smallest.name}: it has "
+            f"{smallest.shape[0]} x {smallest.shape[1]}.",
+            "Use a smaller --crop, a network of less depth, or larger images.",
+        )
+    return crop

@@ -1,0 +1,78 @@
+"""What `photon-triage train` says of a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from photon_triage.tui.commands.output import say, say_table
+
+MEASURES = ("precision", "recall", "f1")
+
+
+def say_report(report: Mapping[str, Any], session: Path) -> None:
+    """Print what it learned from, and its scores beside those of the model that it continues."""
+    if report.get("unit") == "images":
+        _say_images(report)
+    else:
+        _say_labels(report)
+    if report["simulated"]:
+        say("Simulated data: these numbers are of a simulation, not of an experiment.")
+    say(f"To use it: photon-triage models use {session} {report['name']}")
+
+
+def _say_labels(report: Mapping[str, Any]) -> None:
+    say(
+        f"Trained {report['name']} on {report['trained_on']} labels ({report['accepted']} accepted) "
+        f"in {report['seconds']:.0f} s; scored on {report['held_back']} labels that it has not seen."
+    )
+    rows: list[tuple[str, ...]] = [("model", "n", "precision", "recall", "F1")]
+    for model, scores in report["scores"].items():
+        rows.append((model, str(scores["n"]), *(_estimate(scores, key) for key in MEASURES)))
+    say_table(rows)
+    if report.get("suggested_threshold") is not None:
+        say(f"Highest F1 on the validation labels at threshold {report['suggested_threshold']:.3f}.")
+
+
+def _say_images(report: Mapping[str, Any]) -> None:
+    say(
+        f"Trained {report['name']} ({report['family']}) on {report['trained_on']} images in {report['seconds']:.0f} s; "
+        f"scored on {report['held_back']} held-back images: {', '.join(report['images']['test'])}."
+    )
+    if report["chosen_by_held_back"]:
+        say("The same images chose the best checkpoint, so these scores are optimistic; 6 images allow for a test.")
+    if "classes" in next(iter(report["scores"].values())):
+        _say_pixels(report["scores"])
+    else:
+        _say_candidates(report["scores"])
+
+
+def _say_pixels(each: Mapping[str, Any]) -> None:
+    rows: list[tuple[str, ...]] = [("model", "class", "pixels", "precision", "recall", "F1", "IoU")]
+    for model, scores in each.items():
+        for name, of_class in scores["classes"].items():
+            shown = (_value(of_class[key]) for key in (*MEASURES, "iou"))
+            rows.append((model, name, str(of_class["n"]), *shown))
+    say_table(rows)
+
+
+def _say_candidates(each: Mapping[str, Any]) -> None:
+    rows: list[tuple[str, ...]] = [("model", "objects", "found", "candidates", "precision", "recall", "F1")]
+    for model, scores in each.items():
+        counts = (str(scores[key]) for key in ("n", "found", "candidates"))
+        rows.append((model, *counts, _estimate(scores, "precision"), _estimate(scores, "recall"), _value(scores["f1"])))
+    say_table(rows)
+    for model, scores in each.items():
+        patches = scores["patches"]
+        values = ", ".join(f"{key} {_value(patches[key])}" for key in MEASURES)
+        say(f"{model}, patch by patch (n = {patches['n']}, half of them objects): {values}")
+
+
+def _value(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _estimate(scores: Mapping[str, Any], key: str) -> str:
+    low, high = scores[f"{key}_interval"]
+    return "undefined" if scores[key] is None else f"{scores[key]:.3f} [{low:.3f}, {high:.3f}]"
