@@ -2,13 +2,11 @@
 
 For a block of about ten layers one matrix product (9 taps · layers, channels) x (channels, pixels) gives what each tap
 of each layer contributes; these planes are shifted and added, a few thousand pixels at a time, so that they stay in
-the cache. The few channels within the block are added layer by layer. It is the arithmetic of the convolutions in
-another order, near the speed of a matrix product, with scratch memory of a few planes.
+the cache. The few channels within the block are added in the same way, layer by layer. It is the arithmetic of the
+convolutions in another order, near the speed of a matrix product, with a few megabytes of scratch memory.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,35 +14,19 @@ from torch import Tensor
 from photon_triage.models.msd.canvas import Canvas
 from photon_triage.models.msd.layout import Block, BlockWeights, Layout, Run
 
-
-@dataclass(frozen=True)
-class Steps:
-    """How much is computed at a time: values of the planes of a matrix product, and pixels within a block."""
-
-    plane_values: int
-    pixels: int
-
-    def length(self, rows: int) -> int:
-        """Pixels at a time for a matrix product of `rows` planes."""
-        return max(1, self.plane_values // rows)
-
-
-CORE_STEPS = Steps(plane_values=90 * 8192, pixels=16384)
-"""For one core of a CPU: the planes of ten layers, or ten channels, stay in its caches."""
+CORE_PLANE_VALUES = 90 * 8192
+"""Values of the planes of one matrix product on one core of a CPU: they stay in its caches."""
 
 MOST_CORES = 32
-"""Steps grow with the number of cores, so that each has as much to do; with more cores than this no further."""
+"""The planes grow with the number of cores, so that each has as much to do; with more cores than this no further."""
 
-GPU_STEPS = Steps(plane_values=90 * 65536, pixels=1 << 22)
+GPU_PLANE_VALUES = 90 * 65536
 """A GPU's second-level cache holds tens of megabytes, and a kernel needs many pixels to fill it."""
 
 
-def steps_for(device: torch.device) -> Steps:
-    """The steps that suit a device."""
-    if device.type != "cpu":
-        return GPU_STEPS
-    cores = min(torch.get_num_threads(), MOST_CORES)
-    return Steps(CORE_STEPS.plane_values * cores, CORE_STEPS.pixels * cores)
+def plane_values(device: torch.device) -> int:
+    """Values that the planes of one matrix product should have on a device."""
+    return CORE_PLANE_VALUES * min(torch.get_num_threads(), MOST_CORES) if device.type == "cpu" else GPU_PLANE_VALUES
 
 
 def compute_features(canvas: Canvas, layout: Layout, matrices: tuple[BlockWeights, ...], biases: Tensor) -> None:
@@ -53,19 +35,19 @@ def compute_features(canvas: Canvas, layout: Layout, matrices: tuple[BlockWeight
     biases: (depth · width,). Sums are float32 or wider, whatever the canvas is in.
     """
     canvas.mirror(0, layout.in_channels)
-    steps = steps_for(canvas.maps.device)
     rows = max(matrix.outer.shape[0] for matrix in matrices)
-    scratch = canvas.maps.new_empty(max(steps.plane_values, 3 * layout.padding * rows))
+    scratch = canvas.maps.new_empty(max(plane_values(canvas.maps.device), 3 * layout.padding * rows))
     for block, weights in zip(layout.blocks, matrices, strict=True):
         sums = _sums(canvas, block)
         first = block.start - layout.in_channels
         sums.copy_(biases[first : first + block.channels, None].expand(-1, canvas.pixels))
-        _add_earlier(sums, canvas, block, weights.outer, scratch)
-        for layer, dilation in enumerate(block.dilations):
+        _add(sums, canvas.flat[: block.start], weights.outer, block, canvas, scratch)
+        for layer in range(len(block.dilations)):
             own = slice(layer * block.width, (layer + 1) * block.width)
-            if layer:
-                _add_within(sums[own], canvas, block.start, weights.inner[layer], dilation, steps.pixels)
             channels = slice(block.start + own.start, block.start + own.stop)
+            if layer:
+                inputs = canvas.flat[block.start : channels.start]
+                _add(sums[own], inputs, weights.inner[layer], block.alone(layer), canvas, scratch)
             values = sums[own].relu_()
             if values.dtype != canvas.maps.dtype:
                 canvas.flat[channels].copy_(values)
@@ -80,11 +62,10 @@ def _sums(canvas: Canvas, block: Block) -> Tensor:
     return torch.empty_like(channels, dtype=torch.float32)
 
 
-def _add_earlier(sums: Tensor, canvas: Canvas, block: Block, weights: Tensor, scratch: Tensor) -> None:
-    """Add to all layers of a block what the channels before it contribute."""
+def _add(sums: Tensor, inputs: Tensor, weights: Tensor, block: Block, canvas: Canvas, scratch: Tensor) -> None:
+    """Add to the sums of a block's layers what `inputs` contribute, some of the canvas's channels."""
     rows, margin = weights.shape[0], max(block.dilations)
     length = scratch.numel() // rows
-    inputs = canvas.flat[: block.start]
     for first in range(margin, canvas.pixels - margin, length - 2 * margin):
         last = min(first + length - 2 * margin, canvas.pixels - margin)
         planes = scratch[: rows * (last - first + 2 * margin)].view(rows, -1)
@@ -142,29 +123,7 @@ def _add_rows(sums: Tensor, by_row: Tensor, run: Run, canvas: Canvas, width: int
         targets.add_(by_row[run.first : run.first + run.count, :, kernel_row, here])
 
 
-def _add_within(sums: Tensor, canvas: Canvas, start: int, weights: Tensor, dilation: int, step: int) -> None:
-    """Add to one layer what the channels of its own block contribute; `start` is the block's first channel."""
-    width, count = sums.shape[0], weights.shape[1]
-    inputs = canvas.flat[start : start + count]
-    taps = weights.view(3, width, 3, count).transpose(1, 2).flatten(0, 1).unbind()
-    offsets = [(row * canvas.pitch + column) * dilation for column in (-1, 0, 1) for row in (-1, 0, 1)]
-    lowest, highest = canvas.inner
-    for first in range(lowest, highest, step):
-        last = min(first + step, highest)
-        target = sums[:, first:last]
-        for tap, offset in zip(taps, offsets, strict=True):
-            _add_product(target, tap, inputs[:, first + offset : last + offset])
-
-
 def project(canvas: Canvas, weight: Tensor, bias: Tensor) -> Tensor:
-    """The final 1x1: (batch, outputs, height, width) of weight (outputs, channels) and bias (outputs,)."""
+    """The final 1x1: (batch, outputs, height, width), a view, of weight (outputs, channels) and bias (outputs,)."""
     outputs = torch.addmm(bias[:, None], weight, canvas.flat).view(-1, *canvas.maps.shape[1:])
-    return Canvas(outputs, canvas.padding).interior(0, len(bias)).transpose(0, 1).contiguous()
-
-
-def _add_product(target: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a matrix product to `target`, which may be of higher precision."""
-    if target.dtype == right.dtype:
-        target.addmm_(left, right)
-    else:
-        target.add_(left @ right)
+    return Canvas(outputs, canvas.padding).interior(0, len(bias)).transpose(0, 1)

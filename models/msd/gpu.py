@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
+import torch
+from torch import Tensor
+
 from photon_triage.models.msd.layout import Layout
 
 ROWS = 16
 """Output channels that one step of the kernel computes at most: the height of a tensor core's tile."""
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What the kernel computes in; its sums are float32."""
+
+
+def gpu_kernel(weights: Tensor) -> ModuleType | None:
+    """The module of the kernel for a network with these weights, None where the form in torch has to do."""
+    return _kernel() if weights.is_cuda and weights.dtype in DTYPES else None
+
 
 @cache
-def gpu_kernel() -> ModuleType | None:
-    """The module of the kernel, None where triton is not installed."""
+def _kernel() -> ModuleType | None:
     try:
         from photon_triage.models.msd import triton_kernel
     except ImportError:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from photon_triage.models.msd.canvas import Canvas
-from photon_triage.models.msd.features import compute_features, project, steps_for
+from photon_triage.models.msd.features import compute_features, plane_values, project
 from photon_triage.models.msd.layout import Block, BlockWeights, Layout
 
 
@@ -38,7 +38,7 @@ class MSDFunction(torch.autograd.Function):
         compute_features(canvas, layout, layout.matrices(weights[packing]), biases)
         ctx.save_for_backward(canvas.maps, weights, final_weight)
         ctx.layout, ctx.packing = layout, packing
-        return project(canvas, final_weight, final_bias)
+        return project(canvas, final_weight, final_bias).contiguous()
 
     @staticmethod
     @once_differentiable
@@ -99,32 +99,31 @@ def _go_back(
         errors.fold(first, last)
         torch.mul(errors.interior(first, last), canvas.interior(first, last) > 0, out=inside[own])
         if layer:
-            alone = Block(block.start, block.width, block.dilations[layer : layer + 1])
-            sources = slice(block.start, first)
-            _send(canvas, errors, alone, signals[own], sources, weights.inner[layer], slope.inner[layer])
-    _send(canvas, errors, block, signals, slice(0, block.start), weights.outer, slope.outer, wants_earlier)
+            before = slice(block.start, first)
+            alone = block.alone(layer)
+            _send(signals[own], alone, canvas, before, weights.inner[layer], slope.inner[layer], errors)
+    before = slice(0, block.start)
+    _send(signals, block, canvas, before, weights.outer, slope.outer, errors if wants_earlier else None)
     return inside.sum((1, 2, 3))
 
 
 def _send(
-    canvas: Canvas,
-    errors: Canvas,
-    block: Block,
     signals: Tensor,
+    block: Block,
+    canvas: Canvas,
     sources: slice,
     weights: Tensor,
     slope: Tensor,
-    wants_errors: bool = True,
+    errors: Canvas | None,
 ) -> None:
-    """Send the signals of a block's layers back to the channels `sources`, and add the gradient of their weights.
+    """Add to the errors of the channels `sources` what a block's layers send back, and to the slope of their weights.
 
     signals: (channels of the block, pixels and a guard of zeros on both sides), zero in the borders.
     """
     guard, width = canvas.inner[0], block.width
     reach = signals.stride(0)
-    inputs, targets = canvas.flat[sources], errors.flat[sources]
-    steps = steps_for(signals.device)
-    step = min(steps.pixels, steps.length(len(weights)))
+    inputs = canvas.flat[sources]
+    step = max(1, plane_values(signals.device) // len(weights))
     for first in range(0, canvas.pixels, step):
         count = min(step, canvas.pixels - first)
         planes = signals.new_empty(3, len(block.dilations), width, 3, count)
@@ -135,6 +134,6 @@ def _send(
             planes[column, run.first : run.first + run.count, :, row].copy_(shifted)
         matrix = planes.view(-1, count)
         here = slice(first, first + count)
-        if wants_errors:
-            targets[:, here].addmm_(weights.t(), matrix)
+        if errors is not None:
+            errors.flat[sources, here].addmm_(weights.t(), matrix)
         slope.addmm_(matrix, inputs[:, here].t())

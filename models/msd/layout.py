@@ -57,6 +57,10 @@ class Block:
         """The first channel behind the block."""
         return self.start + self.channels
 
+    def alone(self, layer: int) -> Block:
+        """One of the layers as a block; it reads the channels of this block before it."""
+        return Block(self.start, self.width, self.dilations[layer : layer + 1])
+
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The layers, grouped where their dilations rise or fall in equal steps: one operation can serve a group."""

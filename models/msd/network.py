@@ -167,7 +167,7 @@ class MSDNet(nn.Module):
         return output
 
     def _infer_at_once(self, frames: Tensor) -> Tensor:
-        kernel = gpu_kernel() if self.weights.is_cuda else None
+        kernel = gpu_kernel(self.weights)
         size = (frames.shape[-2], frames.shape[-1])
         padding = self.layout.padding if kernel is None else 0
         canvas = Canvas.empty(self.layout.channels, len(frames), size, padding, self.weights)

@@ -37,7 +37,7 @@ def frames_for(model: MSDNet, batch: int, height: int, width: int, seed: int = 1
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps so short that a small frame takes many."""
-    monkeypatch.setattr(features, "CORE_STEPS", features.Steps(plane_values=90 * 500, pixels=300))
+    monkeypatch.setattr(features, "CORE_PLANE_VALUES", 90 * 400)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_training_keeps_the_feature_maps_and_the_parameters_only() -> None:
 
 def test_training_lowers_the_loss() -> None:
     torch.manual_seed(0)
-    model = MSDNet(depth=12, out_channels=1)
-    frames = frames_for(model, 2, 32, 32)
+    model = MSDNet(depth=8, out_channels=1)
+    frames = frames_for(model, 1, 24, 24)
     target = frames.roll(3, dims=-1)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
