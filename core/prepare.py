@@ -139,6 +139,14 @@ def jet(image: Tensor) -> Tensor:
     return torch.cat([(1.5 - (4 * image - c).abs()).clamp(0, 1) for c in (3.0, 2.0, 1.0)], dim=1)
 
 
+def grow(region: Tensor, margin: int) -> Tensor:
+    """A region (batch, rows, columns) bool, grown by `margin` pixels along rows and columns."""
+    if not margin:
+        return region
+    wide = nn.functional.max_pool2d(region[:, None].float(), (2 * margin + 1, 1), 1, (margin, 0))
+    return nn.functional.max_pool2d(wide, (1, 2 * margin + 1), 1, (0, margin))[:, 0] > 0
+
+
 def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
     """Raise RecipeError when a ROI does not lie inside a frame of this shape."""
     if roi.top + roi.height > shape[0] or roi.left + roi.width > shape[1]:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d, pad
+from torch.nn.functional import pad
 
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.errors import RecipeError
 from photon_triage.core.frames import Batch
+from photon_triage.core.prepare import grow
 from photon_triage.core.recipe import PatchesStage, Roi
 from photon_triage.core.stages.stage import StageResult, image_in
 from photon_triage.models.patchfinder import PatchFinder, log_odds
@@ -36,6 +37,7 @@ class Patches:
             )
         self._table, self._roi, self._device = table, default_roi, device
         self._normalise, self._network = finder.input, finder.network.fused().to(device)
+        self._patch = finder.network.patch
         self._least = math.log(table.listed_from / (1 - table.listed_from)) if table.listed_from < 1 else math.inf
 
     @torch.inference_mode()
@@ -63,15 +65,11 @@ class Patches:
                 "Set `within` of the patches stage to one of them.",
             )
         region = batch.classes == batch.class_names.index(within)
-        if margin:
-            wide = region[:, None].float()
-            wide = max_pool2d(wide, (2 * margin + 1, 1), 1, (margin, 0))
-            region = max_pool2d(wide, (1, 2 * margin + 1), 1, (0, margin))[:, 0] > 0
-        return region.to(self._device)
+        return grow(region, margin).to(self._device)
 
     def _candidates(self, image: Tensor, region: Tensor | None) -> tuple[Candidate, ...]:
         """The candidates of one image (rows, columns), in pixels of the whole frame."""
-        table, patch = self._table, self._network.patch
+        table, patch = self._table, self._patch
         before, after = patch // 2, patch - 1 - patch // 2
         if min(image.shape) <= before:
             raise RecipeError(

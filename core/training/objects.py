@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import max_pool2d
+
+from photon_triage.core.prepare import grow
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,8 @@ def widened(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
     """A mask (height, width) grown by `margin` pixels along rows and columns."""
     if not margin:
         return mask
-    wide = torch.from_numpy(mask)[None].float()
-    wide = max_pool2d(wide, (2 * margin + 1, 1), 1, (margin, 0))
-    wide = max_pool2d(wide, (1, 2 * margin + 1), 1, (0, margin))
-    return wide[0].numpy() > 0
+    grown: NDArray[np.bool_] = grow(torch.from_numpy(mask)[None], margin)[0].numpy()
+    return grown
 
 
 def _parts(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
