@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
@@ -28,18 +29,17 @@ PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 """How pickles and torch's zip files begin; a safetensors file may begin so too, and has a brace as its ninth byte."""
 
-PICKLE_HINT = (
-    "Convert it once: state = torch.load(path, weights_only=True); "
-    "photon_triage.models.checkpoint.save('model.safetensors', state, {'architecture': {'family': ...}})."
-)
+MISFITS_SHOWN = 4
+"""Tensors that a message names where they do not fit; of the others it gives the number."""
 
 
 def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
     """Write a checkpoint `path` (.safetensors) and its metadata beside it (.json); each appears whole or not at all.
 
     metadata: JSON values. `architecture` holds the registry's `family` and the arguments to build it with; where it is
-    missing, the model's own `architecture` is taken. Everything else is free: training data, scores, parent. Returns
-    the path of the safetensors file. Raises ModelError where the metadata are not JSON or name no architecture.
+    missing, the model's own `architecture` is taken. A model's learnable `parameters` are counted. Everything else is
+    free: training data, scores, parent. Returns the path of the safetensors file. Raises ModelError where the metadata
+    are not JSON or name no architecture.
     """
     target = Path(path)
     if target.suffix != ".safetensors":
@@ -48,6 +48,8 @@ def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], met
     if "architecture" not in complete and isinstance(model_or_state, nn.Module):
         complete["architecture"] = getattr(model_or_state, "architecture", None)
     _family(target, complete)
+    if isinstance(model_or_state, nn.Module):
+        complete.setdefault("parameters", sum(parameter.numel() for parameter in model_or_state.parameters()))
     try:
         text = json.dumps(complete, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -77,7 +79,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(
             f"Cannot load {source}: neither its header nor a .json beside it says what it is.",
-            "Save it with photon_triage.models.checkpoint.save.",
+            f"Import it: photon-triage models import {source} --family NAME --option KEY=VALUE -o OTHER.safetensors",
         ) from error
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
@@ -99,41 +101,73 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model.eval(), metadata
 
 
+def parameter_count(path: str | Path) -> int:
+    """The learnable numbers of a checkpoint's model, whose tensors are not read. Raises ModelError."""
+    options = dict(read_metadata(path)["architecture"])
+    with torch.device("meta"):
+        model = create(str(options.pop("family")), **options)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy `state` into `model` after comparing names, shapes and kinds; `source` names it in messages."""
-    wanted = model.state_dict()
-    hint = "The checkpoint is of another architecture than its metadata say, or of another version."
-    for name, tensor in wanted.items():
-        found = state.get(name)
-        if found is None:
-            raise ModelError(f"Cannot load {source}: it lacks the tensor {name} {tuple(tensor.shape)}.", hint)
-        if found.shape != tensor.shape:
-            raise ModelError(
-                f"Cannot load {source}: expected {name} of shape {tuple(tensor.shape)}, got {tuple(found.shape)}.", hint
-            )
-        if found.is_floating_point() != tensor.is_floating_point():
-            raise ModelError(f"Cannot load {source}: expected {name} as {tensor.dtype}, got {found.dtype}.", hint)
-    surplus = sorted(set(state) - set(wanted))
-    if surplus:
-        raise ModelError(f"Cannot load {source}: the architecture has no tensor {surplus[0]}.", hint)
+    """Copy `state` into `model` after comparing names, shapes and kinds; `source` names it in messages.
+
+    Raises ModelError with the first tensors that do not fit, and copies nothing then.
+    """
+    complaints = misfits(model, state)
+    if complaints:
+        more = len(complaints) - MISFITS_SHOWN
+        shown = complaints[:MISFITS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+        raise ModelError(
+            f"Cannot load {source}: {'; '.join(shown)}.",
+            "The file is of another architecture than is said, or of another version.",
+        )
     model.load_state_dict(dict(state))
+
+
+def misfits(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with each tensor of `state` that is not as `model` needs it."""
+    wanted = model.state_dict()
+    found = []
+    for name, tensor in wanted.items():
+        given = state.get(name)
+        if given is None:
+            found.append(f"it lacks the tensor {name} {tuple(tensor.shape)}")
+        elif given.shape != tensor.shape:
+            found.append(f"expected {name} of shape {tuple(tensor.shape)}, got {tuple(given.shape)}")
+        elif given.is_floating_point() != tensor.is_floating_point():
+            found.append(f"expected {name} as {tensor.dtype}, got {given.dtype}")
+    return found + [f"the architecture has no tensor {name}" for name in sorted(set(state) - set(wanted))]
+
+
+def conversion_hint(path: Path) -> str:
+    """How a pickle is made a checkpoint."""
+    return (
+        "Convert it, reading tensors alone (weights_only=True): "
+        f"photon-triage models import {path} --family NAME --option KEY=VALUE -o {path.with_suffix('.safetensors')}"
+    )
 
 
 def _checked(path: str | Path) -> Path:
     """The path, if what is there can be a checkpoint at all."""
     source = Path(path)
     if source.suffix.lower() in PICKLE_SUFFIXES:
-        raise ModelError(f"Cannot load {source}: it may hold a pickle, which can run code when read.", PICKLE_HINT)
+        raise ModelError(
+            f"Cannot load {source}: it may hold a pickle, which can run code when read.", conversion_hint(source)
+        )
     try:
         with source.open("rb") as file:
             start = file.read(9)
     except OSError as error:
         raise ModelError(f"Cannot load {source}: {error.strerror or error}.", "Give a .safetensors file.") from error
     if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
-        raise ModelError(f"Cannot load {source}: it is a pickle, which can run code when read.", PICKLE_HINT)
+        raise ModelError(
+            f"Cannot load {source}: it is a pickle, which can run code when read.", conversion_hint(source)
+        )
     if source.suffix == ".weights":
         raise ModelError(
-            f"Cannot load {source}: it is a Darknet file.", "Use Darknet.from_cfg(...).load_weights(path)."
+            f"Cannot load {source}: it is a Darknet file, which does not say of which network.",
+            f"Convert it: photon-triage models import {source} --cfg FILE.cfg -o {source.with_suffix('.safetensors')}",
         )
     return source
 

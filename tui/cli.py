@@ -34,7 +34,7 @@ COMMANDS = (
     Command("engine", "engine", "app", "Ask after a session's engine, or stop it."),
     Command("inspect", "inspect", "inspect", "Say what a detector file holds."),
     Command("recipes", "recipes", "recipes", "List the shipped recipes, or print one."),
-    Command("models", "models", "app", "List models, and choose the one that the engine uses."),
+    Command("models", "models", "app", "List and inspect models, bring them in and out, choose the one in use."),
     Command("train", "train", "train", "Train a model on what was accepted and rejected."),
     Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),

@@ -96,8 +96,24 @@ def test_whole_numbers_in_place_of_reals_are_refused() -> None:
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.ckpt", "renamed.safetensors"])
 def test_pickles_are_refused_with_the_way_to_convert(tmp_path: Path, name: str) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / name)
-    with pytest.raises(ModelError, match="weights_only=True"):
+    with pytest.raises(ModelError, match="weights_only=True") as caught:
         checkpoint.load(tmp_path / name)
+    assert f"photon-triage models import {tmp_path / name} --family" in caught.value.hint
+
+
+def test_many_misfits_are_counted() -> None:
+    model = Darknet.from_cfg(SMALL)
+    state = {name: tensor for name, tensor in model.state_dict().items() if "layers.0" not in name}
+    state["layers.3.convolution.bias"] = torch.zeros(15)
+    with pytest.raises(ModelError, match="lacks the tensor layers.0.convolution.weight") as caught:
+        checkpoint.load_state(model, {**state, "extra": torch.zeros(1)}, "it")
+    complaints = len(checkpoint.misfits(model, {**state, "extra": torch.zeros(1)}))
+    assert complaints >= 7 and f"and {complaints - 4} more" in caught.value.message
+
+
+def test_parameters_are_counted(saved: tuple[Darknet, Path]) -> None:
+    model, path = saved
+    assert checkpoint.read_metadata(path)["parameters"] == model.parameter_count()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{broken", b"no tensors at all"])
@@ -115,7 +131,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_darknet_weights_are_sent_to_their_reader(tmp_path: Path) -> None:
     (tmp_path / "net.weights").write_bytes(bytes(40))
-    with pytest.raises(ModelError, match="load_weights"):
+    with pytest.raises(ModelError, match=r"photon-triage models import .*net\.weights --cfg"):
         checkpoint.load(tmp_path / "net.weights")
 
 

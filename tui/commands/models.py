@@ -1,15 +1,22 @@
-"""`photon-triage models`: what models there are, and which one the engine uses."""
+"""`photon-triage models`: what models there are, which one the engine uses, and the ways in and out for others."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from photon_triage.tui.commands import networks
 from photon_triage.tui.commands.output import say, say_json, say_table
 
+if TYPE_CHECKING:
+    from photon_triage.core.session.models import ModelEntry
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("inspect")(networks.inspect)
+app.command("import")(networks.import_network)
+app.command("export")(networks.export_network)
 
 
 @app.command("list")
@@ -34,6 +41,9 @@ def list_models(
             "name": entry.name,
             "origin": entry.origin,
             "path": str(entry.path),
+            "family": entry.metadata.get("architecture", {}).get("family"),
+            "parameters": _parameters(entry),
+            "source": entry.metadata.get("source"),
             "parent": entry.metadata.get("parent"),
             "scores": entry.metadata.get("scores", {}),
             "in_use": entry.name == in_use,
@@ -43,12 +53,32 @@ def list_models(
     if as_json:
         say_json(found)
         return
-    rows = [("", "model", "origin", "parent", "F1 on held-back labels")]
+    rows = [("", "model", "origin", "network", "parameters", "made from", "F1 on held-back data")]
     for model in found:
-        f1 = model["scores"].get("f1")
-        shown = "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')})"
-        rows.append(("*" if model["in_use"] else "", model["name"], model["origin"], model["parent"] or "", shown))
+        count = "" if model["parameters"] is None else f"{model['parameters']:,}"
+        made = model["parent"] or model["source"] or ""
+        network = model["family"] or ""
+        rows.append(("*" if model["in_use"] else "", model["name"], model["origin"], network, count, made, _f1(model)))
     say_table(rows)
+
+
+def _f1(model: dict[str, Any]) -> str:
+    f1 = model["scores"].get("f1")
+    return "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')})"
+
+
+def _parameters(entry: ModelEntry) -> int | None:
+    """The learnable numbers of a model, as its metadata say, else counted; None where it cannot be built."""
+    said = entry.metadata.get("parameters")
+    if isinstance(said, int):
+        return said
+    from photon_triage.models.checkpoint import parameter_count
+    from photon_triage.models.errors import ModelError
+
+    try:
+        return parameter_count(entry.path)
+    except ModelError:
+        return None
 
 
 @app.command()

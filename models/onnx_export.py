@@ -1,0 +1,131 @@
+"""ONNX files, and the proof that they compute what the network computes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from photon_triage.models.errors import ModelError
+from photon_triage.models.plain import plain_form
+
+INSTALL_HINT = 'Install them: pip install "photon-triage[onnx]".'
+
+LARGEST_DIFFERENCE = 1e-4
+"""As a share of an output's largest value: what rounding in another order explains."""
+
+EXAMPLES, CHECKED = 2, 3
+"""Frames that are traced, and other ones that are compared: so that a batch size that got stuck is noticed."""
+
+
+@dataclass(frozen=True)
+class OnnxReport:
+    """What was written. difference: the largest to the network, as a share of an output's largest; None unchecked."""
+
+    path: Path
+    bytes: int
+    difference: float | None
+
+
+def export_onnx(
+    model: nn.Module, path: str | Path, input_shape: tuple[int, ...], metadata: Mapping[str, Any]
+) -> OnnxReport:
+    """Write the network as an ONNX file for inputs (batch, *input_shape), float32, any batch.
+
+    The outputs are the raw ones. `metadata` (JSON) stand in the file under photon_triage. Where onnxruntime is
+    installed the file is run beside the network first. The file appears whole or not at all. Raises ModelError where
+    packages are missing, where the network cannot be exported, and where the results differ.
+    """
+    target = Path(path)
+    missing = [name for name in ("onnx", "onnxscript") if not _is_installed(name)]
+    if missing:
+        raise ModelError(f"Cannot export to {target}: {' and '.join(missing)} are not installed.", INSTALL_HINT)
+    network = plain_form(model)
+    program = _translated(network, torch.rand(EXAMPLES, *input_shape), target)
+    program.model.metadata_props["photon_triage"] = json.dumps(dict(metadata), ensure_ascii=False)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        program.save(temporary, external_data=False)
+        difference = _difference(network, temporary, torch.rand(CHECKED, *input_shape))
+        if difference is not None and not difference <= LARGEST_DIFFERENCE:
+            raise ModelError(
+                f"Cannot export to {target}: onnxruntime's results differ by {difference:.1e} of the largest value.",
+                f"Allowed: {LARGEST_DIFFERENCE:.0e}. Nothing was written; please report it with the model.",
+            )
+        temporary.replace(target)
+    except OSError as error:
+        raise ModelError(f"Cannot write {target}: {error.strerror or error}.", "Check the folder.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return OnnxReport(target, target.stat().st_size, difference)
+
+
+def _translated(network: nn.Module, example: Tensor, target: Path) -> torch.onnx.ONNXProgram:
+    with torch.no_grad():
+        outputs = network(example)
+    count = 1 if isinstance(outputs, Tensor) else len(outputs)
+    names = ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=["frames"],
+                output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            )
+    except Exception as error:
+        # The exporter's steps each have errors of their own, of no common kind.
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"Cannot export to {target}: {type(error).__name__}: {reason}.", "") from error
+    assert program is not None
+    return program
+
+
+def _difference(network: nn.Module, path: Path, frames: Tensor) -> float | None:
+    """The largest difference between the file's outputs and the network's, relative to each output's largest value."""
+    if not _is_installed("onnxruntime"):
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"frames": frames.numpy()})
+    with torch.no_grad():
+        outputs = network(frames)
+    expected = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    worst = 0.0
+    for ours, theirs in zip(expected, found, strict=True):
+        apart = float((ours - torch.from_numpy(theirs)).abs().max())
+        worst = max(worst, apart / float(ours.abs().max()) if apart else 0.0)
+    return worst
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on its own insides from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

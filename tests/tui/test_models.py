@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from photon_triage.core.session.models import session_models
+from photon_triage.models import checkpoint, create, onnx_export
+from photon_triage.models.darknet import Darknet
+
+from ..models.builders import SMALL, with_random_weights
+from ..session.builders import build_session
+from .test_cli import MODULES_AFTER, run
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Darknet:
+    """A small network beside its files: small.cfg, small.weights, small.safetensors."""
+    (tmp_path / "small.cfg").write_text(SMALL)
+    network = with_random_weights(Darknet.from_cfg(SMALL))
+    network.save_weights(tmp_path / "small.weights")
+    metadata = {"name": "small", "parent": "big", "scores": {"f1": 0.5, "f1_interval": [0.25, 0.75], "n": 12}}
+    checkpoint.save(tmp_path / "small.safetensors", network, metadata | {"data": {"trained_on": 99}})
+    return network
+
+
+def done(capsys: Capture, *arguments: object) -> str:
+    code, out, err = run(capsys, "models", *map(str, arguments))
+    assert (code, err) == (0, "")
+    return out
+
+
+def refused(capsys: Capture, code: int, *arguments: object) -> str:
+    found, out, err = run(capsys, "models", *map(str, arguments))
+    assert (found, out) == (code, "")
+    return err
+
+
+@pytest.mark.parametrize("command", ["inspect", "import", "export", "list"])
+def test_help_loads_no_torch(command: str) -> None:
+    call = [sys.executable, "-c", MODULES_AFTER, "models", command, "--help"]
+    finished = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60)
+    assert "torch" not in finished.stderr.split()
+
+
+def test_list_counts_parameters(capsys: Capture) -> None:
+    (shipped,) = (model for model in json.loads(done(capsys, "list", "--json")) if model["name"] == "hitnet-spi")
+    assert (shipped["family"], shipped["parameters"]) == ("darknet", Darknet.from_cfg("hitnet").parameter_count())
+    assert "894,964" in done(capsys, "list")
+
+
+def test_inspect_a_checkpoint(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    out = done(capsys, "inspect", tmp_path / "small.safetensors")
+    facts = dict(line.split(None, 1) for line in out.splitlines() if line.startswith(("parameters", "input", "parent")))
+    assert facts == {"parameters": str(network.parameter_count()), "input": "3 x 32 x 32", "parent": "big"}
+    assert "0.500 (0.250 to 0.750)" in out and "trained_on 99" in out
+    assert str(network.layer_table()[2]) in out
+
+
+def test_inspect_as_json(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    found = json.loads(done(capsys, "inspect", tmp_path / "small.safetensors", "--size", "64x32", "--json"))
+    assert (found["name"], found["family"], found["input"]) == ("small", "darknet", [3, 64, 32])
+    assert found["gmac"] == pytest.approx(2 * network.gmac())
+    assert len(found["layers"]) == 5 and found["metadata"]["scores"]["n"] == 12
+
+
+def test_inspect_a_shipped_model_by_name(capsys: Capture) -> None:
+    assert json.loads(done(capsys, "inspect", "hitnet-spi", "--json"))["place"].startswith("shipped, ")
+
+
+def test_inspect_a_cfg_with_weights(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    out = done(capsys, "inspect", tmp_path / "small.cfg", "--weights", tmp_path / "small.weights")
+    assert "3 convolutions loaded" in out
+
+
+def test_inspect_an_architecture(capsys: Capture) -> None:
+    options = ["--option", "depth=100", "--option", "in_channels=3", "--option", "out_channels=11"]
+    found = json.loads(done(capsys, "inspect", "msd", *options, "--json"))
+    assert found["parameters"] == 48_494
+
+
+def test_import_darknets_weights_into_a_session(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    session = build_session(tmp_path / "s", {})
+    arguments = ["import", tmp_path / "small.weights", "--cfg", tmp_path / "small.cfg", "--session", session.path]
+    out = done(capsys, *arguments, "--class-names", "single,multiple", "--name", "seeds")
+    assert "3 convolutions loaded" in out
+    entry = session_models(session.models_path)["seeds"]
+    loaded, metadata = checkpoint.load(entry.path)
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(network.state_dict()))
+    assert metadata["classes"] == ["single", "multiple"] and metadata["source"].endswith("small.weights")
+    listed = json.loads(done(capsys, "list", session.path, "--json"))
+    assert [model["source"] for model in listed if model["name"] == "seeds"] == [metadata["source"]]
+    assert "seeds" in done(capsys, "inspect", "seeds", "--session", session.path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_import_tensors_of_an_architecture(tmp_path: Path, suffix: str, capsys: Capture) -> None:
+    from safetensors.torch import save_file
+
+    model = create("lenet", patch=16, kernels=[3, 3], hidden=[6])
+    save: Any = torch.save if suffix == ".pt" else save_file
+    save(model.state_dict(), tmp_path / f"foreign{suffix}")
+    options = [word for option in ("patch=16", "kernels=3,3", "hidden=[6]") for word in ("--option", option)]
+    out = tmp_path / "own.safetensors"
+    done(capsys, "import", tmp_path / f"foreign{suffix}", "--family", "lenet", *options, "-o", out)
+    torch.testing.assert_close(dict(checkpoint.load(out)[0].state_dict()), dict(model.state_dict()))
+
+
+def test_import_takes_a_checkpoint_as_it_is(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    session = build_session(tmp_path / "s", {})
+    done(capsys, "import", tmp_path / "small.safetensors", "--session", session.path)
+    assert session_models(session.models_path)["small"].metadata["parent"] == "big"
+
+
+def test_refused_pickle_can_be_converted_as_the_hint_says(tmp_path: Path, capsys: Capture) -> None:
+    torch.save(create("msd", depth=3).state_dict(), tmp_path / "net.pt")
+    err = refused(capsys, 1, "inspect", tmp_path / "net.pt")
+    command = err[err.index("photon-triage models import") :].split()
+    filled = [{"NAME": "msd", "KEY=VALUE": "depth=3"}.get(word, word) for word in command[2:]]
+    done(capsys, *filled)
+    assert "msd" in done(capsys, "inspect", tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["import", "a.weights", "-o", "b.safetensors"], "Give --cfg"),
+        (["import", "a.pt", "-o", "b.safetensors"], "Give --family"),
+        (["import", "a.pt", "--family", "msd"], "Give --session SESSION or -o"),
+        (["import", "a.pt", "--family", "msd", "--option", "depth", "-o", "b.safetensors"], "Expected KEY=VALUE"),
+        (["inspect", "hitnet", "--size", "416"], "Expected HEIGHTxWIDTH"),
+        (["export", "hitnet", "-o", "a.h5"], "ends in .onnx, .weights or .safetensors"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], told: str, capsys: Capture) -> None:
+    assert told in refused(capsys, 2, *arguments)
+
+
+def test_class_names_must_be_as_many_as_the_outputs(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    arguments = ["import", tmp_path / "small.safetensors", "-o", tmp_path / "new.safetensors", "--class-names", "one"]
+    assert "the network has 2" in refused(capsys, 2, *arguments)
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_import_that_does_not_fit_fails(tmp_path: Path, capsys: Capture) -> None:
+    torch.save(create("msd", depth=3).state_dict(), tmp_path / "net.pt")
+    arguments = [
+        "import",
+        tmp_path / "net.pt",
+        "--family",
+        "msd",
+        "--option",
+        "depth=4",
+        "-o",
+        tmp_path / "n.safetensors",
+    ]
+    assert "expected weights of shape (90,), got (54,)" in refused(capsys, 1, *arguments)
+    assert not (tmp_path / "n.safetensors").exists()
+
+
+def test_export_weights(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    done(capsys, "export", tmp_path / "small.safetensors", "-o", tmp_path / "out.weights")
+    assert (tmp_path / "out.weights").read_bytes() == (tmp_path / "small.weights").read_bytes()
+
+
+def test_export_a_checkpoint(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    done(capsys, "export", tmp_path / "small.safetensors", "-o", tmp_path / "out.safetensors")
+    assert checkpoint.load(tmp_path / "out.safetensors")[1]["parent"] == "big"
+
+
+def test_only_darknet_has_weights(tmp_path: Path, capsys: Capture) -> None:
+    assert "no Darknet network" in refused(capsys, 1, "export", "msd", "-o", tmp_path / "out.weights")
+
+
+def test_export_onnx(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    out = done(capsys, "export", tmp_path / "small.safetensors", "-o", tmp_path / "out.onnx", "--size", "64x32")
+    assert "for frames of 3 x 64 x 32; onnxruntime's results differ by" in out
+    assert (tmp_path / "out.onnx").stat().st_size > 4 * network.parameter_count()
+
+
+def test_export_onnx_that_computes_something_else_fails(
+    tmp_path: Path, network: Darknet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Program:
+        model = type("Model", (), {"metadata_props": {}})
+
+        def save(self, path: Path, external_data: bool) -> None:
+            path.write_bytes(b"another network")
+
+    monkeypatch.setattr(onnx_export, "_is_installed", lambda _: True)
+    monkeypatch.setattr(onnx_export, "_translated", lambda *_: Program())
+    monkeypatch.setattr(onnx_export, "_difference", lambda *_: 2e-4)
+    (tmp_path / "out.onnx").write_bytes(b"what was there before")
+    err = refused(capsys, 1, "export", tmp_path / "small.safetensors", "-o", tmp_path / "out.onnx")
+    assert "differ by 2.0e-04" in err
+    assert (tmp_path / "out.onnx").read_bytes() == b"what was there before"
+    assert not list(tmp_path.glob(".out*"))
