@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
-FAMILY_MODULES = ("photon_triage.models.darknet", "photon_triage.models.lenet", "photon_triage.models.msd")
+FAMILY_MODULES = (
+    "photon_triage.models.darknet",
+    "photon_triage.models.lenet",
+    "photon_triage.models.msd",
+    "photon_triage.models.unet",
+)
 """The modules that register architectures when they are imported."""
 
 _builders: dict[str, Callable[..., nn.Module]] = {}
