@@ -6,7 +6,6 @@ Hammersley 2005) with the headers of DECTRIS detectors, EDF (ESRF), SMV (the .im
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.errors import MissingError, SourceError
-from photon_triage.core.frames import PLANCK_EV_M, Geometry
+from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.names import run_name
@@ -24,29 +23,7 @@ _LONGEST_HEADER = 2**20
 _CBF_STARTS_BINARY = b"\x0c\x1a\x04\xd5"
 _BYTES_OF_CBF = {"8": 1, "16": 2, "32": 4, "64": 8}
 _BYTES_OF_SMV = {"unsigned_byte": 1, "unsigned_short": 2, "short": 2, "long": 4, "unsigned_long": 4, "float": 4}
-_NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?\d+)?)"
-_CBF_GEOMETRY = {
-    "wavelength": (rf"Wavelength\s+{_NUMBER}\s*A", 1e-10),
-    "detector_distance": (rf"Detector_distance\s+{_NUMBER}\s*m", 1.0),
-    "pixel_size": (rf"Pixel_size\s+{_NUMBER}\s*m", 1.0),
-    "beam_center_x": (rf"Beam_xy\s+\(\s*{_NUMBER}", 1.0),
-    "beam_center_y": (rf"Beam_xy\s+\([^,]*,\s*{_NUMBER}", 1.0),
-}
-"""The comments of DECTRIS's miniCBF headers."""
-
-_SMV_GEOMETRY = {
-    "wavelength": (rf"WAVELENGTH\s*=\s*{_NUMBER}", 1e-10),
-    "detector_distance": (rf"\bDISTANCE\s*=\s*{_NUMBER}", 1e-3),
-    "pixel_size": (rf"PIXEL_SIZE\s*=\s*{_NUMBER}", 1e-3),
-}
-_EDF_GEOMETRY = {
-    "wavelength": (rf"WaveLength\s*=\s*{_NUMBER}", 1.0),
-    "detector_distance": (rf"SampleDistance\s*=\s*{_NUMBER}", 1.0),
-    "pixel_size": (rf"PSize_1\s*=\s*{_NUMBER}", 1.0),
-    "beam_center_x": (rf"Center_1\s*=\s*{_NUMBER}", 1.0),
-    "beam_center_y": (rf"Center_2\s*=\s*{_NUMBER}", 1.0),
-}
-_GEOMETRY = {"CBF": _CBF_GEOMETRY, "SMV": _SMV_GEOMETRY, "EDF": _EDF_GEOMETRY}
+_HEADERS = {"CBF": "DECTRIS", "SMV": "SMV", "EDF": "EDF"}
 
 
 def inspect_image(state: FileState) -> SourceInfo:
@@ -66,7 +43,7 @@ def inspect_image(state: FileState) -> SourceInfo:
             dtype=images.dtype.name,
             compression=images.compression,
             mask=None,
-            geometry=_geometry(images.header, _GEOMETRY[state.format]),
+            geometry=text_geometry(_HEADERS[state.format], images.header),
             simulated=False,
             run=run_name(state.path, one_of_many=count == 1),
             reason=f"every image of the {state.format} file is a frame",
@@ -195,17 +172,3 @@ _CHECKS = {"CBF": _check_cbf, "SMV": _check_smv, "EDF": _check_edf}
 
 def _positive(value: str | None) -> int:
     return int(value) if value and value.strip().isdecimal() and len(value) < 16 else 0
-
-
-def _geometry(header: str, patterns: dict[str, tuple[str, float]]) -> Geometry:
-    values = {}
-    for name, (pattern, unit) in patterns.items():
-        found = re.search(pattern, header)
-        try:
-            value = float(found[1]) * unit if found and found[1] else math.nan
-        except ValueError:
-            value = math.nan
-        if math.isfinite(value) and (value > 0 or name.startswith("beam")):
-            values[name] = value
-    length = values.pop("wavelength", None)
-    return Geometry(**values, photon_energy_ev=PLANCK_EV_M / length if length else None)

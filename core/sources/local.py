@@ -68,7 +68,7 @@ def open_frames(state: FileState, dataset: str) -> OpenFrames:
 
             return OpenStack(state, dataset)
         case "TIFF":
-            from photon_triage.core.sources.tiff import OpenPages
+            from photon_triage.core.sources.tiff_pages import OpenPages
 
             return OpenPages(state)
         case "MRC":

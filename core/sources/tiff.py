@@ -1,28 +1,23 @@
-"""TIFF files: what is in them, and their pages as frames."""
+"""TIFF files: what is in them."""
 
 from __future__ import annotations
 
 import json
 import math
-import struct
+import re
 from typing import Any
 
-import numpy as np
-import tifffile
-
-from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
+from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
-from photon_triage.core.sources.limits import SILENT, STABLE, require_size
+from photon_triage.core.sources.limits import ABANDONED, STABLE
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated, waited_for
 from photon_triage.core.sources.tiff_chain import whole_chain
-
-_MOST_PAGES = 1_000_000
-_CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
-"""What tifffile raises where the file ends too early."""
+from photon_triage.core.sources.tiff_pages import OpenPages
 
 _SIMULATED = "photon_triage_simulated"
+_OTHER_FILE = re.compile(r'FileName="([^"]*)"')
 
 
 def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
@@ -32,146 +27,73 @@ def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
         try:
             if not whole_chain(state.path, state.size):
                 raise waited_for(state.path, "truncated file, its last page is missing", state.age)
-            facts = pages.description
-            available = pages.available()
+            text = pages.first.description or ""
+            facts = _facts(text)
+            available, count = pages.available(), len(pages)
             run = facts.get("run")
+            others = [group.told() for group in pages.groups if group is not pages.group] if explain else []
             return SourceInfo(
                 path=state.path,
                 format="TIFF",
-                layout="TIFF",
+                layout=_layout(pages.first),
                 dataset="",
-                frames=len(pages),
+                frames=count,
                 available=available,
-                complete=available == len(pages) and (len(pages) == 1 or state.age >= STABLE),
+                complete=(available == count and (count == 1 or state.age >= STABLE)) or state.age >= ABANDONED,
                 shape=pages.shape,
                 dtype=pages.dtype.name,
                 compression=pages.compression,
                 mask=None,
-                geometry=_geometry(facts),
+                geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
                 simulated=bool(facts.get(_SIMULATED)),
-                run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=len(pages) == 1),
+                run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
+                reason=_reason(pages),
+                notes=tuple(_notes(pages, text)),
+                alternatives=tuple(others),
             )
         finally:
             pages.close()
 
 
-class OpenPages:
-    """The pages of a TIFF file, kept open for reading."""
+def _layout(page: Any) -> str:
+    kinds = {"ImageJ": page.is_imagej, "OME-TIFF": page.is_ome, "MetaMorph STK": page.is_stk, "LSM": page.is_lsm}
+    return next((name for name, is_it in kinds.items() if is_it), "TIFF")
 
-    def __init__(self, state: FileState) -> None:
-        self.state = state
-        with translated(state.path):
-            try:
-                self._file = tifffile.TiffFile(state.path)
-            except _CUT_SHORT as error:
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
-            try:
-                self._pages = self._require_pages()
-            except _CUT_SHORT as error:
-                self._file.close()
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
-            except BaseException:
-                self._file.close()
-                raise
 
-    def __len__(self) -> int:
-        return len(self._pages)
+def _reason(pages: OpenPages) -> str:
+    if len(pages.groups) == 1:
+        return "every page of the TIFF file is a frame"
+    return f"of {len(pages.groups)} kinds of page, those of {pages.shape[0]} x {pages.shape[1]} hold the most pixels"
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The pages' dtype, native byte order."""
-        own: np.dtype[Any] = np.dtype(self._pages[0].dtype)
-        return own.newbyteorder("=")
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width)."""
-        height, width = self._pages[0].shape
-        return int(height), int(width)
+def _notes(pages: OpenPages, text: str) -> list[str]:
+    """How the frames were made of the pages."""
+    first, notes = pages.first, []
+    if not pages.has_own_pages:
+        notes.append("the images behind the first have no pages of their own")
+    if pages.group.planes > 1:
+        notes.append(f"each page holds {pages.group.planes} images")
+    elif int(first.samplesperpixel) > 1:
+        notes.append("transparency is passed over")
+    if int(first.photometric) == 0:
+        notes.append("the file says that white is zero: values are as they are stored")
+    if int(first.photometric) == 3:
+        notes.append("a colour table is passed over: values are as they are stored")
+    if int(first.bitspersample) % 8:
+        notes.append(f"pixels of {first.bitspersample} bits are read as {pages.dtype.name}")
+    others = set(_OTHER_FILE.findall(text)) if first.is_ome else set()
+    if len(others) > 1:
+        notes.append(f"one of {len(others)} files of an OME data set: each is read by itself")
+    return notes
 
-    @property
-    def compression(self) -> str:
-        """The compression's name, "none" where there is none."""
-        code = self._pages[0].compression
-        name = getattr(code, "name", str(code))
-        return "none" if int(code) == 1 else {"ADOBE_DEFLATE": "deflate", "DEFLATE": "deflate"}.get(name, name)
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """The JSON object in the first page's description, empty where it is something else."""
-        try:
-            facts = json.loads(self._pages[0].description or "{}")
-        except (ValueError, RecursionError):
-            return {}
-        return facts if isinstance(facts, dict) else {}
-
-    def available(self) -> int:
-        """The pages that are written: blank pages at the end of an uncompressed file that changed just now are not.
-
-        A memory-mapped TIFF has its final size from its first page on.
-        """
-        if self.state.age >= SILENT or self.compression != "none":
-            return len(self)
-        low, high, probe = 0, len(self), len(self) - 1
-        while low < high:
-            low, high = (probe + 1, high) if np.any(self._page(probe)) else (low, probe)
-            probe = (low + high) // 2
-        return low
-
-    def read(self, start: int, stop: int, out: np.ndarray) -> None:
-        """Pages start .. stop-1 into `out`, (n, height, width)."""
-        if stop > len(self):
-            raise NotYetError(f"Reading {self.state.path}: page {stop - 1} was asked for, it has {len(self)}.")
-        with translated(self.state.path):
-            for position in range(start, stop):
-                out[position - start] = self._page(position)
-
-    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Of the pages start .. stop-1 those that are in the file, as ranges."""
-        return [(start, min(stop, len(self)))] if start < len(self) else []
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-    def _page(self, position: int) -> np.ndarray:
-        page = self._pages[position]
-        pixels = page.asarray(maxworkers=1)
-        if pixels is None or pixels.shape != self.shape:
-            raise SourceError(f"Reading {self.state.path}: page {position} cannot be decoded.")
-        return np.asarray(pixels)
-
-    def _require_pages(self) -> list[Any]:
-        path = self.state.path
-        pages: list[Any] = []
-        for page in self._file.pages:
-            if len(pages) >= _MOST_PAGES:
-                raise SourceError(f"Reading {path}: it has more than {_MOST_PAGES} pages.", "It may be damaged.")
-            if pages and getattr(page, "is_reduced", False):
-                continue
-            pages.append(page)
-            self._require_page(page, len(pages) - 1, pages[0])
-        if not pages:
-            raise waited_for(path, "it has no page", self.state.age)
-        return pages
-
-    def _require_page(self, page: Any, position: int, leader: Any) -> None:
-        path = self.state.path
-        if page.dtype is None or np.dtype(page.dtype).kind not in "iuf" or len(page.shape) != 2 or 0 in page.shape:
-            raise SourceError(
-                f"Reading {path}: page {position} is no plain image (shape {page.shape}, dtype {page.dtype}).",
-                "Expected one sample of up to 64 bits a pixel.",
-            )
-        if page.shape != leader.shape or page.dtype != leader.dtype:
-            raise SourceError(
-                f"Reading {path}: page {position} is {page.shape} of {page.dtype}, expected {leader.shape} of "
-                f"{leader.dtype} as in its first page."
-            )
-        require_size(f"page {position}", page.shape, np.dtype(page.dtype).itemsize, path)
-        require_size(f"a tile of page {position}", page.chunks, np.dtype(page.dtype).itemsize, path)
-        ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
-        if max(ends, default=0) > self.state.size or not page.dataoffsets:
-            raise waited_for(path, f"truncated file, page {position} goes beyond its end", self.state.age)
+def _facts(text: str) -> dict[str, Any]:
+    """The JSON object in a page's description, empty where it is something else."""
+    try:
+        facts = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _geometry(facts: dict[str, Any]) -> Geometry:

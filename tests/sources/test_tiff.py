@@ -12,6 +12,14 @@ import tifffile
 from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from tests.builders.detector_files import frames_of, make_old, write_simulated_tiff
+from tests.builders.tiff_files import (
+    PILATUS_DESCRIPTION,
+    write_imagej_virtual,
+    write_ome,
+    write_packed,
+    write_stk,
+    write_with_thumbnails,
+)
 from tests.shared_data import shared_data
 
 
@@ -38,13 +46,20 @@ def test_pages_are_frames_in_their_dtype(tmp_path: Path, dtype: str) -> None:
         {"byteorder": ">"},
         {"rowsperstrip": 7},
         {"imagej": True},
+        {"imagej": True, "metadata": {"axes": "TYX"}},
+        {"ome": True},
+        {"compression": "jpeg2000"},
+        {"compression": "packbits"},
+        {"compression": "lzma"},
+        {"metadata": {"truncate": True}},
+        {"planarconfig": "separate"},
     ],
 )
 def test_kinds_of_tiff(tmp_path: Path, options: dict[str, Any]) -> None:
     frames = frames_of(2, dtype="u2")
     tifffile.imwrite(tmp_path / "a.tif", frames, **{"photometric": "minisblack"} | options)
 
-    assert inspect(tmp_path / "a.tif").dtype == "uint16"
+    assert (inspect(tmp_path / "a.tif").frames, inspect(tmp_path / "a.tif").dtype) == (2, "uint16")
     np.testing.assert_array_equal(read_frames(tmp_path / "a.tif", "", 1, 2), frames[1:])
 
 
@@ -87,10 +102,142 @@ def test_blank_pages_at_the_end_are_provisional(tmp_path: Path) -> None:
     assert (inspect(path).available, inspect(path).complete) == (5, True)
 
 
-def test_colour_is_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((48, 64, 3), "u1"), photometric="rgb")
+@pytest.mark.parametrize(
+    ("samples", "options"),
+    [
+        (3, {"photometric": "rgb"}),
+        (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+        (3, {"photometric": "rgb", "planarconfig": "separate"}),
+        (3, {"photometric": "ycbcr", "compression": "jpeg"}),
+    ],
+)
+def test_colour_is_refused(tmp_path: Path, samples: int, options: dict[str, Any]) -> None:
+    shape = (samples, 48, 64) if "planarconfig" in options else (48, 64, samples)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, "u1"), **options)
 
-    with pytest.raises(SourceError, match="no plain image"):
+    with pytest.raises(SourceError, match="a colour picture"):
+        inspect(tmp_path / "a.tif")
+
+
+def test_transparency_is_passed_over(tmp_path: Path) -> None:
+    grey = np.stack([frames_of(1, dtype="u1")[0], np.full((48, 64), 255, "u1")], axis=-1)
+    tifffile.imwrite(tmp_path / "a.tif", grey, photometric="minisblack", extrasamples=["unassalpha"], metadata=None)
+
+    info = inspect(tmp_path / "a.tif")
+
+    assert (info.frames, info.shape, info.notes) == (1, (48, 64), ("transparency is passed over",))
+    np.testing.assert_array_equal(read_frames(tmp_path / "a.tif", "", 0, 1), frames_of(1, dtype="u1"))
+
+
+def test_the_values_behind_a_colour_table_are_taken(tmp_path: Path) -> None:
+    table = np.zeros((3, 256), "u2")
+    tifffile.imwrite(tmp_path / "a.tif", frames_of(1, dtype="u1")[0], photometric="palette", colormap=table)
+
+    assert "colour table" in inspect(tmp_path / "a.tif").notes[0]
+    np.testing.assert_array_equal(read_frames(tmp_path / "a.tif", "", 0, 1), frames_of(1, dtype="u1"))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 12])
+def test_pixels_of_odd_bits(tmp_path: Path, bits: int) -> None:
+    frame = np.random.default_rng(bits).integers(0, 2**bits, (48, 64)).astype("u2")
+    path = write_packed(tmp_path / "a.tif", frame, bits)
+
+    info = inspect(path)
+
+    assert (info.frames, info.shape, info.dtype) == (1, (48, 64), "uint16" if bits > 8 else "uint8")
+    assert f"pixels of {bits} bits" in info.notes[0]
+    np.testing.assert_array_equal(read_frames(path, "", 0, 1)[0], frame)
+
+
+def test_thumbnails_are_no_frames(tmp_path: Path) -> None:
+    path = write_with_thumbnails(tmp_path / "a.lsm", frames_of(3))
+
+    info = inspect(path, explain=True)
+
+    assert (info.layout, info.frames, info.shape) == ("LSM", 3, (48, 64))
+    assert [other.shape for other in info.alternatives] == [(12, 16)]
+    assert info.alternatives[0].refused == "a smaller copy of another page"
+    np.testing.assert_array_equal(read_frames(path, "", 0, 3), frames_of(3))
+
+
+def test_the_label_and_pyramid_of_an_ome_tiff_are_no_frames(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", frames_of(3), label=np.zeros((20, 30), "i2"))
+
+    info = inspect(path, explain=True)
+
+    assert (info.layout, info.frames, info.shape) == ("OME-TIFF", 3, (48, 64))
+    assert [(other.path, other.shape) for other in info.alternatives] == [("page 3", (20, 30))]
+
+
+def test_several_positions_of_an_ome_tiff_are_all_frames(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", frames_of(3), label=frames_of(1, first=3)[0])
+
+    assert inspect(path).frames == 4
+    np.testing.assert_array_equal(read_frames(path, "", 0, 4), frames_of(4))
+
+
+@pytest.mark.parametrize(("write", "layout"), [(write_imagej_virtual, "ImageJ"), (write_stk, "MetaMorph STK")])
+def test_images_without_pages_of_their_own(tmp_path: Path, write: Any, layout: str) -> None:
+    path = make_old(write(tmp_path / "a.tif", frames_of(4, dtype="u2")))
+
+    info = inspect(path)
+
+    assert (info.layout, info.frames, info.available, info.complete) == (layout, 4, 4, True)
+    np.testing.assert_array_equal(read_frames(path, "", 1, 4), frames_of(3, first=1, dtype="u2"))
+
+
+def test_images_without_pages_that_are_not_there_yet(tmp_path: Path) -> None:
+    path = write_imagej_virtual(tmp_path / "a.tif", frames_of(4, dtype="u2"))
+    path.write_bytes(path.read_bytes()[:-7000])
+
+    assert (inspect(path).frames, inspect(path).available, inspect(path).complete) == (4, 2, False)
+    with pytest.raises(NotYetError):
+        read_frames(path, "", 3, 4)
+    make_old(path)
+    assert (inspect(path).frames, inspect(path).available, inspect(path).complete) == (4, 2, True)
+
+
+def test_a_page_of_another_size_is_told(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.ones((40, 40), "u1"), photometric="minisblack", metadata=None)
+        for frame in frames_of(3):
+            file.write(frame, photometric="minisblack", metadata=None)
+
+    info = inspect(tmp_path / "a.tif", explain=True)
+
+    assert (info.frames, info.shape, info.reason[:18]) == (3, (48, 64), "of 2 kinds of page")
+    assert info.alternatives[0].path == "page 0"
+
+
+def test_another_file_of_an_ome_data_set_is_not_opened(tmp_path: Path) -> None:
+    text = '<OME><Image ID="Image:0"><Pixels ID="P" DimensionOrder="XYCZT" Type="int16" SizeX="64" SizeY="48" SizeC="1"'
+    text += ' SizeZ="1" SizeT="2"><TiffData FirstT="0"><UUID FileName="a.ome.tif">urn:uuid:1</UUID></TiffData>'
+    text += '<TiffData FirstT="1"><UUID FileName="../b.ome.tif">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+    tifffile.imwrite(tmp_path / "a.ome.tif", frames_of(1)[0], description=text, metadata=None)
+
+    info = inspect(tmp_path / "a.ome.tif")
+
+    assert (info.frames, info.notes) == (1, ("one of 2 files of an OME data set: each is read by itself",))
+
+
+def test_the_comments_of_a_pilatus_tell_the_geometry(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", frames_of(1, dtype="i4")[0], description=PILATUS_DESCRIPTION, metadata=None)
+
+    geometry = inspect(tmp_path / "a.tif").geometry
+
+    assert (geometry.detector_distance, geometry.beam_center_x, geometry.beam_center_y) == (0.187, 489.1, 525.0)
+    assert geometry.photon_energy_ev == pytest.approx(12699, rel=1e-3)
+
+
+def test_pages_in_a_circle_end(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", frames_of(1)[0], metadata=None, byteorder="<")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        first, last = file.pages.first.offset, file.pages.first.offset + 2 + 12 * len(file.pages.first.tags)
+    with (tmp_path / "a.tif").open("r+b") as raw:
+        raw.seek(last)
+        raw.write(first.to_bytes(4, "little"))
+
+    with pytest.raises(SourceError, match="in a circle"):
         inspect(tmp_path / "a.tif")
 
 
