@@ -39,9 +39,12 @@ class Roi(_Table):
 
 
 class SourceTable(_Table):
-    """Where the frames are, if the layout alone does not tell."""
+    """Where the frames are, if the layout alone does not tell, and in which order they are read."""
 
     dataset: str | None = None
+    order: Literal["latest", "complete"] | None = None
+    """The newest frames first, those passed over later; or file after file. Left open: `latest` for watch, `complete`
+    for scan."""
 
 
 class GeometryTable(_Table):

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.engine.intake import CHUNK_FRAMES, Chunk, Event, FileNews, Intake, Lost, Wanted
+from photon_triage.core.engine.events import Chunk, Event, FileNews, Lost, Moved, Replaced, Wanted
+from photon_triage.core.engine.followed import CHUNK_FRAMES
+from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey, as_counts, as_grey
@@ -80,9 +82,16 @@ class Engine:
 
     def run(self) -> None:
         """Work until told to stop, or until all is done where that was asked for."""
-        ledger = self._results.files()
-        self._file_ids = {row.path: row.id for row in ledger}
-        intake = Intake(self._paths, ledger, self._recipe.source.dataset, patience=self._patience)
+        self._file_ids = {row.path: row.id for row in self._results.files()}
+        order = self._recipe.source.order or ("complete" if self._once else "latest")
+        intake = Intake(
+            self._paths,
+            self._results.ledger(),
+            self._recipe.source.dataset,
+            latest=order == "latest",
+            patience=self._patience,
+            keep_asking=not self._once,
+        )
         intake.start()
         self._working_since = time.time()
         status = "stopped"
@@ -96,19 +105,18 @@ class Engine:
                         raise intake.failure from None
                     if self._ask_for_old_scores(intake):
                         continue
-                    if self._once and intake.scans and intake.finished:
+                    if self._once and intake.finished:
                         status = "finished"
                         break
                     continue
-                if isinstance(event, FileNews):
-                    self._note_file(event)
-                elif isinstance(event, Lost):
-                    self._note_lost(event)
-                else:
-                    chunks = self._gather(event, intake)
-                    if reason := self._score(chunks):
-                        for chunk in chunks:
-                            intake.refuse(chunk.info.path, reason)
+                if not isinstance(event, Chunk):
+                    self._note(event)
+                    continue
+                chunks = self._gather(event, intake)
+                if reason := self._score(chunks):
+                    for chunk in chunks:
+                        if (news := intake.refuse(chunk, reason)) is not None:
+                            self._note_file(news)
         except BaseException:
             status = "failed"
             raise
@@ -128,6 +136,21 @@ class Engine:
             self._say(complaint, logging.ERROR)
         if self._running.model != before:
             self._say(f"in use: {self._running.model}")
+
+    def _note(self, event: FileNews | Moved | Replaced | Lost) -> None:
+        match event:
+            case FileNews():
+                self._note_file(event)
+            case Moved(old, new):
+                self._results.move_file(old, new.path)
+                if (file_id := self._file_ids.pop(old, None)) is not None:
+                    self._file_ids[new.path] = file_id
+                self._say(f"{Path(old).name} is now {new.path}")
+            case Replaced(path):
+                self._results.forget_frames(self._file_ids[path])
+                self._say(f"{Path(path).name} was replaced by another file and is read anew", logging.WARNING)
+            case Lost():
+                self._note_lost(event)
 
     def _note_file(self, news: FileNews) -> None:
         info, file = news.info, news.file
@@ -151,11 +174,13 @@ class Engine:
             size=file.size,
             mtime_ns=file.mtime_ns,
             updated=time.time(),
+            device=file.device,
+            inode=file.inode,
         )
         self._file_ids[file.path] = self._results.put_file(row)
         name = Path(file.path).name
-        if news.status == "unreadable":
-            self._say(f"{name} unreadable: {news.reason}", logging.WARNING)
+        if news.status in ("missing", "unreadable"):
+            self._say(f"{name} {news.status}: {news.reason}", logging.WARNING)
         elif news.status == "complete":
             self._say(f"{name} complete, {row.frames} frames")
 
@@ -171,9 +196,9 @@ class Engine:
                 event = intake.events.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(event, FileNews):
-                self._note_file(event)
-            elif isinstance(event, Chunk) and _go_together(first, event):
+            if not isinstance(event, Chunk):
+                self._note(event)
+            elif _go_together(first, event):
                 chunks.append(event)
             else:
                 self._held = event
@@ -217,7 +242,8 @@ class Engine:
             return
         now = time.time()
         self._results.put_frames(file_id, results, now)
-        self._lag = now - chunk.first_seen
+        if not chunk.late:
+            self._lag = time.monotonic() - chunk.first_seen
         self._recent.append((now, len(results)))
         self._scored += len(results)
 
@@ -248,7 +274,7 @@ class Engine:
         if found is None:
             return False
         path, dataset, indices = found
-        intake.again.put(Wanted(path, dataset, tuple(indices)))
+        intake.want(Wanted(path, dataset, tuple(indices)))
         self._asked_again += 1
         return True
 
@@ -269,8 +295,7 @@ class Engine:
         while self._recent and now - self._recent[0][0] > RATE_WINDOW_S:
             self._recent.popleft()
         span = min(RATE_WINDOW_S, max(now - self._started, 0.5))
-        backlog = intake.backlog
-        stalled = intake.stalled_since
+        backlog, passed_over = intake.backlog()
         self._results.set_state(
             engine_identity(self._started)
             | {
@@ -279,15 +304,17 @@ class Engine:
                 "rate_hz": sum(count for _, count in self._recent) / span,
                 "lag_s": self._lag if backlog or self._recent else 0.0,
                 "queue": backlog,
+                "passed_over": passed_over,
                 "scored": self._scored,
                 "working_since": self._working_since,
                 "model": self._running.model,
                 "models": self._running.models,
                 "device": str(self._device),
-                "workers": 1,
+                "workers": intake.readers,
                 "message": self._message,
                 "message_at": now,
-                "stalled_s": now - stalled if stalled is not None else 0.0,
+                "stalled_s": intake.stalled_s,
+                "problems": intake.watcher.problems,
                 "paths": [str(path) for path in self._paths],
             }
         )

@@ -109,6 +109,23 @@ class ResultsWriter:
         with self._transaction():
             self._db.execute("UPDATE OR IGNORE files SET path = ? WHERE path = ?", (new, old))
 
+    def forget_frames(self, file_id: int) -> None:
+        """Forget the frames of a file in whose place another one stands."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE history SET frames = frames - gone.frames, hits = hits - gone.hits FROM "
+                "(SELECT CAST(seen / ? AS INTEGER) AS bin, count(*) AS frames, sum(hit) AS hits FROM frames "
+                "WHERE file_id = ? GROUP BY 1) AS gone WHERE history.bin = gone.bin",
+                (HISTORY_BIN_S, file_id),
+            )
+            for table in ("detections", "candidates", "masks"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE frame_id IN (SELECT id FROM frames WHERE file_id = ?)", (file_id,)
+                )
+            self._db.execute("DELETE FROM frames WHERE file_id = ?", (file_id,))
+            self._db.execute("DELETE FROM gaps WHERE file_id = ?", (file_id,))
+            self._db.execute("UPDATE files SET done = 0, reach = 0, layout = '' WHERE id = ?", (file_id,))
+
     def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
         """Record a batch of a file and that these frames are done, in one transaction.
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,18 +56,41 @@ def test_a_file_that_was_replaced_is_seen_again(tmp_path: Path) -> None:
     assert names(watch) == ["a.h5"]
 
 
-def test_a_file_at_rest_is_asked_about_once_a_minute(tmp_path: Path) -> None:
+def test_every_file_at_rest_is_asked_about_within_a_minute(tmp_path: Path) -> None:
     now = 0.0
-    path = touch(tmp_path / "a.h5")
+    paths = [touch(tmp_path / f"{number}.h5") for number in range(1000)]
     watch = FolderWatch([tmp_path], clock=lambda: now)
-    watch.scan()
-    now = 61.0
-    watch.scan()
-    touch(path, "xx")
-    now = 120.0
-    assert names(watch) == []
-    now = 122.0
+    assert len(watch.scan()) == 1000
+    for path in paths:
+        touch(path, "xx")
+    seen = set()
+    for second in range(1, 71):
+        now = float(second)
+        found = names(watch)
+        assert len(found) < 500, "a few at a time, for a large folder costs much at once"
+        seen |= {int(name.removesuffix(".h5")) for name in found}
+    assert seen == set(range(1000))
+
+
+def test_a_folder_that_cannot_be_listed_keeps_its_files_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a.h5")
+    watch = FolderWatch([tmp_path])
     assert names(watch) == ["a.h5"]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", Mock(side_effect=OSError(errno.ESTALE, "Stale file handle")))
+        assert names(watch) == [] and watch.problems == {str(tmp_path): "Stale file handle"}
+    assert names(watch) == [] and not watch.problems
+
+
+def test_data_files_without_their_master_any_more_are_files_of_their_own(tmp_path: Path) -> None:
+    for name in ("a_master.h5", "a_data_000001.h5"):
+        touch(tmp_path / name)
+    watch = FolderWatch([tmp_path])
+    assert names(watch) == ["a_master.h5"]
+    (tmp_path / "a_master.h5").unlink()
+    assert names(watch) == ["a_data_000001.h5"]
 
 
 def test_a_file_that_is_gone_and_comes_back_is_new(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""What intake tells the engine's loop, and what it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.sources import SourceInfo, WatchedFile
+
+
+@dataclass(frozen=True)
+class FileNews:
+    """What is known of a file now; info is None while nothing could be read from it."""
+
+    file: WatchedFile
+    status: str
+    reason: str = ""
+    info: SourceInfo | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A file that was known has another name."""
+
+    old: str
+    new: WatchedFile
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Another file stands under a name that was known: what is recorded of the first one is of frames that are gone."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames of a file as they were stored, (n, height, width), with their indices.
+
+    valid: (height, width) bool or None. first_seen: monotonic time at which the last of them was known to be there.
+    late: newer frames were read before them. again: they have been scored before, by another model.
+    """
+
+    info: SourceInfo
+    indices: tuple[int, ...]
+    frames: NDArray[np.generic]
+    valid: NDArray[np.bool_] | None
+    first_seen: float
+    late: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Frames to read again."""
+
+    path: str
+    dataset: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Frames that were wanted again and cannot be read any more."""
+
+    wanted: Wanted
+    reason: str
+
+
+Event = FileNews | Moved | Replaced | Chunk | Lost

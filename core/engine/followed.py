@@ -1,0 +1,223 @@
+"""One file as it is followed: which of its frames are there, which are taken, and how it ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from photon_triage.core.engine.events import FileNews
+from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.session.spans import Span, Spans
+from photon_triage.core.sources import SourceInfo, WatchedFile
+
+OVER = ("complete", "missing", "unreadable")
+CHUNK_BYTES = 32 * 2**20
+CHUNK_FRAMES = 20
+LIVE_CHUNKS = 3
+"""With the latest frames first: how many chunks the newest may be ahead before some are passed over."""
+
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+RIPENS_S = 0.1
+"""After how long a frame is read of which the file does not prove that it is written: it may be, just now."""
+LAST_RIPENS_S = 1.0
+"""The same for the last of them, which nothing follows."""
+PROBED_AT_ONCE = 256
+MOST_DAMAGED = 60
+"""Frames in a row that cannot be read after which the whole file counts as unreadable."""
+LOSSES = 2
+"""Readers that a file may cost."""
+ASKED_AGAIN = 3
+"""How often a frame that was there is asked for when it no longer is."""
+
+
+@dataclass(slots=True, eq=False)
+class Followed:
+    """A file that is waited for or read.
+
+    place: its place in the order in which files were found. taken: frames that were read, are being read, or are
+    damaged. there: frames that can be read. told: status, reason and info as they were last told.
+    """
+
+    file: WatchedFile
+    place: int
+    taken: Spans = field(default_factory=Spans)
+    status: str = "waiting"
+    reason: str = ""
+    info: SourceInfo | None = None
+    there: Spans = field(default_factory=Spans)
+    damaged: Spans = field(default_factory=Spans)
+    damage: str = ""
+    fresh: int = 0
+    """Raised whenever frames have come: the file with the highest has the newest."""
+    seen: float = 0.0
+    changed: float = field(default_factory=time.monotonic)
+    tries: int = 0
+    losses: int = 0
+    next_look: float = 0.0
+    looking: bool = False
+    recheck: bool = False
+    """A frame that was there is not any more: it may not end before it was looked at again."""
+    chunks: int = 0
+    """Chunks that are being read."""
+    probed: int = 0
+    shrunk: float = 0.0
+    """Since when it holds fewer frames than were read from it: another file may be written in its place."""
+    quiet: bool = False
+    """It is looked at once more after it was given up: nobody is told unless something has come."""
+    told: tuple[str, str, SourceInfo | None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is expected of it."""
+        return self.status in OVER
+
+    @property
+    def unread(self) -> int:
+        """Frames that could be read now."""
+        return 0 if self.over else self.there.without(self.taken).count
+
+    @property
+    def passed_over(self) -> int:
+        """Those of them that newer ones of the same file went before."""
+        reached = self.taken.reach
+        left = Spans() if self.over else self.there.without(self.taken)
+        return sum(max(0, min(stop, reached) - start) for start, stop in left)
+
+    def next_frames(self, latest: bool) -> Span | None:
+        """The frames to read next: in their order, or the newest first while the file grows."""
+        if self.info is None or self.over:
+            return None
+        size = frames_in_chunk(self.info)
+        newest, reached = self.there.reach, self.taken.reach
+        if latest and not self.info.complete and reached < newest:
+            start = reached if newest - reached <= LIVE_CHUNKS * size else newest - size
+            return start, min(newest, start + size)
+        run = self.taken.first(self.there)
+        return None if run is None else (run[0], min(run[1], run[0] + size))
+
+    def next_probe(self) -> Span | None:
+        """The frames of a finished file of which it is not known whether they are there."""
+        if self.info is None or self.over:
+            return None
+        start = max(self.probed, self.info.available)
+        return (start, min(start + PROBED_AT_ONCE, self.info.frames)) if start < self.info.frames else None
+
+    def took_in(self, info: SourceInfo, now: float) -> list[tuple[float, int]]:
+        """Take in what a look has told; returns (seconds, frames): after how long how many frames may be read."""
+        before = self.info
+        if before is None:
+            grown = not self.quiet or self.taken.first(Spans([(0, info.available)])) is not None
+        else:
+            grown = info.available > before.available
+        if grown:
+            if not self.unread:
+                self.seen = now
+            self.changed, self.tries, self.quiet = now, 0, False
+        fewer = info.frames < self.taken.reach and not info.missing
+        self.shrunk = (self.shrunk or now) if fewer else 0.0
+        self.info, self.status, self.recheck = info, "reading", False
+        self.reason = _not_there(info)
+        if info.complete or info.proven:
+            self.there.add(0, info.available)
+            return []
+        return [(RIPENS_S, info.available - 1), (LAST_RIPENS_S, info.available)] if grown else []
+
+    def put_off(self, error: SourceError, now: float, patience: float) -> None:
+        """It is not to be read yet; once patience is over and nothing ever could be read, it is given up."""
+        self.reason = error.message
+        if now - self.changed < patience:
+            return
+        self.recheck = False
+        if self.info is None:
+            self.status = "missing" if isinstance(error, MissingError) else "unreadable"
+            waited = f" It has not changed for {patience:g} s." if patience >= 1 else ""
+            self.reason = f"{error.message}{waited}"
+
+    def back_off(self) -> float:
+        """Seconds until the next look, more each time."""
+        self.tries += 1
+        return BACK_OFF_S[min(self.tries, len(BACK_OFF_S)) - 1]
+
+    def give_back(self, start: int, stop: int, reason: str) -> None:
+        """Frames that were taken are not there after all; they may come again."""
+        self.taken.remove(start, stop)
+        self.there.remove(start, stop)
+        self.reason, self.recheck = reason, True
+
+    def is_at_end(self, now: float, patience: float) -> bool:
+        """Whether all that can be read was, and no more is expected or patience is over."""
+        info = self.info
+        if info is None or self.over or self.recheck or self.shrunk or self.chunks or self.unread:
+            return False
+        return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
+
+    def end(self) -> None:
+        """Say how it ended: complete, or which frames never came or are damaged."""
+        info = self.info
+        assert info is not None
+        why, parts = self.reason, []
+        if absent := self.taken.gaps(info.frames):
+            parts.append(f"{absent.count} of its {info.frames} frames are not there: {_shortly(absent)}.")
+        parts += [part for part in (_not_there(info),) if part]
+        if absent and why and why not in parts:
+            parts.append(why)
+        if self.damaged:
+            parts.append(f"{self.damaged.count} frames cannot be read: {_shortly(self.damaged)}. {self.damage}")
+        self.status = "missing" if absent or info.missing else "unreadable" if self.damaged else "complete"
+        self.reason = " ".join(parts)
+
+    def give_up(self, reason: str) -> None:
+        """Read no more of it."""
+        self.status, self.reason = "unreadable", reason
+
+    def lose_reader(self, error: SourceError) -> None:
+        """It has cost a reader: it is given up when that was one too many."""
+        self.losses += 1
+        if self.losses < LOSSES:
+            self.reason = f"{error.message} It is tried once more."
+        else:
+            self.give_up(f"{error.message} It is left alone, for it has cost {self.losses} reader processes.")
+
+    def damage_at(self, index: int, error: SourceError) -> None:
+        """A frame cannot be read; the others are, unless there are too many of its kind."""
+        self.damage = self.damage or error.message
+        self.damaged.add(index, index + 1)
+        if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
+            self.give_up(error.message)
+
+    def revive(self, *, quiet: bool = False) -> None:
+        """Begin again with what was given up; quietly: for one look that nobody is told of unless something came."""
+        self.taken = self.taken.without(self.damaged)
+        self.damaged, self.damage = Spans(), ""
+        self.status, self.losses, self.tries, self.probed, self.quiet = "waiting", 0, 0, 0, quiet
+        self.changed = -math.inf if quiet else time.monotonic()
+
+    def news(self) -> FileNews | None:
+        """What has changed since it was last told."""
+        now = (self.status, self.reason, self.info)
+        if now == self.told or (self.quiet and not self.over and not self.unread):
+            return None
+        if self.quiet and self.told is not None and now[:2] == self.told[:2]:
+            return None
+        self.told = now
+        return FileNews(self.file, *now)
+
+
+def frames_in_chunk(info: SourceInfo) -> int:
+    """How many frames of a file to read at once."""
+    return max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (info.shape[0] * info.shape[1] * np.dtype(info.dtype).itemsize)))
+
+
+def _not_there(info: SourceInfo) -> str:
+    if not info.missing:
+        return ""
+    others = f" and {len(info.missing) - 3} more" if len(info.missing) > 3 else ""
+    return f"Not there: {'; '.join(info.missing[:3])}{others}."
+
+
+def _shortly(spans: Spans) -> str:
+    ranges = list(spans)
+    return f"{Spans(ranges[:5])}{', ...' if len(ranges) > 5 else ''}"

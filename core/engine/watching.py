@@ -1,0 +1,164 @@
+"""Following folders from a thread that never touches them: a process does, and it alone may be held up."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.sources import WatchedFile
+from photon_triage.core.sources.channel import receive, send
+
+SCAN_S = 1.0
+CPU_SHARE = 20
+"""A scan is followed by a rest of this many times the processor time that it took: 5 % of a core at most."""
+WALL_SHARE, LONGEST_REST_S = 2, 10.0
+STALLED_S = 2.0
+"""Seconds without a sign from which the file system counts as not answering."""
+GIVEN_UP_S = 120.0
+Found = Callable[[Sequence[WatchedFile], Sequence[str], bool], None]
+_WORKER = "photon_triage.core.engine.watch_worker"
+
+
+class FolderWatcher(threading.Thread):
+    """Hands what is new in some folders to `found`, for ever; see FolderWatch for what counts as new.
+
+    found: called from this thread with new or changed files, oldest first, the paths of files that are gone, and
+    whether the scan is over. scans: how many are done. problems: why a folder could not be listed. failure: what ended
+    the thread.
+    """
+
+    def __init__(self, paths: Sequence[Path], found: Found) -> None:
+        super().__init__(name="watcher", daemon=True)
+        self.scans = 0
+        self.problems: dict[str, str] = {}
+        self.failure: BaseException | None = None
+        self._paths, self._found = [os.fspath(path) for path in paths], found
+        self._closing = threading.Event()
+        self._sign: float | None = None
+        """When a scan that goes on last gave a sign of life."""
+        self._process: _Scanner | None = None
+        self.stalled_before = 0.0
+        """Seconds that the file system did not answer, all together, up to the last time that it did."""
+
+    @property
+    def pid(self) -> int | None:
+        """The scanning process, None while there is none."""
+        process = self._process
+        return process.pid if process else None
+
+    @property
+    def stalled_s(self) -> float:
+        """For how many seconds the file system has not answered; 0 while it does."""
+        sign = self._sign
+        silent = 0.0 if sign is None else time.monotonic() - sign
+        return silent if silent >= STALLED_S else 0.0
+
+    def close(self) -> None:
+        """Stop; returns when the thread has ended."""
+        self._closing.set()
+        if self.is_alive():
+            self.join()
+
+    def run(self) -> None:
+        """Scan and rest; the thread's body."""
+        try:
+            while not self._closing.is_set():
+                self._closing.wait(self._scan())
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            if self._process is not None:
+                self._process.end()
+
+    def _scan(self) -> float:
+        """One scan; returns for how long to rest after it."""
+        if self._process is None:
+            self._process = _Scanner(self._paths)
+        began = self._sign = time.monotonic()
+        try:
+            self._process.ask()
+            answer = self._answer()
+            while answer is not None:
+                files, gone, over = answer.get("files", ()), answer.get("gone", ()), "cpu_s" in answer
+                if files or gone or over:
+                    self._found([WatchedFile(*facts) for facts in files], gone, over)
+                if over:
+                    self.problems = answer["problems"]
+                    self.scans += 1
+                    wall, cpu = time.monotonic() - began, float(answer["cpu_s"])
+                    return max(SCAN_S, CPU_SHARE * cpu, min(WALL_SHARE * wall, LONGEST_REST_S))
+                answer = self._answer()
+        except (EOFError, OSError, ValueError):
+            pass
+        finally:
+            self._sign = None
+        # It died, or has said nothing for so long that another one may be luckier; what it told is told again.
+        self._process.end()
+        self._process = None
+        return SCAN_S
+
+    def _answer(self) -> dict[str, Any] | None:
+        """The scanner's next message, or None where it is closed or given up."""
+        assert self._process is not None and self._sign is not None
+        while not self._closing.is_set():
+            if self._process.ready(0.1):
+                message = self._process.message()
+                if self.stalled_s:
+                    self.stalled_before += self.stalled_s
+                self._sign = time.monotonic()
+                return message
+            if time.monotonic() - self._sign > GIVEN_UP_S:
+                return None
+        return None
+
+
+class _Scanner:
+    """A running scanning process."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), json.dumps(paths)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        self._connection = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self) -> None:
+        send(self._connection, {"do": "scan"})
+
+    def ready(self, seconds: float) -> bool:
+        return self._connection.poll(seconds)
+
+    def message(self) -> dict[str, Any]:
+        return receive(self._connection)
+
+    def end(self) -> None:
+        """Hang up and kill it; one that the file system holds ends when that lets go."""
+        self._connection.close()
+        self._process.kill()
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            threading.Thread(target=self._process.wait, daemon=True).start()
