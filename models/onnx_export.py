@@ -89,8 +89,9 @@ def _translated(network: nn.Module, example: Tensor, target: Path) -> torch.onnx
             )
     except Exception as error:
         # The exporter's steps each have errors of their own, of no common kind.
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"Cannot export to {target}: {type(error).__name__}: {reason}.", "") from error
+        cause = error.__cause__ or error
+        reason = str(cause).strip().partition("\n")[0]
+        raise ModelError(f"Cannot export to {target}: {type(cause).__name__}: {reason}") from error
     assert program is not None
     return program
 

@@ -90,10 +90,11 @@ class UpConvolution(nn.ConvTranspose2d):
 
 
 def has_fused_kernel(maps: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's kernels with an activation can be used: float32 on the CPU, no gradients wanted."""
+    """Whether oneDNN's kernels with an activation can be used: float32 on the CPU, no gradients wanted, no export."""
     tracked = torch.is_grad_enabled() and (maps.requires_grad or weight.requires_grad)
     return (
         not tracked
+        and not torch.compiler.is_compiling()  # Nor exporting: other programs do not know these kernels.
         and maps.device.type == "cpu"
         and maps.dtype == weight.dtype == torch.float32
         and maps.numel() > 0

@@ -71,7 +71,7 @@ def test_network_that_cannot_be_translated_is_told(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * 2 if x.sum().item() > 0.3 else x
 
-    with pytest.raises(ModelError, match=r"Cannot export to .*model\.onnx: "):
+    with pytest.raises(ModelError, match=r"Cannot export to .*model\.onnx: .*data-dependent"):
         export_onnx(Asking(), tmp_path / "model.onnx", (1, 2, 2), {})
     assert list(tmp_path.iterdir()) == []
 

@@ -19,6 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     "lenet": {"patch": 16, "kernels": [3, 3], "hidden": [6]},
     "lenet3d": {"patch": 12, "kernels": [3, 3], "widths": [2, 3], "hidden": [4]},
     "msd": {"depth": 4},
+    "unet": {"depth": 2, "width": 4},
 }
 """A small network of every family."""
 
