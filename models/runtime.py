@@ -163,8 +163,9 @@ class Runner:
     def _begin(self, batch: Tensor) -> None:
         """Choose what depends on the shape of the frames."""
         if self._batch_size == "auto":
+            frame = batch[:1]
             found = speed.measured_once(
-                "batch size", self._network.module, batch, lambda: speed.best_batch_size(self._network, batch)
+                "batch size", self._model, frame, lambda: speed.batch_sizes(self._network, frame)
             )
             self._batch_size = speed.smallest_of_the_best(found)
         if self._decide is not None:

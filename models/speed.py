@@ -22,6 +22,13 @@ WORTHWHILE = 1.1
 """How many times faster a form must be measured to be taken: timings on a busy machine are not exact."""
 
 
+MOST_FRAMES = 64
+"""Frames at a time that are tried at most."""
+
+LONG_BATCH = 0.3
+"""Seconds for a batch from which on larger ones are not tried: results are to come soon, and trying takes time too."""
+
+
 def cache_path() -> Path:
     """The file that remembers what was measured."""
     return platformdirs.user_cache_path("photon-triage") / "speed.json"
@@ -56,14 +63,20 @@ def measured_once(
     return result
 
 
-def best_batch_size(call: Call, frames: Tensor) -> dict[str, float]:
-    """Seconds a frame for batches of 1, 2, 4, ... up to all of the frames, as far as the memory goes."""
+def batch_sizes(call: Call, frame: Tensor) -> dict[str, float]:
+    """Seconds a frame for batches of 1, 2, 4, ... frames like `frame` (1, channels, height, width).
+
+    It ends where a batch takes long, where the memory ends, and at MOST_FRAMES.
+    """
     found: dict[str, float] = {}
     size = 1
-    while size <= len(frames):
+    while size <= MOST_FRAMES:
         try:
-            found[str(size)] = seconds(call, frames[:size], repeats=2) / size
+            taken = seconds(call, frame.expand(size, *frame.shape[1:]), repeats=2)
         except torch.OutOfMemoryError:
+            break
+        found[str(size)] = taken / size
+        if taken > LONG_BATCH:
             break
         size *= 2
     return found

@@ -39,7 +39,7 @@ class Classify:
     ) -> None:
         self._threshold, self._size, self._device = table.threshold, size, device
         self._detector, self._index = detector, detector.index(WANTED)
-        self._run = prepare_for_inference(detector.network, device, decide=self._passes, batch_size=size)
+        self._run = prepare_for_inference(detector.network, device, decide=self._passes, batch_size="auto")
         self._prepare = preparation.to(device)
 
     @torch.inference_mode()

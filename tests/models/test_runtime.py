@@ -107,10 +107,10 @@ def test_large_batches_are_cut() -> None:
 
 def test_batch_size_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "cache_path", lambda: tmp_path / "speed.json")
-    monkeypatch.setattr(speed, "seconds", lambda _, batch, repeats: float(2 + len(batch)))
+    monkeypatch.setattr(speed, "seconds", lambda _, batch, repeats: 0.001 * (2 + len(batch)))
     run = prepare_for_inference(Shifted(), CPU, batch_size="auto")
-    run(torch.zeros(64, 1, 2, 2))
-    assert run.plan.batch_size == 16  # 1 + 2/16 s a frame, within a tenth of 1 + 2/64 s
+    run(torch.zeros(3, 1, 2, 2))
+    assert run.plan.batch_size == 16  # 1 + 2/16 ms a frame, within a tenth of 1 + 2/64 ms
 
 
 def test_batch_that_does_not_fit_is_halved() -> None:

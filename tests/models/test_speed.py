@@ -66,9 +66,9 @@ def test_cache_that_cannot_be_written_is_as_good_as_none(cache: Path) -> None:
     assert measured(nn.Linear(2, 3)) == 2
 
 
-def test_batch_sizes_go_up_to_the_frames_that_are_there() -> None:
-    found = speed.best_batch_size(nn.Flatten(), torch.zeros(5, 1, 4, 4))
-    assert list(found) == ["1", "2", "4"] and all(value > 0 for value in found.values())
+def test_batch_sizes_go_up_to_the_largest() -> None:
+    found = speed.batch_sizes(nn.Flatten(), FRAMES)
+    assert list(found) == ["1", "2", "4", "8", "16", "32", "64"] and all(value > 0 for value in found.values())
 
 
 def test_batch_sizes_end_with_the_memory() -> None:
@@ -77,7 +77,12 @@ def test_batch_sizes_end_with_the_memory() -> None:
             raise torch.OutOfMemoryError
         return batch
 
-    assert list(speed.best_batch_size(call, torch.zeros(16, 1))) == ["1", "2"]
+    assert list(speed.batch_sizes(call, FRAMES)) == ["1", "2"]
+
+
+def test_batch_sizes_end_where_a_batch_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "seconds", lambda _, batch, repeats: 0.1 * len(batch))
+    assert list(speed.batch_sizes(nn.Flatten(), FRAMES)) == ["1", "2", "4"]
 
 
 @pytest.mark.parametrize(
