@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,22 +28,22 @@ class Canvas:
         shape = (channels, batch, height + 2 * padding, width + 2 * padding)
         return cls(torch.empty(shape, dtype=like.dtype, device=like.device), padding)
 
-    @property
+    @cached_property
     def flat(self) -> Tensor:
         """(channels, pixels): a view."""
         return self.maps.view(self.maps.shape[0], -1)
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Pixels of a channel, borders included."""
         return self.maps[0].numel()
 
-    @property
+    @cached_property
     def pitch(self) -> int:
         """Pixels from one row to the next."""
         return self.maps.shape[-1]
 
-    @property
+    @cached_property
     def inner(self) -> tuple[int, int]:
         """The first pixel that is not border, and the one behind the last."""
         margin = self.padding * self.pitch + self.padding
