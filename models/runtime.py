@@ -99,7 +99,10 @@ class Network:
         twin = twin.eval().requires_grad_(False).to(device=device, dtype=dtype)
         self.channels_last = device.type in ("cpu", "cuda") and getattr(model, "channels_last", True)
         if self.channels_last:
-            twin = twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for parameter in twin.parameters():
+                # Module.to() cannot where weights of 3-D convolutions are among them.
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         if device.type == "cpu":
             pack_convolutions(twin)
         self.module, self.device, self.dtype = twin, device, dtype

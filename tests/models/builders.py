@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
+from torch import nn
 
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.heads import HeadConfig
@@ -86,3 +88,31 @@ def yolo_head(**changes: object) -> HeadConfig:
         "thresh": 0.5,
     }
     return region_head(**{**settings, **changes})
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "darknet": {"cfg": SMALL},
+    "lenet": {"patch": 16, "kernels": [3, 3], "hidden": [6]},
+    "lenet3d": {"patch": 12, "kernels": [3, 3], "widths": [2, 3], "hidden": [4]},
+    "msd": {"depth": 4},
+    "unet": {"depth": 2, "width": 4},
+}
+"""A small network of every family."""
+
+SIZES: dict[str, tuple[int, int] | None] = {
+    "darknet": None,
+    "lenet": None,
+    "lenet3d": None,
+    "msd": (24, 20),
+    "unet": (16, 24),
+}
+"""Pixels of small frames for them; None where the network has a size of its own."""
+
+
+def with_other_weights(model: nn.Module) -> nn.Module:
+    """The model with parameters that are nowhere 0."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2, generator=generator)
+    return model.eval()

@@ -16,29 +16,12 @@ from photon_triage.models.onnx_export import export_onnx
 from photon_triage.models.plain import PlainMSD, plain_form
 from photon_triage.models.summary import summarise
 
-from .test_opening import TINY
-
-SIZES: dict[str, tuple[int, int] | None] = {
-    "darknet": None,
-    "lenet": None,
-    "lenet3d": None,
-    "msd": (24, 20),
-    "unet": (16, 24),
-}
+from .builders import SIZES, TINY, with_other_weights
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
     reason="the extra onnx is not installed",
 )
-
-
-def with_other_weights(model: nn.Module) -> nn.Module:
-    """The model with parameters that are nowhere 0."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.2, generator=generator)
-    return model.eval()
 
 
 @needs_onnx

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,16 +11,7 @@ from photon_triage.models.errors import ModelError
 from photon_triage.models.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.summary import summarise
 
-from .builders import SMALL, with_random_weights
-
-TINY: dict[str, dict[str, Any]] = {
-    "darknet": {"cfg": SMALL},
-    "lenet": {"patch": 16, "kernels": [3, 3], "hidden": [6]},
-    "lenet3d": {"patch": 12, "kernels": [3, 3], "widths": [2, 3], "hidden": [4]},
-    "msd": {"depth": 4},
-    "unet": {"depth": 2, "width": 4},
-}
-"""A small network of every family."""
+from .builders import SMALL, TINY, with_random_weights
 
 
 def test_every_family_has_a_small_network_here() -> None:

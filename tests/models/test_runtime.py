@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models import precision, runtime, speed
+from photon_triage.models import create, precision, runtime, speed
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError
 from photon_triage.models.precision import Agreement, compare_decisions, compare_outputs
 from photon_triage.models.resident import Resident
 from photon_triage.models.runtime import Runner, prepare_for_inference
+from photon_triage.models.summary import summarise
 
-from .builders import SMALL, with_random_weights
+from .builders import SIZES, SMALL, TINY, with_other_weights, with_random_weights
 
 CPU = torch.device("cpu")
 
@@ -74,6 +75,20 @@ def test_prepared_network_gives_the_same_heads_and_stays_as_it_is() -> None:
     assert model.training and not found[0].requires_grad
     with torch.no_grad():
         torch.testing.assert_close(found, model.eval()(image.float()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_every_network_can_be_prepared(family: str, dtype: precision.Precision, tolerance: float) -> None:
+    model = with_other_weights(create(family, **TINY[family]))
+    run = prepare_for_inference(model, CPU, dtype=dtype)
+    frames = torch.rand(2, *summarise(model, SIZES[family]).input)
+    with torch.no_grad():
+        expected = model(frames)
+    expected = expected if isinstance(expected, Tensor) else expected[0]
+    assert run.plan.dtype == getattr(torch, dtype)
+    for _ in range(2):
+        assert float((run(frames)[0] - expected).abs().max() / expected.abs().max()) < tolerance
 
 
 def test_single_output_becomes_a_list() -> None:
