@@ -35,8 +35,13 @@ class GraphedCall:
         self._call, self._size, self._device = call, size, device
         self._recordings: dict[tuple[torch.Size, torch.dtype], Recording | None] = {}
 
+    @torch.inference_mode()
     def __call__(self, batch: Tensor) -> list[Tensor]:
         """The outputs for up to `size` frames."""
+        with torch.cuda.device(self._device):
+            return self._run(batch)
+
+    def _run(self, batch: Tensor) -> list[Tensor]:
         kind = (batch.shape[1:], batch.dtype)
         if kind not in self._recordings:
             self._recordings[kind] = self._record(batch)
@@ -49,7 +54,6 @@ class GraphedCall:
         # Copies: the next replay overwrites the recording's own.
         return [output[:count].clone() for output in recording.outputs]
 
-    @torch.inference_mode()
     def _record(self, batch: Tensor) -> Recording | None:
         still = torch.zeros(self._size, *batch.shape[1:], device=self._device, dtype=batch.dtype)
         still[: len(batch)].copy_(batch)
