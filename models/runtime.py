@@ -84,8 +84,10 @@ def prepare_for_inference(
 
     dtype: "auto" is float32 until bfloat16 is measured to be faster here, and until `decide` decides alike for enough
     of the first frames; without `decide` it is float32. The environment variable PHOTON_TRIAGE_PRECISION stands in for
-    "auto". On NVIDIA's GPUs float32 means TF32 within convolutions, as far as torch allows it. batch_size: larger batches are cut to that, "auto" for what is measured to be best. On a GPU a batch size
-    makes the network run as recorded CUDA graphs.
+    "auto". On NVIDIA's GPUs float32 means TF32 within convolutions, as far as torch allows it.
+
+    batch_size: larger batches are cut to that, "auto" for what is measured to be best. On such a GPU a batch size makes
+    the network run as recorded CUDA graphs.
     """
     return Runner(model, device, wanted_precision(dtype), decide, batch_size)
 
