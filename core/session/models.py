@@ -10,6 +10,9 @@ from typing import Any
 
 from photon_triage.core.errors import SessionError
 
+LARGEST_HEADER = 100_000_000
+"""Bytes that the header of a safetensors file may have, by its format."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
@@ -60,8 +63,22 @@ def _entries(folder: Path, origin: str) -> dict[str, ModelEntry]:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+    """What a checkpoint says of itself in its header, else in the `.json` beside it; {} where neither can be read."""
+    for read in (_from_header, lambda path: path.with_suffix(".json").read_text(encoding="utf-8")):
+        try:
+            loaded = json.loads(read(path))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(loaded, dict):
+            return loaded
+    return {}
+
+
+def _from_header(path: Path) -> str:
+    """The metadata in the header of a safetensors file: its length in 8 bytes, then JSON; torch is not needed."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > LARGEST_HEADER:
+            raise ValueError("not a safetensors file")
+        header = json.loads(file.read(length))
+    return str(header["__metadata__"]["photon_triage"])
