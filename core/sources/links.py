@@ -41,6 +41,7 @@ class OpenFiles:
         self.state = state
         self.folder = Path(state.path).parent
         self.states = {state.path: state}
+        self.dangling: list[str] = []
         self._files = {state.path: open_hdf5(state)}
 
     def __enter__(self) -> OpenFiles:
@@ -53,6 +54,10 @@ class OpenFiles:
     def main(self) -> Any:
         """The file that was named."""
         return self._files[self.state.path]
+
+    def size_of(self, dataset: Any) -> int:
+        """The size in bytes of the file that a data set lies in."""
+        return self.states[os.fsdecode(dataset.file.filename)].size
 
     def close(self) -> None:
         """Close every file."""
@@ -77,6 +82,7 @@ class OpenFiles:
             try:
                 state = look(target)
             except NotYetError as error:
+                self.dangling.append(name)
                 message = f"Reading {self.state.path}: it links to {name}, which is not there yet."
                 raise MissingError(message) from error
             with translated(target):

@@ -34,10 +34,13 @@ class OpenFrames(Protocol):
         """Let go of the file."""
 
 
-def inspect(path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False) -> SourceInfo:
+def inspect(
+    path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False, any_image: bool = False
+) -> SourceInfo:
     """What a file holds; `dataset` names one where the file has several.
 
-    explain: look for what else could be taken for frames, which reads the names of everything in the file.
+    explain: look for what else could be taken for frames, which reads the names of everything in the file. any_image:
+    take a mask or a dark too, where the file holds nothing else.
     Raises NotYetError where the file is worth another look, SourceError where it is not.
     """
     state = look(path)
@@ -45,7 +48,8 @@ def inspect(path: str | os.PathLike[str], dataset: str | None = None, *, explain
         case "HDF5":
             from photon_triage.core.sources.hdf5 import inspect_hdf5
 
-            return inspect_hdf5(state, f"/{dataset.strip('/')}" if dataset else None, explain=explain)
+            name = f"/{dataset.strip('/')}" if dataset else None
+            return inspect_hdf5(state, name, explain=explain, any_image=any_image)
         case "TIFF":
             from photon_triage.core.sources.tiff import inspect_tiff
 
@@ -109,6 +113,6 @@ def read_mask(info: SourceInfo) -> np.ndarray | None:
     """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
     if info.mask is None:
         return None
-    from photon_triage.core.sources.hdf5 import read_hdf5_mask
+    from photon_triage.core.sources.masks import read_hdf5_mask
 
-    return read_hdf5_mask(look(info.path), info.mask, info.shape)
+    return read_hdf5_mask(look(info.path), info.mask, info.dataset, info.shape, info.mask_bits)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from photon_triage.core.errors import NotYetError, SourceError, TriageError
+from photon_triage.core.errors import MissingError, NotYetError, SourceError, TriageError
 from photon_triage.core.sources.formats import (
     HDF5_SIGNATURE,
     READ,
@@ -154,7 +154,7 @@ def translated(path: str) -> Iterator[None]:
     except TriageError:
         raise
     except FileNotFoundError as error:
-        raise NotYetError(f"Opening {path}: there is no such file.", _RETRY) from error
+        raise MissingError(f"Opening {path}: there is no such file.", _RETRY) from error
     except MemoryError as error:
         raise SourceError(f"Reading {path}: it asks for more memory than there is.", "It may be damaged.") from error
     except Exception as error:  # h5py and tifffile raise nearly anything for a damaged file

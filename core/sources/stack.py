@@ -2,90 +2,165 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.sources import virtual
-from photon_triage.core.sources.filters import ChunkCheck, Filter, pipeline, require_decoders
-from photon_triage.core.sources.layouts import is_images, numbered_members
+from photon_triage.core.sources.chosen import chosen_images
+from photon_triage.core.sources.entries import Entries
+from photon_triage.core.sources.filters import Filter, pipeline, require_decoders
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.members import numbered_members, tagged_members
+from photon_triage.core.sources.roles import view_of
+from photon_triage.core.sources.view import View, is_numeric
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A data set of a stack. positions: which of its images are frames, None for all. notes: what is not obvious."""
+
+    dataset: Any
+    view: View
+    positions: np.ndarray | None
+    notes: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return self.view.count if self.positions is None else len(self.positions)
+
+    def runs(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The images that are frames low .. high-1, as ranges."""
+        if self.positions is None:
+            yield low, high
+            return
+        chosen = self.positions[low:high]
+        breaks = np.flatnonzero(np.diff(chosen) != 1) + 1
+        for run in np.split(chosen, breaks):
+            yield int(run[0]), int(run[-1]) + 1
+
+    def frames_within(self, images: int) -> int:
+        """How many leading frames lie among the first `images` images."""
+        return images if self.positions is None else int(np.searchsorted(self.positions, images))
 
 
 class FrameStack:
-    """The frames at a path: a data set, or a group's data_000001, data_000002 ... one after the other.
+    """The frames at a path: a data set, a group's data_000001, data_000002 ..., or a pattern such as /%/data.
 
-    frames: the stack's length. shape: (height, width); modules of a four-dimensional data set stand below each other.
-    dtype: native byte order. missing: linked files that are not there (frames after the first are not counted).
+    frames: the stack's length. shape: (height, width). dtype: native byte order. missing: linked files that are not
+    there (frames after the first are not counted).
     """
 
     def __init__(self, files: OpenFiles, path: str) -> None:
         self.files = files
         self.path = path
         self.missing: list[str] = []
-        self.datasets = self._members()
-        for dataset in self.datasets:
-            self._require_frames(dataset)
-        leader = self.datasets[0]
-        self.shape = frame_shape(leader)
-        self.dtype: np.dtype[Any] = np.dtype(leader.dtype).newbyteorder("=")
-        self.lengths = [frame_count(dataset) for dataset in self.datasets]
+        self._entries = Entries(files)
+        self._opened: dict[int, Part] = {}
+        self._tags: list[str] = []
+        parts = self._open_members()
+        leader = parts[0]
+        self.leader = leader
+        self.shape = leader.view.frame_shape
+        self.dtype: np.dtype[Any] = np.dtype(leader.dataset.dtype).newbyteorder("=")
+        if self._tags:
+            self.lengths = [leader.frames] * len(self._tags)
+        else:
+            self.lengths = [part.frames for part in parts]
+            for part in parts[1:]:
+                self._require_alike(part)
         self.frames = sum(self.lengths)
-        self._checks: dict[int, tuple[tuple[Filter, ...], ChunkCheck | None]] = {}
-        for dataset in self.datasets[1:]:
-            if frame_shape(dataset) != self.shape or np.dtype(dataset.dtype).newbyteorder("=") != self.dtype:
-                raise SourceError(
-                    f"Reading {files.state.path}: {dataset.name} has frames {frame_shape(dataset)} of {dataset.dtype}, "
-                    f"expected {self.shape} of {self.dtype} as in {leader.name}."
-                )
 
-    def _members(self) -> list[Any]:
+    @property
+    def is_tagged(self) -> bool:
+        """Whether each group of many holds one data set of the stack."""
+        return bool(self._tags)
+
+    def part(self, number: int) -> Part:
+        """One of the stack's data sets."""
+        if number in self._opened:
+            return self._opened[number]
+        path = self._tags[number]
+        node = self.files.find(path)
+        if node is None:
+            raise KeyError(f"the data set {path} doesn't exist")
+        part = self._part(path, node)
+        self._require_alike(part)
+        if part.frames != self.leader.frames:
+            raise SourceError(
+                f"Reading {self.files.state.path}: {path} holds {part.frames} frames, others another number."
+            )
+        return part
+
+    def _open_members(self) -> list[Part]:
+        if "%" in self.path:
+            self._tags = tagged_members(self.files, self.path)
+            if not self._tags:
+                raise KeyError(f"there is no data set {self.path}: object doesn't exist")
+            self._opened[0] = self._part(self._tags[0], self.files.find(self._tags[0]))
+            return [self._opened[0]]
         node = self.files.find(self.path)
         if node is None:
             raise KeyError(f"the data set {self.path} doesn't exist")
-        if not isinstance(node, h5py.Group):
-            return [node]
-        found: list[Any] = []
-        for name in numbered_members(node):
+        members = [(self.path, node)] if not isinstance(node, h5py.Group) else list(self._numbered(node))
+        if not members:
+            raise KeyError(f"the group {self.path} holds no data set: object data_000001 doesn't exist")
+        self._opened = {number: self._part(path, member) for number, (path, member) in enumerate(members)}
+        return list(self._opened.values())
+
+    def _numbered(self, group: Any) -> Iterator[tuple[str, Any]]:
+        found = False
+        for name in numbered_members(group):
             try:
-                member = self.files.find(name, node)
+                member = self.files.find(name, group)
             except NotYetError as error:
                 if not found:
                     raise
                 self.missing.append(error.message)
-                break
+                return
             if member is None:
                 self.missing.append(name)
-                break
-            found.append(member)
-        if not found:
-            raise KeyError(f"the group {self.path} holds no data set: object data_000001 doesn't exist")
-        return found
+                return
+            found = True
+            yield f"{self.path}/{name}", member
 
-    def _require_frames(self, dataset: Any) -> None:
-        path = self.files.state.path
-        if dataset.id.get_create_plist().get_external_count():
-            raise SourceError(f"Reading {path}: {self.path} keeps its bytes in other files (external storage).")
-        if not is_images(dataset):
+    def _part(self, path: str, dataset: Any) -> Part:
+        file = self.files.state.path
+        if isinstance(dataset, h5py.Dataset) and dataset.id.get_create_plist().get_external_count():
+            raise SourceError(f"Reading {file}: {path} keeps its bytes in other files (external storage).")
+        if not is_numeric(dataset):
+            told = f"shape {dataset.shape}, dtype {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "a group"
             raise SourceError(
-                f"Reading {path}: {self.path} is no stack of images (shape {dataset.shape}, dtype {dataset.dtype}).",
-                "Name a numeric data set of two to four axes.",
+                f"Reading {file}: {path} is no stack of images ({told}).",
+                "Name a numeric data set of two to six axes.",
             )
-        require_size("one frame", frame_shape(dataset), dataset.dtype.itemsize, path)
+        view = view_of(self.files, path, dataset)
+        require_size("one frame", view.frame_shape, dataset.dtype.itemsize, file)
         if dataset.chunks:
-            require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, path)
-            require_decoders(pipeline(dataset), path)
+            require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, file)
+            require_decoders(pipeline(dataset), file)
+        chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
+        notes = view.notes if chosen is None else (*view.notes, chosen.note)
+        return Part(dataset, view, None if chosen is None else chosen.positions, notes)
+
+    def _require_alike(self, part: Part) -> None:
+        shape, dtype = part.view.frame_shape, np.dtype(part.dataset.dtype).newbyteorder("=")
+        if shape != self.shape or dtype != self.dtype:
+            raise SourceError(
+                f"Reading {self.files.state.path}: {part.dataset.name} has frames {shape} of {dtype}, "
+                f"expected {self.shape} of {self.dtype} as in {self.leader.dataset.name}."
+            )
 
     @property
     def filters(self) -> tuple[Filter, ...]:
         """The filters of the first data set that holds pixels: a virtual one is looked through."""
-        leader = self.datasets[0]
+        leader = self.leader.dataset
         if leader.is_virtual:
             for mapping in virtual.sources(leader):
                 try:
@@ -103,19 +178,17 @@ class FrameStack:
             raise NotYetError(
                 f"Reading {self.files.state.path}: frame {stop - 1} of {self.path} was asked for, it has {self.frames}."
             )
-        for dataset, offset, low, high in self._parts(start, stop):
-            self._require_written(dataset, low, high)
-            part = out[low + offset - start : high + offset - start]
-            if dataset.ndim == 2:
-                dataset.read_direct(part.reshape(dataset.shape))
-            else:
-                dataset.read_direct(part.reshape(high - low, *dataset.shape[1:]), np.s_[low:high])
+        done = 0
+        for part, low, high in self._runs(start, stop):
+            self._require_written(part, low, high)
+            part.view.read(part.dataset, low, high, out[done : done + high - low])
+            done += high - low
 
     def present(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges; a damaged one is."""
         try:
-            for dataset, _, low, high in self._parts(start, min(stop, self.frames)):
-                self._require_written(dataset, low, high)
+            for part, low, high in self._runs(start, min(stop, self.frames)):
+                self._require_written(part, low, high)
         except SourceError as error:
             if stop - start == 1:
                 return [] if isinstance(error, NotYetError) else [(start, stop)]
@@ -123,101 +196,25 @@ class FrameStack:
             return self.present(start, middle) + self.present(middle, stop)
         return [(start, min(stop, self.frames))] if start < self.frames else []
 
-    def _parts(self, start: int, stop: int) -> Iterator[tuple[Any, int, int, int]]:
-        """(data set, frames before it, first, one past the last in it) of each data set with frames start .. stop-1."""
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:
+        """(part, first, one past the last of its images) that together are frames start .. stop-1."""
         offset = 0
-        for dataset, length in zip(self.datasets, self.lengths, strict=True):
+        if self._tags:
+            skipped = start // max(1, self.lengths[0])
+            offset = skipped * self.lengths[0]
+        else:
+            skipped = 0
+        for number in range(skipped, len(self.lengths)):
+            length = self.lengths[number]
             low, high = max(start, offset) - offset, min(stop, offset + length) - offset
+            if offset >= stop:
+                return
             if low < high:
-                yield dataset, offset, low, high
+                part = self.part(number)
+                for first, last in part.runs(low, high):
+                    yield part, first, last
             offset += length
 
-    def _require_written(self, dataset: Any, low: int, high: int, depth: int = 0) -> None:
-        if dataset.is_virtual:
-            self._require_sources(dataset, low, high, depth)
-            return
-        if not dataset.chunks:
-            if dataset.ndim > 2 and stored_frames(dataset, self.files.states[dataset.file.filename].size) < high:
-                raise self._unwritten(dataset, high - 1)
-            return
-        check = self._check(dataset)
-        for offsets in chunk_offsets(dataset, low, high):
-            found = dataset.id.get_chunk_info_by_coord(offsets)
-            if found.byte_offset is None or not found.size:
-                raise self._unwritten(dataset, offsets[0])
-            if check is not None:
-                problem = check.problem(*dataset.id.read_direct_chunk(offsets))
-                if problem:
-                    raise SourceError(
-                        f"Reading {dataset.file.filename}: frame {offsets[0]} of {dataset.name} is damaged: {problem}.",
-                        "The other frames can be read.",
-                    )
-
-    def _require_sources(self, dataset: Any, low: int, high: int, depth: int) -> None:
-        if depth > 4:
-            raise SourceError(f"Reading {self.files.state.path}: virtual data sets refer to each other in a circle.")
-        covered = np.zeros(high - low, bool)
-        for mapping in virtual.sources(dataset):
-            first, last = max(low, mapping.start), high if mapping.stop < 0 else min(high, mapping.stop)
-            if first >= last:
-                continue
-            source = virtual.open_source(self.files, dataset, mapping)
-            source_low, source_high = 0, frame_count(source)
-            if mapping.source_start is not None:
-                shift = mapping.source_start - mapping.start
-                source_low, source_high = first + shift, last + shift
-            if source_high > frame_count(source):
-                raise self._unwritten(source, source_high - 1)
-            require_decoders(pipeline(source), self.files.state.path)
-            self._require_written(source, source_low, source_high, depth + 1)
-            covered[first - low : last - low] = True
-        if not covered.all():
-            raise self._unwritten(dataset, low + int(np.argmin(covered)))
-
-    def _check(self, dataset: Any) -> ChunkCheck | None:
-        key = hash(dataset.id)
-        if key not in self._checks:
-            filters = pipeline(dataset)
-            check = ChunkCheck(filters, math.prod(dataset.chunks) * dataset.dtype.itemsize)
-            self._checks[key] = (filters, check if check.framed else None)
-        return self._checks[key][1]
-
-    def _unwritten(self, dataset: Any, frame: int) -> MissingError:
-        return MissingError(f"Reading {self.files.state.path}: frame {frame} of {dataset.name} is not written.")
-
-
-def frame_shape(dataset: Any) -> tuple[int, int]:
-    """(height, width) of the frames of a data set, modules stacked vertically."""
-    shape = dataset.shape
-    return (shape[1] * shape[2], shape[3]) if len(shape) == 4 else (shape[-2], shape[-1])
-
-
-def frame_count(dataset: Any) -> int:
-    """How many frames a data set has: a two-dimensional one is one frame."""
-    return 1 if dataset.ndim == 2 else int(dataset.shape[0])
-
-
-def frames_per_chunk(dataset: Any) -> int:
-    """How many frames share a chunk."""
-    return int(dataset.chunks[0]) if dataset.ndim > 2 else 1
-
-
-def chunk_offsets(dataset: Any, low: int, high: int) -> Iterator[tuple[int, ...]]:
-    """The coordinates of the chunks that hold frames low .. high-1."""
-    chunks, shape = dataset.chunks, dataset.shape
-    if dataset.ndim == 2:
-        return itertools.product(*(range(0, side, step) for side, step in zip(shape, chunks, strict=True)))
-    deep = range(low // chunks[0] * chunks[0], high, chunks[0])
-    return itertools.product(deep, *(range(0, side, step) for side, step in zip(shape[1:], chunks[1:], strict=True)))
-
-
-def stored_frames(dataset: Any, file_size: int) -> int:
-    """How many leading frames of a data set without chunks lie within the file's bytes."""
-    layout = dataset.id.get_create_plist().get_layout()
-    if layout == h5py.h5d.COMPACT:
-        return frame_count(dataset)
-    offset: int | None = dataset.id.get_offset()
-    if offset is None:
-        return 0
-    frame_bytes = math.prod(frame_shape(dataset)) * int(dataset.dtype.itemsize)
-    return max(0, min(frame_count(dataset), (file_size - offset) // max(1, frame_bytes)))
+    def _require_written(self, part: Part, low: int, high: int) -> None:
+        per_entry = part.view.per_entry
+        self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry))

@@ -15,6 +15,7 @@ JOULE_PER_EV = 1.602176634e-19
 """CODATA 2018, exact."""
 
 _LONGEST_TEXT = 4096
+_MOST_TEXTS = 16
 _METRES = {"m": 1.0, "dm": 0.1, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "micron": 1e-6, "nm": 1e-9}
 _ANGSTROM = {"angstrom": 1e-10, "angstroms": 1e-10, "å": 1e-10, "a": 1e-10}
 _EV = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / JOULE_PER_EV, "joule": 1 / JOULE_PER_EV}
@@ -40,6 +41,16 @@ def attribute(node: Any, name: str) -> str:
         return text(node.attrs[name])
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
         return ""
+
+
+def texts(node: Any, name: str) -> tuple[str, ...]:
+    """The elements of an attribute that is an array of texts, or the one text that it is."""
+    try:
+        value = node.attrs[name]
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+        return ()
+    elements = value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
+    return tuple(text(element) for element in elements[:_MOST_TEXTS])
 
 
 def number(node: Any) -> float | None:

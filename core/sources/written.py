@@ -13,11 +13,14 @@ import h5py
 import numpy as np
 
 from photon_triage.core.sources import virtual
+from photon_triage.core.sources.blank import without_blank_end
+from photon_triage.core.sources.entries import stored_entries
 from photon_triage.core.sources.limits import ABANDONED, CHUNK_SETTLES, RECENT, SILENT, STABLE
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.stack import FrameStack, frame_count, frames_per_chunk, stored_frames
+from photon_triage.core.sources.stack import FrameStack, Part
 
 _REMEMBERED = 10_000
+_DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,7 @@ def written(files: OpenFiles, stack: FrameStack, *, ended: bool, expected: int |
     marked = any(state.writing for state in files.states.values())
     quiet = ended or age >= ABANDONED or (age >= SILENT and not marked)
     trouble = list(stack.missing)
-    available, proven = 0, True
-    for dataset in stack.datasets:
-        count, sure = _available(files, dataset, quiet, trouble)
-        available += count
-        proven = proven and sure
-        if count < frame_count(dataset):
-            break
+    available, proven = _of_stack(files, stack, quiet, trouble)
     age = min(state.age for state in files.states.values())
     swmr = all(state.swmr for state in files.states.values())
     if not swmr and age < RECENT and proven and available:
@@ -108,73 +105,100 @@ def _complete(
         return everything and available >= expected
     if not everything:
         return False
-    fixed = len(stack.datasets) == 1 and stack.datasets[0].maxshape == stack.datasets[0].shape
+    leader = stack.leader.dataset
+    fixed = len(stack.lengths) == 1 and leader.maxshape == leader.shape
     return (fixed and proven) or (age >= STABLE and not marked)
 
 
-def _available(files: OpenFiles, dataset: Any, quiet: bool, trouble: list[str], depth: int = 0) -> tuple[int, bool]:
-    """Leading written frames of one data set, and whether the file proves it frame by frame."""
-    frames = frame_count(dataset)
+def _of_stack(files: OpenFiles, stack: FrameStack, quiet: bool, trouble: list[str]) -> tuple[int, bool]:
+    """Leading written frames of a stack, and whether the file proves it frame by frame."""
+    available, proven = 0, True
+    if stack.is_tagged:  # a data set a frame, thousands of them: those at the end tell
+        available = stack.frames
+        for number in reversed(range(len(stack.lengths))):
+            count, proven = _of_part(files, stack.part(number), quiet, trouble)
+            available += count - stack.lengths[number]
+            if count:
+                break
+        return available, proven
+    for number, length in enumerate(stack.lengths):
+        count, sure = _of_part(files, stack.part(number), quiet, trouble)
+        available += count
+        proven = proven and sure
+        if count < length:
+            break
+    return available, proven
+
+
+def _of_part(files: OpenFiles, part: Part, quiet: bool, trouble: list[str]) -> tuple[int, bool]:
+    entries, sure = _entries(files, part.dataset, part.view.axis, quiet, trouble)
+    return part.frames_within(min(part.view.count, entries * part.view.per_entry)), sure
+
+
+def _entries(
+    files: OpenFiles, dataset: Any, axis: int | None, quiet: bool, trouble: list[str], depth: int = 0
+) -> tuple[int, bool]:
+    """Leading written entries along an axis (without one: 1 if the data set is written, else 0), and whether proven."""
+    length = 1 if axis is None else int(dataset.shape[axis])
     if dataset.is_virtual:
-        sure = True
-
-        def of_source(source: Any) -> int:
-            nonlocal sure
-            if depth > 4:
-                return 0
-            count, proven = _available(files, source, quiet, trouble, depth + 1)
-            sure = sure and proven
-            return count
-
-        return virtual.available(files, dataset, frames, of_source, trouble), sure
+        return _virtual_entries(files, dataset, axis, length, quiet, trouble, depth)
     if dataset.chunks:
-        count = min(frames, _allocated(dataset))
+        count = min(length, _allocated(dataset, axis))
         if dataset.id.get_create_plist().get_alloc_time() != h5py.h5d.ALLOC_TIME_EARLY:
-            deep = frames_per_chunk(dataset)
+            deep = 1 if axis is None else int(dataset.chunks[axis])
             if deep == 1 or quiet:
                 return count, deep == 1
             return max(0, (count - 1) // deep * deep), False
     else:
-        count = stored_frames(dataset, files.states[dataset.file.filename].size)
-    return (count if quiet else _without_blank_end(dataset, count)), False
+        stored = stored_entries(dataset, axis or 0, files.size_of(dataset))
+        count = stored if axis is not None else int(stored == dataset.shape[0])
+    return (count if quiet else without_blank_end(count, _blankness(dataset, axis))), False
 
 
-def _allocated(dataset: Any) -> int:
-    """How many leading frames have all their chunks in the file."""
-    chunks: tuple[int, ...] = dataset.chunks
-    shape: tuple[int, ...] = dataset.shape
-    grid = [-(-side // step) for side, step in zip(shape, chunks, strict=True)]
-    single = len(shape) == 2
-    deep = 1 if single else chunks[0]
-    if single:
-        grid = [1, *grid]
-    wanted = math.prod(grid[1:])
+def _virtual_entries(
+    files: OpenFiles, dataset: Any, axis: int | None, length: int, quiet: bool, trouble: list[str], depth: int
+) -> tuple[int, bool]:
+    sure = True
+
+    def of_source(source: Any) -> int:
+        nonlocal sure
+        if depth > _DEEPEST:
+            return 0
+        single = source.ndim < 3
+        count, proven = _entries(files, source, None if single else 0, quiet, trouble, depth + 1)
+        sure = sure and proven
+        return count * len(source) if single else count
+
+    whole = int(dataset.shape[0])
+    count = virtual.available(files, dataset, whole, of_source, trouble)
+    return (count if axis == 0 else length if count == whole else 0), sure
+
+
+def _allocated(dataset: Any, axis: int | None) -> int:
+    """How many leading entries along an axis have all their chunks in the file; without one: 1 if all have."""
+    grid = [-(-side // step) for side, step in zip(dataset.shape, dataset.chunks, strict=True)]
+    deep = 1 if axis is None else int(dataset.chunks[axis])
+    steps = 1 if axis is None else grid[axis]
+    wanted = math.prod(grid) // max(1, steps)
     found: Counter[int] = Counter()
 
     def note(chunk: Any) -> None:
         if chunk.size:
-            found[0 if single else chunk.chunk_offset[0] // deep] += 1
+            found[0 if axis is None else chunk.chunk_offset[axis] // deep] += 1
 
     dataset.id.chunk_iter(note)
-    for position in range(grid[0]):
+    for position in range(steps):
         if found[position] < wanted:
             return position * deep
-    return grid[0] * deep
+    return steps * deep
 
 
-def _without_blank_end(dataset: Any, count: int) -> int:
-    """`count` without the frames at the end that hold nothing but the fill value, found by bisection.
-
-    Frames are written in order: before a frame that holds something, all are written.
-    """
+def _blankness(dataset: Any, axis: int | None) -> Callable[[int], bool]:
+    """Whether an entry along an axis holds nothing but the fill value."""
     fill = dataset.fillvalue
-    low, high = 0, count
-    probe = count - 1
-    while low < high:
-        frame = dataset[probe] if dataset.ndim > 2 else dataset[()]
-        if np.any(frame != fill):
-            low = probe + 1
-        else:
-            high = probe
-        probe = (low + high) // 2
-    return low
+
+    def is_blank(entry: int) -> bool:
+        place = () if axis is None else (*(slice(None),) * axis, entry)
+        return not np.any(dataset[place] != fill)
+
+    return is_blank

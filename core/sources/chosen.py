@@ -1,0 +1,93 @@
+"""Which images of a data set are frames: not flats, darks, or what a writer has set aside for later."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from photon_triage.core.sources.links import OpenFiles
+
+_EUXFEL = re.compile(r"/INSTRUMENT/(.+:[^/]+)/([^/]+)/")
+_KEYS = ("image_key", "instrument/detector/image_key", "../instrument/detector/image_key", "image_key_control")
+_KINDS = {1: "flats", 2: "darks", 3: "invalid"}
+_MOST_KEYS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """positions: the places of the frames among the images of a data set, in order. note: what was left out."""
+
+    positions: np.ndarray
+    note: str
+
+
+def chosen_images(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+    """The images that are frames, None where all are. images: how many there are; per_entry: in each entry."""
+    if path.startswith("/INSTRUMENT/"):
+        return _indexed(files, path, images, per_entry)
+    keys = _image_keys(files, path)
+    if keys is None:
+        return None
+    keys = keys[:images]
+    positions = np.flatnonzero(keys == 0)
+    left_out = [
+        f"{count} {_KINDS.get(int(key), f'of key {int(key)}')}"
+        for key, count in zip(*np.unique(keys[keys != 0], return_counts=True), strict=True)
+    ]
+    note = f"image_key: {len(positions)} projections are frames"
+    return Chosen(positions, f"{note}, {' and '.join(left_out)} are none" if left_out else note)
+
+
+def _image_keys(files: OpenFiles, path: str) -> np.ndarray | None:
+    """The image_key of NXtomo (0 projection, 1 flat, 2 dark, 3 invalid) that goes with a data set."""
+    group = path.rpartition("/")[0]
+    while group:
+        for name in _KEYS:
+            node = files.optional(_joined(group, name))
+            if isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.kind in "iu" and _is_small(node):
+                return np.asarray(node[()])
+        group = group.rpartition("/")[0]
+    return None
+
+
+def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+    """Data sets of the European XFEL are longer than what is in them: INDEX tells where the last train ends."""
+    found = _EUXFEL.match(path)
+    if found is None:
+        return None
+    source, part = found.groups()
+    index = next(
+        (node for node in (files.optional(f"INDEX/{source}{tail}") for tail in (f"/{part}", "")) if _has_counts(node)),
+        None,
+    )
+    if index is None:
+        return None
+    first, count = (np.asarray(index[name][()], np.int64) for name in ("first", "count"))
+    trains = min(len(first), len(count))
+    used = (first + count)[:trains][count[:trains] > 0]
+    entries = int(used.max()) if used.size else 0
+    frames = min(images, entries * per_entry)
+    if frames >= images:
+        return None
+    return Chosen(np.arange(frames), f"INDEX: {int((count > 0).sum())} trains with data; the rows behind are none")
+
+
+def _has_counts(node: Any) -> bool:
+    if not isinstance(node, h5py.Group):
+        return False
+    both = [node.get(name) for name in ("first", "count")]
+    return all(isinstance(one, h5py.Dataset) and one.ndim == 1 and _is_small(one) for one in both)
+
+
+def _is_small(node: Any) -> bool:
+    return bool(node.size <= _MOST_KEYS) and not node.is_virtual and not node.external
+
+
+def _joined(group: str, name: str) -> str:
+    while name.startswith("../"):
+        group, name = group.rpartition("/")[0], name[3:]
+    return f"{group}/{name}"

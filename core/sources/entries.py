@@ -1,0 +1,103 @@
+"""The entries of a data set along its axis of frames: whether they are in the file, and may be decoded."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.sources import virtual
+from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders
+from photon_triage.core.sources.links import OpenFiles
+
+_DEEPEST = 4
+
+
+class Entries:
+    """Checks entries before HDF5 reads them: it gives the fill value for what is missing, and trusts damaged chunks."""
+
+    def __init__(self, files: OpenFiles) -> None:
+        self._files = files
+        self._checks: dict[int, ChunkCheck | None] = {}
+
+    def require(self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0) -> None:
+        """MissingError where one of the entries low .. high-1 along an axis is not written, SourceError if damaged."""
+        if dataset.is_virtual:
+            self._require_sources(dataset, axis, low, high, depth)
+            return
+        if not dataset.chunks:
+            if axis is not None and stored_entries(dataset, axis, self._files.size_of(dataset)) < high:
+                raise self._unwritten(dataset, high - 1)
+            return
+        check = self._check(dataset)
+        for offsets in chunk_offsets(dataset, axis, low, high):
+            found = dataset.id.get_chunk_info_by_coord(offsets)
+            if found.byte_offset is None or not found.size:
+                raise self._unwritten(dataset, offsets[axis or 0])
+            if check is not None:
+                problem = check.problem(*dataset.id.read_direct_chunk(offsets))
+                if problem:
+                    raise SourceError(
+                        f"Reading {dataset.file.filename}: frame {offsets[axis or 0]} of {dataset.name} is damaged: "
+                        f"{problem}.",
+                        "The other frames can be read.",
+                    )
+
+    def _require_sources(self, dataset: Any, axis: int | None, low: int, high: int, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise SourceError(f"Reading {self._files.state.path}: virtual data sets refer to each other in a circle.")
+        if axis != 0:
+            low, high = 0, int(dataset.shape[0])
+        covered = np.zeros(high - low, bool)
+        for mapping in virtual.sources(dataset):
+            first, last = max(low, mapping.start), high if mapping.stop < 0 else min(high, mapping.stop)
+            if first >= last:
+                continue
+            source = virtual.open_source(self._files, dataset, mapping)
+            entries = len(source) if source.ndim else 0
+            source_low, source_high = mapping.of_source(first, last) or (0, entries)
+            if source_high > entries:
+                raise self._unwritten(source, source_high - 1)
+            require_decoders(pipeline(source), self._files.state.path)
+            self.require(source, 0, source_low, source_high, depth + 1)
+            covered[first - low : last - low] = True
+        if not covered.all():
+            raise self._unwritten(dataset, low + int(np.argmin(covered)))
+
+    def _check(self, dataset: Any) -> ChunkCheck | None:
+        key = hash(dataset.id)
+        if key not in self._checks:
+            check = ChunkCheck(pipeline(dataset), math.prod(dataset.chunks) * dataset.dtype.itemsize)
+            self._checks[key] = check if check.framed else None
+        return self._checks[key]
+
+    def _unwritten(self, dataset: Any, frame: int) -> MissingError:
+        return MissingError(f"Reading {self._files.state.path}: frame {frame} of {dataset.name} is not written.")
+
+
+def chunk_offsets(dataset: Any, axis: int | None, low: int, high: int) -> Iterator[tuple[int, ...]]:
+    """The coordinates of the chunks that hold the entries low .. high-1 along an axis; all chunks for none."""
+    ranges = []
+    for place, (side, step) in enumerate(zip(dataset.shape, dataset.chunks, strict=True)):
+        ranges.append(range(low // step * step, high, step) if place == axis else range(0, side, step))
+    return itertools.product(*ranges)
+
+
+def stored_entries(dataset: Any, axis: int, file_size: int) -> int:
+    """How many leading entries along an axis of a data set without chunks lie within the file's bytes."""
+    entries = int(dataset.shape[axis])
+    if dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT:
+        return entries
+    offset: int | None = dataset.id.get_offset()
+    if offset is None:
+        return 0
+    if axis != 0:
+        end = offset + int(dataset.size) * int(dataset.dtype.itemsize)
+        return entries if end <= file_size else 0
+    entry_bytes = math.prod(dataset.shape[1:]) * int(dataset.dtype.itemsize)
+    return int(max(0, min(entries, (file_size - offset) // max(1, entry_bytes))))

@@ -1,0 +1,100 @@
+"""SACLA, PAL-XFEL, and the files of older programs.
+
+Sources: the files that DataConvert3 and Cheetah write at SACLA, the readers of the PAL-XFEL's and Cheetah's files.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+import h5py
+
+from photon_triage.core.frames import Geometry
+from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
+from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
+from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.members import tagged_members
+from photon_triage.core.sources.values import detector_geometry, energy, first, length, number, wavelength_energy
+
+_MOST_CHILDREN = 1000
+_TAG = re.compile(r"tag-\d+$")
+_SACLA_RUN = re.compile(r"run_\d+$")
+_PAL_RUN = re.compile(r"R\d+$")
+
+
+def recognise_sacla_tags(files: OpenFiles) -> Layout | None:
+    """Cheetah's files at SACLA: a group of the root for each frame, tag-<number>."""
+    if not any(_TAG.match(name) for name in islice(files.main, _MOST_CHILDREN)):
+        return None
+    tags = tagged_members(files, "/%/data")
+    if not tags or not first_images(files, (tags[0].strip("/"),)):
+        return None
+    told = files.optional("metadata")
+    pixel = first(files, told, ("pixelsize_in_um", "pixelsize_in_micro_meter"), number) if told else None
+    distance = first(files, told, ("distance_in_mm",), number) if told else None
+    geometry = Geometry(
+        number(files.optional(f"{tags[0].rpartition('/')[0]}/photon_energy_ev")),
+        distance / 1e3 if distance else None,
+        pixel / 1e6 if pixel else None,
+    )
+    mask = first_mask(files, ("metadata/pixelmask",))
+    return Layout("SACLA", "/%/data", "every group tag-<number> holds a frame", mask, geometry=geometry)
+
+
+def recognise_sacla_run(files: OpenFiles) -> Layout | None:
+    """DataConvert's files at SACLA: a group for each frame below run_<number>/detector_2d_*."""
+    for run in islice(files.main, _MOST_CHILDREN):
+        group = files.optional(run)
+        if not _SACLA_RUN.match(run) or not isinstance(group, h5py.Group):
+            continue
+        for detector in islice(group, _MOST_CHILDREN):
+            if not detector.startswith("detector_2d_"):
+                continue
+            pattern = f"/{run}/{detector}/%/detector_data"
+            tags = tagged_members(files, pattern)
+            if tags and first_images(files, (tags[0].strip("/"),)):
+                pixel = number(files.optional(f"{run}/{detector}/detector_info/pixel_size_in_micro_meter"))
+                energy_ev = number(files.optional(f"{run}/run_info/sacla_config/photon_energy_in_eV"))
+                geometry = Geometry(energy_ev, None, pixel / 1e6 if pixel else None)
+                why = f"every group tag_<number> of {detector} holds a frame"
+                return Layout("SACLA", pattern, why, geometry=geometry, run=run)
+    return None
+
+
+def recognise_pal(files: OpenFiles) -> Layout | None:
+    """PAL-XFEL: a run's group with scan_dat."""
+    for run in islice(files.main, _MOST_CHILDREN):
+        if not _PAL_RUN.match(run):
+            continue
+        dataset = first_images(files, (f"{run}/scan_dat/raymx_data",))
+        if dataset is not None:
+            start = files.optional(run)
+            energy_ev = first(files, start, ("scan_dat/photon_energy",), energy)
+            if energy_ev is None:
+                energy_ev = first(files, start, ("scan_dat/photon_wavelength",), wavelength_energy)
+            distance = length(files.optional("header/detector_0_distance", start), "mm")
+            geometry = Geometry(energy_ev, distance)
+            return Layout("PAL-XFEL", dataset, f"{run}/scan_dat holds the Rayonix's frames", geometry=geometry, run=run)
+    return None
+
+
+def recognise_old_cheetah(files: OpenFiles) -> Layout | None:
+    """Files of Cheetah before CXI, one frame or a stack each, and of programs that followed it."""
+    dataset = first_images(files, ("data/data", "data/rawdata0", "data/rawdata"))
+    if dataset is None or is_named_as_mask(files.state.path):
+        return None
+    energy_ev = first(files, files.main, ("LCLS/photon_energy_eV",), number)
+    geometry = detector_geometry(files, files.optional("data"), energy_ev)
+    mask = first_mask(files, ("data/mask", "mask/mask"))
+    return Layout("old Cheetah", dataset, "the data set is where Cheetah wrote it before CXI", mask, geometry=geometry)
+
+
+def recognise_photon_converter(files: OpenFiles) -> Layout | None:
+    """Counted photons: photonConverter/<detector>/photonCount."""
+    group = files.optional("photonConverter")
+    for detector in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+        dataset = first_images(files, (f"photonConverter/{detector}/photonCount",))
+        if dataset is not None:
+            return Layout("photonConverter", dataset, f"the photons counted on {detector}")
+    return None
