@@ -12,6 +12,7 @@ import torch
 from photon_triage.core.session.models import session_models
 from photon_triage.models import checkpoint, create, onnx_export
 from photon_triage.models.darknet import Darknet
+from photon_triage.tui.commands.options import parse_options
 
 from ..models.builders import SMALL, with_random_weights
 from ..session.builders import build_session
@@ -126,6 +127,12 @@ def test_refused_pickle_can_be_converted_as_the_hint_says(tmp_path: Path, capsys
     filled = [{"NAME": "msd", "KEY=VALUE": "depth=3"}.get(word, word) for word in command[2:]]
     done(capsys, *filled)
     assert "msd" in done(capsys, "inspect", tmp_path / "net.safetensors")
+
+
+def test_options_are_numbers_lists_and_words() -> None:
+    given = ["depth=3", "rate=1e-3", "widths=6,16", "kernels=[5, 3]", "pooling=max", "norm=null", "cfg=a=b"]
+    expected = {"depth": 3, "rate": 0.001, "widths": [6, 16], "kernels": [5, 3], "pooling": "max", "norm": None}
+    assert parse_options(given) == expected | {"cfg": "a=b"}
 
 
 @pytest.mark.parametrize(

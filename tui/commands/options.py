@@ -10,13 +10,13 @@ from photon_triage.core.errors import UsageError
 
 
 def parse_options(given: Sequence[str]) -> dict[str, Any]:
-    """Options KEY=VALUE; values are numbers, lists such as 6,16, true, false, null or words. Raises UsageError."""
+    """Options KEY=VALUE; values are numbers, lists such as 6,16 or [6], true, false, null or words. Raises UsageError."""
     options = {}
     for each in given:
         key, equals, value = each.partition("=")
         if not equals or not key.isidentifier():
             raise UsageError(f"Could not use --option {each}.", "Expected KEY=VALUE, as in depth=30 or widths=6,16.")
-        options[key] = [_value(part) for part in value.split(",")] if "," in value else _value(value)
+        options[key] = _value(value)
     return options
 
 
@@ -39,4 +39,4 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text
+        return [_value(part) for part in text.split(",")] if "," in text else text

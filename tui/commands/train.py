@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from photon_triage.core.errors import TrainingError, UsageError
+from photon_triage.tui.commands.options import parse_options
 from photon_triage.tui.commands.output import progress_bar, say_json
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_report import say_report
@@ -116,7 +116,7 @@ def train(
     job = NetworkJob(
         session=session,
         network=network,
-        options=_options(option or []),
+        options=parse_options(option or ()),
         images=tuple(images or ()),
         masks=tuple(masks or ()),
         points=points,
@@ -190,21 +190,3 @@ def _slice(text: str) -> slice:
     except ValueError:
         raise UsageError(f"Could not use --only {text}.", "Expected A:B as in 0:14, counted from 0.") from None
     return slice(*numbers)
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """Options KEY=VALUE; values are numbers, lists such as 6,16, true, false or words. Raises UsageError."""
-    options = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"Could not use --option {each}.", "Expected KEY=VALUE, as in depth=30 or widths=6,16.")
-        options[key] = [_value(part) for part in value.split(",")] if "," in value else _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
