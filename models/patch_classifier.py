@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from photon_triage.models.dense import BLOCK_VALUES, Windows, blocks, budget, pool_at_stride_one, tap_matrix
 from photon_triage.models.errors import ModelError
+from photon_triage.models.layout import channels_last
 from photon_triage.models.patch_options import PatchOptions, sides
 from photon_triage.models.tiles import mirrored
 
@@ -166,12 +167,10 @@ class PatchClassifier(nn.Module):
     def _features(self, maps: Tensor, step: int, pool: Callable[[Tensor, int], Tensor]) -> Tensor:
         """The maps behind the last pool; dilations begin at 1 and are multiplied by `step` after every pool."""
         convolve = functional.conv2d if self.dimensions == 2 else functional.conv3d
-        layout = torch.channels_last if self.dimensions == 2 else torch.channels_last_3d
-        maps, dilation = maps.contiguous(memory_format=layout), 1
+        maps, dilation = channels_last(maps), 1
         for layer in self.convolutions:
             assert isinstance(layer, nn.Conv2d | nn.Conv3d)
-            weight = layer.weight.contiguous(memory_format=layout)
-            maps = convolve(maps, weight, layer.bias, dilation=dilation)
+            maps = convolve(maps, layer.weight, layer.bias, dilation=dilation)
             if self.options.pooling == "max":  # Activations are monotonic, and there is less to do behind the pool.
                 maps = ACTIVATIONS[self.options.activation](pool(maps, dilation))
             else:
@@ -190,8 +189,10 @@ class PatchClassifier(nn.Module):
 
     def _at(self, windows: Windows, starts: Tensor) -> Tensor:
         """The logits (count, classes) at some positions."""
+        outputs = self._first.out_features
         matrix = tap_matrix(self._first.weight, self.options.widths[-1], self.options.taps)
-        parts = [self._full_layers(torch.addmm(self._first.bias, rows, matrix)) for rows in windows.gather(starts)]
+        bias = functional.pad(self._first.bias, (0, matrix.shape[1] - outputs))
+        parts = [self._full_layers(torch.addmm(bias, rows, matrix)[:, :outputs]) for rows in windows.gather(starts)]
         return torch.cat(parts)[: len(starts)]
 
     def _full_layers(self, values: Tensor) -> Tensor:

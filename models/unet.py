@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage.models.errors import ModelError
+from photon_triage.models.layout import channels_last
 from photon_triage.models.registry import register
 from photon_triage.models.tiles import mirrored, overlap_tiles, run_in_tiles
-from photon_triage.models.unet_layers import NORMALISATIONS, Convolution, Pair, UpConvolution, channels_last
+from photon_triage.models.unet_layers import NORMALISATIONS, Convolution, Pair, UpConvolution
 
 PADDINGS = ("same", "valid")
 

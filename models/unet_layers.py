@@ -102,8 +102,3 @@ def has_fused_kernel(maps: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
-
-
-def channels_last(maps: Tensor) -> Tensor:
-    """The same values with channels last in memory, recognisably so even where there is one channel."""
-    return torch.empty_like(maps, memory_format=torch.channels_last).copy_(maps)
