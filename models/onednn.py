@@ -56,14 +56,18 @@ class PackedConvolution(nn.Module):
 
 
 class PackedProduct(nn.Module):
-    """Several matrix products at once with matrices laid out once, (products, outputs, inputs) float32."""
+    """Several matrix products at once with matrices laid out once, (products, outputs, inputs) float32.
 
-    def __init__(self, matrices: Tensor) -> None:
+    bias: (products, outputs), added to the products.
+    """
+
+    def __init__(self, matrices: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.count, self.outputs, inputs = matrices.shape
         # A product with a matrix is a 1x1 convolution; a group for each of them.
-        one = nn.Conv2d(self.count * inputs, self.count * self.outputs, 1, groups=self.count, bias=False, device="meta")
+        one = nn.Conv2d(self.count * inputs, self.count * self.outputs, 1, groups=self.count, device="meta")
         one.weight = nn.Parameter(matrices.reshape(self.count * self.outputs, inputs, 1, 1), requires_grad=False)
+        one.bias = nn.Parameter(bias.flatten(), requires_grad=False)
         self.convolution = PackedConvolution(one, None)
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -66,8 +66,6 @@ class WinogradConvolution(nn.Module):
         padded = functional.pad(x, around).permute(0, 2, 3, 1)
         tiles = padded.unfold(1, side, tile).unfold(2, side, tile).permute(0, 1, 2, 4, 5, 3)
         products = self.product(torch.matmul(self.to_points, tiles.reshape(-1, side * side, channels)))
-        # The point 1 adds to all outputs alike.
-        products[:, POINTS[tile].index(1.0) * (side + 1)] += self.bias
         outputs = self.activation(torch.matmul(self.to_outputs, products))
         grid = outputs.view(batch, rows, columns, tile, tile, -1).permute(0, 1, 3, 2, 4, 5)
         whole = grid.reshape(batch, rows * tile, columns * tile, -1)
@@ -78,7 +76,11 @@ class WinogradConvolution(nn.Module):
         a, b, g = transforms(tile)
         self.register_buffer("to_points", torch.kron(b.T, b.T).float())
         self.register_buffer("to_outputs", torch.kron(a.T, a.T).float())
-        self.product = PackedProduct(_transformed_filters(weight, g))
+        filters = _transformed_filters(weight, g)
+        bias = filters.new_zeros(filters.shape[:2])
+        # What is added at the point 1 arrives at all outputs alike.
+        bias[POINTS[tile].index(1.0) * (tile + 3)] = self.bias
+        self.product = PackedProduct(filters, bias)
         self.tile, self.weight = tile, None
 
 

@@ -10,7 +10,10 @@ from photon_triage.core.errors import UsageError
 
 
 def parse_options(given: Sequence[str]) -> dict[str, Any]:
-    """Options KEY=VALUE; values are numbers, lists such as 6,16 or [6], true, false, null or words. Raises UsageError."""
+    """Options KEY=VALUE by key; values are numbers, lists such as 6,16 or [6], true, false, null, or words.
+
+    Raises UsageError.
+    """
     options = {}
     for each in given:
         key, equals, value = each.partition("=")
