@@ -6,24 +6,34 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from photon_triage.core.engine.process import lock_session
+from photon_triage.core.engine.process import lock_session, refuse_second_host
+from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.errors import TriageError
-from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.writer import ResultsWriter, refusal
+
+log = logging.getLogger("photon_triage.engine")
 
 
 def main(argument: str) -> int:
     """Run an engine until it ends; its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    log = logging.getLogger("photon_triage.engine")
+    logging.raiseExceptions = False  # a log on a full disk is no reason to stop
     job = json.loads(argument)
     session = Session.open(job["session"])
-    lock_session(session)
-    results = ResultsWriter(session.results_path)
+    try:
+        lock_session(session)
+        refuse_second_host(session)
+        results = Recorder(ResultsWriter(session.results_path))
+    except (TriageError, OSError) as error:
+        log.error("the engine does not begin: %s", error)
+        return 1
     started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), "heartbeat": time.time()}
     results.set_state(started | {"status": "starting", "message": "", "queue": 0, "rate_hz": 0.0, "lag_s": 0.0})
     try:
@@ -38,13 +48,19 @@ def main(argument: str) -> int:
         engine.run()
     except BaseException as error:
         log.exception("the engine ends")
-        reason = str(error) if isinstance(error, TriageError | ValueError) else f"{type(error).__name__}: {error}"
-        results.set_state({"status": "failed", "message": reason, "heartbeat": time.time()})
+        with suppress(Exception):
+            results.set_state({"status": "failed", "message": _reason(session, error), "heartbeat": time.time()})
         return 1
     finally:
         results.close()
     log.info("the engine ends")
     return 0
+
+
+def _reason(session: Session, error: BaseException) -> str:
+    if isinstance(error, sqlite3.Error):
+        return str(refusal(session.results_path, error))
+    return str(error) if isinstance(error, TriageError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

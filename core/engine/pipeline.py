@@ -21,11 +21,11 @@ from photon_triage.core.engine.events import Chunk, Event, FileNews, Lost, Moved
 from photon_triage.core.engine.followed import CHUNK_FRAMES
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
+from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey, as_counts, as_grey
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower
-from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, run_cascade
@@ -49,7 +49,7 @@ class Engine:
         self,
         session: Session,
         paths: Sequence[Path],
-        results: ResultsWriter,
+        results: Recorder,
         *,
         once: bool = False,
         patience: float = 60.0,
@@ -73,6 +73,7 @@ class Engine:
         self._asked_again = 0
         self._held: Event | None = None
         self._wished: tuple[str, ...] = ()
+        results.stopping = lambda: self._stop
         self._running = RunningStages(session, self._device)
         self._follow_commands()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,38 +14,54 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.commands import ask_to_stop
 from photon_triage.core.session.session import Session, engine_is_alive
 
 LOCK_FILE = "engine.lock"
+LOCK_TRIES = 10
 START_S = 10.0
 
 
 def lock_session(session: Session) -> int:
     """Take the session for this process's engine until it ends; returns the open lock file.
 
-    Raises SessionError while another engine has it.
+    Raises SessionError while another engine has it, and where the session is read-only.
     """
-    handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        os.close(handle)
         raise SessionError(
-            f"Could not start an engine on {session.path}: another one is at work there.",
-            "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
+            f"Could not start an engine on {session.path}: {error.strerror}.",
+            "An engine writes into the session's folder: make it writable for this account, or work on a copy.",
         ) from error
+    for attempt in range(LOCK_TRIES):
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                break  # some network file systems know no locks: then only another engine's heartbeat tells of it
+            if attempt == LOCK_TRIES - 1:
+                os.close(handle)
+                raise _another_is_at_work(session) from error
+            time.sleep(0.02)  # somebody may be asking just now
+        else:
+            break
     return handle
+
+
+def refuse_second_host(session: Session) -> None:
+    """Raise SessionError while an engine on another host says that it is alive: its lock may not be seen here."""
+    state = session.engine_state()
+    if engine_is_alive(state) and state.get("host") != socket.gethostname():
+        raise _another_is_at_work(session, f" on {state.get('host')}")
 
 
 def engine_is_running(session: Session) -> bool:
     """Whether an engine holds the session on this host, or says from another one that it is alive."""
-    try:
-        os.close(lock_session(session))
-    except SessionError:
+    if _is_locked(session):
         return True
     state = session.engine_state()
     return engine_is_alive(state) and state.get("host") != socket.gethostname()
@@ -57,11 +74,8 @@ def start_engine(
 
     Raises SessionError when one is at work already.
     """
-    if engine_is_running(session):
-        raise SessionError(
-            f"Could not start an engine on {session.path}: another one is at work there.",
-            "`photon-triage attach SESSION` opens a screen on it.",
-        )
+    os.close(lock_session(session))
+    refuse_second_host(session)
     job = {
         "session": str(session.path),
         "paths": [str(path.expanduser().absolute()) for path in paths],
@@ -71,7 +85,7 @@ def start_engine(
     }
     # -P keeps the working directory, in which a package named like one of ours may stand, off the module path.
     command = [sys.executable, "-P", "-m", "photon_triage.core.engine", json.dumps(job)]
-    with session.log_path.open("ab") as log:
+    with _log(session) as log:
         engine = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
@@ -106,6 +120,39 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
             )
         time.sleep(0.05)
     return True
+
+
+def _is_locked(session: Session) -> bool:
+    """Whether a process of this host holds the session; to ask, no right to write is needed."""
+    try:
+        handle = os.open(session.path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    else:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _another_is_at_work(session: Session, where: str = "") -> SessionError:
+    return SessionError(
+        f"Could not start an engine on {session.path}: another one is at work there{where}.",
+        "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
+    )
+
+
+def _log(session: Session) -> IO[bytes]:
+    try:
+        return session.log_path.open("ab")
+    except OSError as error:
+        raise SessionError(
+            f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",
+            "Make the session's folder writable for this account, or work on a copy.",
+        ) from error
 
 
 def engine_status(session: Session) -> dict[str, Any]:

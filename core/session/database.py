@@ -59,14 +59,18 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         db.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.Error as error:
-        code = (error.sqlite_errorcode or 0) & 0xFF
-        if code not in _NOT_WRITABLE_HERE:
+        if error_code(error) not in _NOT_WRITABLE_HERE:
             return db
         db.close()
         # SQLite cannot make its index of the write-ahead log here; without a log the file alone says everything.
         db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
     db.execute("PRAGMA query_only=1")
     return db
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """SQLite's number for what went wrong, 0 where it gave none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def bring_up_to_date(db: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from photon_triage.core.recipe import Recipe, parse_recipe
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.writer import refusal
 
 HEARTBEAT_LIMIT_S = 10.0
 
@@ -100,6 +102,8 @@ class Session:
         reader = self.results()
         try:
             return reader.state()
+        except sqlite3.DatabaseError as error:
+            raise refusal(self.results_path, error) from error
         finally:
             reader.close()
 
@@ -108,4 +112,5 @@ def engine_is_alive(state: dict[str, Any], now: float | None = None) -> bool:
     """Whether an engine's state is that of one at work: running, with a heartbeat not older than HEARTBEAT_LIMIT_S."""
     if state.get("status") not in ("starting", "running"):
         return False
-    return (now or time.time()) - float(state.get("heartbeat", 0)) < HEARTBEAT_LIMIT_S
+    # Either way: where a clock has jumped back, the last word of an engine that died lies in the future.
+    return abs((now or time.time()) - float(state.get("heartbeat", 0))) < HEARTBEAT_LIMIT_S

@@ -48,8 +48,9 @@ class ResultsWriter:
 
     def reopen(self) -> None:
         """Open the data base again: after an error of the file system the old handle may be good for nothing."""
+        db = self._open()
         self._db.close()
-        self._db = self._open()
+        self._db = db
 
     def close(self) -> None:
         """Close the data base."""
@@ -262,7 +263,7 @@ class ResultsWriter:
 
 def refusal(path: Path, error: sqlite3.Error) -> SessionError:
     """The error for a data base that cannot be used: damaged, or not to be written."""
-    if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in database.DAMAGED:
+    if database.error_code(error) in database.DAMAGED:
         return SessionError(
             f"Could not use {path}: it is damaged ({error}).",
             f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
