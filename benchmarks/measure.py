@@ -70,14 +70,17 @@ class Memory:
 class Measured:
     """What was found: seconds, memory, and the largest difference from the first case's result.
 
-    `ratio` is how many times as long as the first case this one takes, from the best times of both. `difference` is a
-    share of the largest value; None for results of another form.
+    `ratio` is how many times as long as the first case this one takes, from the best times of both. `cpu_s` is the best
+    processor time of a run, of all threads together: with one thread, what others do on the machine hardly changes it;
+    with several, it holds their waiting too. `difference` is a share of the largest value; None for results of another
+    form.
     """
 
     key: str
     title: str
     best_s: float | None = None
     median_s: float | None = None
+    cpu_s: float | None = None
     runs: int = 0
     ratio: float | None = None
     peak_bytes: int | None = None
@@ -108,15 +111,17 @@ def compare(comparison: Comparison, rounds: int, workspace: Path, memory: Callab
         except SkippedCase as reason:
             skipped[case.key] = str(reason)
     times: dict[str, list[float]] = {key: [] for key in runs}
+    processor: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
             if times[key] and sum(times[key]) > comparison.most_seconds:
                 continue
             synchronise()
-            began = time.perf_counter()
+            began, processor_began = time.perf_counter(), time.process_time()
             run()
             synchronise()
             times[key].append(time.perf_counter() - began)
+            processor[key].append(time.process_time() - processor_began)
     first = comparison.cases[0].key
     results = []
     for case in comparison.cases:
@@ -130,6 +135,7 @@ def compare(comparison: Comparison, rounds: int, workspace: Path, memory: Callab
                 case.title,
                 best_s=best,
                 median_s=statistics.median(times[case.key]),
+                cpu_s=min(processor[case.key]),
                 runs=len(times[case.key]),
                 ratio=best / min(times[first]) if first in times else None,
                 **asdict(memory(case.key)),

@@ -163,7 +163,7 @@ def msd_forms(quick: bool) -> list[Comparison]:
             msd().macs(side, side) / 1e9,
             (
                 Case("ours", "ours, float32", ours(msd, batch)),
-                Case("one-buffer", "layer by layer in one buffer", baselines.msd_in_one_buffer(msd, batch)),
+                Case("one-buffer", "layer by layer, one buffer", baselines.msd_in_one_buffer(msd, batch)),
                 Case("concatenation", "layer by layer, torch.cat", baselines.msd_by_concatenation(msd, batch)),
             ),
         )
@@ -237,7 +237,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     """One comparison as a table."""
     work = "" if report["gmac"] is None else f", {report['gmac']:.2f} GMAC"
     table = Table(title=report["title"] + work, title_justify="left")
-    for heading in ("", "best", "median", "runs", "times ours", "GMAC/s", "MiB", "in all", "difference"):
+    for heading in ("", "best s", "median s", "CPU s", "runs", "times ours", "GMAC/s", "MiB", "in all", "difference"):
         table.add_column(heading, justify="left" if not heading else "right")
     for case in report["cases"]:
         if case["skipped"]:
@@ -248,8 +248,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
         difference = "" if case["difference"] is None else f"{case['difference']:.1e}"
         table.add_row(
             case["title"],
-            f"{case['best_s']:.4f} s",
-            f"{case['median_s']:.4f} s",
+            f"{case['best_s']:.4f}",
+            f"{case['median_s']:.4f}",
+            f"{case['cpu_s']:.4f}",
             str(case["runs"]),
             f"{case['ratio']:.2f}",
             rate,
@@ -288,8 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.json:
         console.print(", ".join(f"{key} {value}" for key, value in found["machine"].items() if value is not None))
         console.print(
-            "MiB: beyond what was held before the first computation; in all: with what building took. "
-            "Difference: from ours, as a share of the largest value."
+            "CPU: processor time of all threads. MiB: beyond what was held before the first computation; in all: with "
+            "what building took. Difference: from ours, as a share of the largest value."
         )
     with tempfile.TemporaryDirectory(prefix="photon-triage-benchmark-") as folder:
         for group in groups:
