@@ -105,7 +105,7 @@ def test_many_misfits_are_counted() -> None:
     model = Darknet.from_cfg(SMALL)
     state = {name: tensor for name, tensor in model.state_dict().items() if "layers.0" not in name}
     state["layers.3.convolution.bias"] = torch.zeros(15)
-    with pytest.raises(ModelError, match="lacks the tensor layers.0.convolution.weight") as caught:
+    with pytest.raises(ModelError, match=r"lacks the tensor layers\.0\.convolution\.weight") as caught:
         checkpoint.load_state(model, {**state, "extra": torch.zeros(1)}, "it")
     complaints = len(checkpoint.misfits(model, {**state, "extra": torch.zeros(1)}))
     assert complaints >= 7 and f"and {complaints - 4} more" in caught.value.message
