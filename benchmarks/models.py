@@ -211,14 +211,16 @@ def measure(group: str, quick: bool, rounds: int, folder: Path) -> list[dict[str
     """The comparisons of a group, as they are printed and written."""
     reports = []
     for comparison in GROUPS[group](quick):
-        measured = compare(
-            comparison,
-            rounds,
-            folder,
-            lambda case, key=comparison.key: in_child(  # type: ignore[misc]
-                memory, group, key, case, quick, torch.get_num_threads(), folder
-            ),
-        )
+        arguments = (memory, group, comparison.key)
+        with Console(stderr=True).status(f"{comparison.title}: {len(comparison.cases)} ways in turn"):
+            measured = compare(
+                comparison,
+                rounds,
+                folder,
+                lambda case, known=arguments: in_child(  # type: ignore[misc]
+                    *known, case, quick, torch.get_num_threads(), folder
+                ),
+            )
         reports.append(
             {
                 "key": comparison.key,
