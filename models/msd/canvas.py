@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+LEAST_ROWS = 32
+"""Rows of a band at least: a layer is computed up to a dilation beyond its band on both sides."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A part of a canvas: whole frames, or rows of one frame; borders belong to the first and the last rows.
+
+    frames: from, to. rows: from, to, the border's included. In the canvas's matrix these are the pixels `start` to
+    `stop` - 1.
+    """
+
+    frames: tuple[int, int]
+    rows: tuple[int, int]
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -44,31 +62,58 @@ class Canvas:
         return self.maps.shape[-1]
 
     @cached_property
-    def inner(self) -> tuple[int, int]:
-        """The first pixel that is not border, and the one behind the last."""
-        margin = self.padding * self.pitch + self.padding
-        return margin, self.pixels - margin
+    def margin(self) -> int:
+        """Pixels before the first that is not border, and behind the last: how far a kernel's tap reaches at most."""
+        return self.padding * self.pitch + self.padding
 
-    def interior(self, first: int, last: int) -> Tensor:
-        """(last - first, batch, height, width): a view of those channels without borders."""
-        p = self.padding
-        height, width = self.maps.shape[-2:]
-        return self.maps[first:last, :, p : height - p, p : width - p]
+    @property
+    def whole(self) -> Band:
+        """All of the canvas as one band."""
+        return Band((0, self.maps.shape[1]), (0, self.maps.shape[2]), 0, self.pixels)
 
-    def mirror(self, first: int, last: int) -> None:
-        """Fill the borders of those channels by reflection about the outermost pixels, first columns, then rows."""
-        p = self.padding
-        maps = self.maps[first:last]
-        for axis in (-1, -2):
-            size = maps.shape[axis]
-            maps.narrow(axis, 0, p).copy_(maps.narrow(axis, p + 1, p).flip(axis))
-            maps.narrow(axis, size - p, p).copy_(maps.narrow(axis, size - 2 * p - 1, p).flip(axis))
+    def interior(self, first: int, last: int, band: Band | None = None) -> Tensor:
+        """(last - first, frames, rows, columns): a view of those channels without borders, of a band where given."""
+        p, (height, width) = self.padding, self.maps.shape[-2:]
+        band = band or self.whole
+        rows = slice(max(band.rows[0], p), min(band.rows[1], height - p))
+        return self.maps[first:last, slice(*band.frames), rows, p : width - p]
 
-    def fold(self, first: int, last: int) -> None:
-        """Add the borders of those channels to the pixels they mirror: the adjoint of `mirror`."""
-        p = self.padding
-        maps = self.maps[first:last]
-        for axis in (-2, -1):
-            size = maps.shape[axis]
-            maps.narrow(axis, p + 1, p).add_(maps.narrow(axis, 0, p).flip(axis))
-            maps.narrow(axis, size - 2 * p - 1, p).add_(maps.narrow(axis, size - p, p).flip(axis))
+    def bands(self, count: int) -> tuple[Band, ...]:
+        """The canvas in about `count` bands of the same size, fewer where they would be of few rows."""
+        batch, height = self.maps.shape[1], self.maps.shape[2]
+        frame = height * self.pitch
+        if batch >= count:
+            cuts = [batch * i // count for i in range(count + 1)]
+            return tuple(Band((a, b), (0, height), a * frame, b * frame) for a, b in pairwise(cuts))
+        parts = max(1, min(count // batch, height // (2 * self.padding + LEAST_ROWS)))
+        cuts = [height * i // parts for i in range(parts + 1)]
+        return tuple(
+            Band((index, index + 1), (a, b), index * frame + a * self.pitch, index * frame + b * self.pitch)
+            for index in range(batch)
+            for a, b in pairwise(cuts)
+        )
+
+    def mirror(self, first: int, last: int, band: Band) -> None:
+        """Fill the band's borders of those channels by reflection about the outermost pixels."""
+        for border, mirrored, axis in self._borders(first, last, band):
+            border.copy_(mirrored.flip(axis))
+
+    def fold(self, first: int, last: int, band: Band) -> None:
+        """Add the band's borders of those channels to the pixels that they mirror: the adjoint of `mirror`."""
+        for border, mirrored, axis in reversed(self._borders(first, last, band)):
+            mirrored.add_(border.flip(axis))
+
+    def _borders(self, first: int, last: int, band: Band) -> list[tuple[Tensor, Tensor, int]]:
+        """Each border, the pixels that it mirrors, and along which axis: columns first, then rows with the corners."""
+        p, (height, width) = self.padding, self.maps.shape[-2:]
+        maps = self.maps[first:last, slice(*band.frames)]
+        rows = maps[..., slice(*band.rows), :]
+        borders = [
+            (rows[..., :p], rows[..., p + 1 : 2 * p + 1], -1),
+            (rows[..., width - p :], rows[..., width - 2 * p - 1 : width - p - 1], -1),
+        ]
+        if band.rows[0] == 0:
+            borders.append((maps[..., :p, :], maps[..., p + 1 : 2 * p + 1, :], -2))
+        if band.rows[1] == height:
+            borders.append((maps[..., height - p :, :], maps[..., height - 2 * p - 1 : height - p - 1, :], -2))
+        return borders

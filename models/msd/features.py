@@ -11,14 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from photon_triage.models.msd.canvas import Canvas
+from photon_triage.models.msd.canvas import Band, Canvas
 from photon_triage.models.msd.layout import Block, BlockWeights, Layout, Run
+from photon_triage.models.msd.workers import Meet, for_each_band
 
-CORE_PLANE_VALUES = 90 * 8192
+CPU_PLANE_VALUES = 90 * 8192
 """Values of the planes of one matrix product on one core of a CPU: they stay in its caches."""
-
-MOST_CORES = 32
-"""The planes grow with the number of cores, so that each has as much to do; with more cores than this no further."""
 
 GPU_PLANE_VALUES = 90 * 65536
 """A GPU's second-level cache holds tens of megabytes, and a kernel needs many pixels to fill it."""
@@ -26,7 +24,7 @@ GPU_PLANE_VALUES = 90 * 65536
 
 def plane_values(device: torch.device) -> int:
     """Values that the planes of one matrix product should have on a device."""
-    return CORE_PLANE_VALUES * min(torch.get_num_threads(), MOST_CORES) if device.type == "cpu" else GPU_PLANE_VALUES
+    return CPU_PLANE_VALUES if device.type == "cpu" else GPU_PLANE_VALUES
 
 
 def compute_features(canvas: Canvas, layout: Layout, matrices: tuple[BlockWeights, ...], biases: Tensor) -> None:
@@ -34,48 +32,56 @@ def compute_features(canvas: Canvas, layout: Layout, matrices: tuple[BlockWeight
 
     biases: (depth · width,). Sums are float32 or wider, whatever the canvas is in.
     """
-    canvas.mirror(0, layout.in_channels)
     rows = max(matrix.outer.shape[0] for matrix in matrices)
-    scratch = canvas.maps.new_empty(max(plane_values(canvas.maps.device), 3 * layout.padding * rows))
-    for block, weights in zip(layout.blocks, matrices, strict=True):
-        sums = _sums(canvas, block)
-        first = block.start - layout.in_channels
-        sums.copy_(biases[first : first + block.channels, None].expand(-1, canvas.pixels))
-        _add(sums, canvas.flat[: block.start], weights.outer, block, canvas, scratch)
-        for layer in range(len(block.dilations)):
-            own = slice(layer * block.width, (layer + 1) * block.width)
-            channels = slice(block.start + own.start, block.start + own.stop)
-            if layer:
-                inputs = canvas.flat[block.start : channels.start]
-                _add(sums[own], inputs, weights.inner[layer], block.alone(layer), canvas, scratch)
-            values = sums[own].relu_()
-            if values.dtype != canvas.maps.dtype:
-                canvas.flat[channels].copy_(values)
-            canvas.mirror(channels.start, channels.stop)
+    scratch_values = max(plane_values(canvas.maps.device), 3 * layout.padding * rows)
+    apart = None
+    if canvas.maps.dtype.itemsize < torch.float32.itemsize:
+        most = max(block.channels for block in layout.blocks)
+        apart = canvas.maps.new_empty(most, canvas.pixels, dtype=torch.float32)
+
+    def compute_band(number: int, band: Band, meet: Meet) -> None:
+        scratch = canvas.maps.new_empty(scratch_values)
+        canvas.mirror(0, layout.in_channels, band)
+        meet()
+        for block, weights in zip(layout.blocks, matrices, strict=True):
+            sums = canvas.flat[block.start : block.stop] if apart is None else apart[: block.channels]
+            here = sums[:, band.start : band.stop]
+            first = block.start - layout.in_channels
+            here.copy_(biases[first : first + block.channels, None].expand_as(here))
+            _add(sums, canvas.flat[: block.start], weights.outer, block, canvas, band, scratch)
+            for layer in range(len(block.dilations)):
+                own = slice(layer * block.width, (layer + 1) * block.width)
+                first, last = block.start + own.start, block.start + own.stop
+                if layer:
+                    inputs = canvas.flat[block.start : first]
+                    _add(sums[own], inputs, weights.inner[layer], block.alone(layer), canvas, band, scratch)
+                values = here[own].relu_()
+                if apart is not None:
+                    canvas.flat[first:last, band.start : band.stop].copy_(values)
+                canvas.mirror(first, last, band)
+                meet()
+
+    for_each_band(canvas, compute_band)
 
 
-def _sums(canvas: Canvas, block: Block) -> Tensor:
-    """Where a block's sums are made: in its own channels, or apart where the canvas is of low precision."""
-    channels = canvas.flat[block.start : block.stop]
-    if canvas.maps.dtype.itemsize >= torch.float32.itemsize:
-        return channels
-    return torch.empty_like(channels, dtype=torch.float32)
-
-
-def _add(sums: Tensor, inputs: Tensor, weights: Tensor, block: Block, canvas: Canvas, scratch: Tensor) -> None:
-    """Add to the sums of a block's layers what `inputs` contribute, some of the canvas's channels."""
-    rows, margin = weights.shape[0], max(block.dilations)
-    length = scratch.numel() // rows
-    for first in range(margin, canvas.pixels - margin, length - 2 * margin):
-        last = min(first + length - 2 * margin, canvas.pixels - margin)
-        planes = scratch[: rows * (last - first + 2 * margin)].view(rows, -1)
-        torch.mm(weights, inputs[:, first - margin : last + margin], out=planes)
-        by_row = _add_columns(planes, block, margin)
+def _add(
+    sums: Tensor, inputs: Tensor, weights: Tensor, block: Block, canvas: Canvas, band: Band, scratch: Tensor
+) -> None:
+    """Add to a band of the sums of a block's layers what `inputs` contribute, some of the canvas's channels."""
+    rows, side = len(weights), max(block.dilations)
+    length = scratch.numel() // rows - 2 * side
+    reach = side * canvas.pitch
+    begin, end = max(side, band.start - reach), min(canvas.pixels - side, band.stop + reach)
+    for first in range(begin, end, length):
+        last = min(first + length, end)
+        planes = scratch[: rows * (last - first + 2 * side)].view(rows, -1)
+        torch.mm(weights, inputs[:, first - side : last + side], out=planes)
+        by_row = _add_columns(planes, block, side)
         for run in block.runs:
             reach = run.largest * canvas.pitch
-            is_clear = first >= reach and last + reach <= canvas.pixels
+            is_clear = first - reach >= band.start and last + reach <= band.stop
             for part in (run,) if is_clear else run.singles():
-                _add_rows(sums, by_row, part, canvas, block.width, first)
+                _add_rows(sums, by_row, part, canvas, band, block.width, first)
 
 
 def _add_columns(planes: Tensor, block: Block, margin: int) -> Tensor:
@@ -100,18 +106,19 @@ def _add_columns(planes: Tensor, block: Block, margin: int) -> Tensor:
     return planes.view(3, layers, block.width, 3, length)[1, ..., margin : length - margin]
 
 
-def _add_rows(sums: Tensor, by_row: Tensor, run: Run, canvas: Canvas, width: int, first: int) -> None:
-    """Add the three kernel rows of a run of layers, each shifted, to the run's sums.
+def _add_rows(sums: Tensor, by_row: Tensor, run: Run, canvas: Canvas, band: Band, width: int, first: int) -> None:
+    """Add the three kernel rows of a run of layers, each shifted, to a band of the run's sums.
 
     by_row: (layers, width, 3, pixels); its first pixel is the canvas's pixel `first`. For a run of one layer targets
-    are clipped to the inner part; for more the caller knows that there is room.
+    are clipped to the band; for more the caller knows that there is room.
     """
+    lowest, highest = max(band.start, canvas.margin), min(band.stop, canvas.pixels - canvas.margin)
     for kernel_row in range(3):
         side = (1 - kernel_row) * canvas.pitch
         shift = side * run.dilation
         start, stop = first + shift, first + shift + by_row.shape[-1]
         if run.count == 1:
-            start, stop = max(start, canvas.inner[0]), min(stop, canvas.inner[1])
+            start, stop = max(start, lowest), min(stop, highest)
         if start >= stop:
             continue
         targets = sums.as_strided(

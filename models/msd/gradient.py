@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from photon_triage.models.msd.canvas import Canvas
+from photon_triage.models.msd.canvas import Band, Canvas
 from photon_triage.models.msd.features import compute_features, plane_values, project
 from photon_triage.models.msd.layout import Block, BlockWeights, Layout
+from photon_triage.models.msd.workers import Meet, cores, for_each_band
 
 
 class MSDFunction(torch.autograd.Function):
@@ -50,27 +51,13 @@ class MSDFunction(torch.autograd.Function):
         outputs = Canvas(maps.new_zeros((len(final_weight), *maps.shape[1:])), layout.padding)
         outputs.interior(0, len(final_weight)).copy_(gradient.transpose(0, 1))
         errors = Canvas(torch.mm(final_weight.t(), outputs.flat).view(maps.shape), layout.padding)
-        packed, biases = torch.zeros_like(weights), weights.new_empty(layout.depth * layout.width)
-        matrices = zip(layout.blocks, layout.matrices(weights[ctx.packing]), layout.matrices(packed), strict=True)
-        for block, own, slope in reversed(list(matrices)):
-            first = block.start - layout.in_channels
-            wants_earlier = ctx.needs_input_grad[0] or first > 0
-            biases[first : first + block.channels] = _go_back(canvas, errors, block, own, slope, wants_earlier)
-        frames = None
-        if ctx.needs_input_grad[0]:
-            errors.fold(0, layout.in_channels)
-            frames = errors.interior(0, layout.in_channels).transpose(0, 1).contiguous()
+        matrices = layout.matrices(weights[ctx.packing])
+        packed, biases = _go_back(canvas, errors, layout, matrices, ctx.needs_input_grad[0])
         in_order = torch.empty_like(packed)
         in_order[ctx.packing] = packed
-        return (
-            frames,
-            in_order,
-            biases,
-            torch.mm(outputs.flat, canvas.flat.t()),
-            gradient.sum((0, 2, 3)),
-            None,
-            None,
-        )
+        frames = errors.interior(0, layout.in_channels).transpose(0, 1) if ctx.needs_input_grad[0] else None
+        final = torch.mm(outputs.flat, canvas.flat.t())
+        return frames, in_order, biases, final, gradient.sum((0, 2, 3)), None, None
 
 
 def new_canvas(frames: Tensor, layout: Layout) -> Canvas:
@@ -82,58 +69,81 @@ def new_canvas(frames: Tensor, layout: Layout) -> Canvas:
 
 
 def _go_back(
-    canvas: Canvas, errors: Canvas, block: Block, weights: BlockWeights, slope: BlockWeights, wants_earlier: bool
-) -> Tensor:
-    """Take the errors of a block's channels back to all channels that its layers read.
+    canvas: Canvas, errors: Canvas, layout: Layout, matrices: tuple[BlockWeights, ...], wants_input: bool
+) -> tuple[Tensor, Tensor]:
+    """Take the errors of all channels back to the input's, and return the gradients of packed weights and biases.
 
-    errors: the loss's gradient with respect to every channel, as far as later layers have sent it, borders not yet
-    folded. `slope` receives the gradient of `weights`. Returns that of the biases, (channels of the block,).
+    errors: the loss's gradient with respect to every channel by way of the final 1x1, zero in the borders; what later
+    layers send is added.
     """
-    guard = canvas.inner[0]
-    signals = canvas.maps.new_zeros(block.channels, guard + canvas.pixels + guard)
-    inside = signals[:, guard : guard + canvas.pixels].view(-1, *canvas.maps.shape[1:])
-    inside = Canvas(inside, canvas.padding).interior(0, block.channels)
-    for layer in reversed(range(len(block.dilations))):
-        own = slice(layer * block.width, (layer + 1) * block.width)
-        first, last = block.start + own.start, block.start + own.stop
-        errors.fold(first, last)
-        torch.mul(errors.interior(first, last), canvas.interior(first, last) > 0, out=inside[own])
-        if layer:
-            before = slice(block.start, first)
-            alone = block.alone(layer)
-            _send(signals[own], alone, canvas, before, weights.inner[layer], slope.inner[layer], errors)
-    before = slice(0, block.start)
-    _send(signals, block, canvas, before, weights.outer, slope.outer, errors if wants_earlier else None)
-    return inside.sum((1, 2, 3))
+    most = max(block.channels for block in layout.blocks)
+    signals = canvas.maps.new_zeros(2, most, canvas.margin + canvas.pixels + canvas.margin)
+    bands = cores(canvas.maps.device)
+    packed = canvas.maps.new_zeros(bands, layout.weight_count)
+    biases = canvas.maps.new_zeros(bands, layout.depth * layout.width)
+
+    def go_back_in_band(number: int, band: Band, meet: Meet) -> None:
+        blocks = list(zip(layout.blocks, matrices, layout.matrices(packed[number]), strict=True))
+        for turn, (block, weights, slope) in enumerate(reversed(blocks)):
+            # Others may still read the signals of the block before.
+            own = signals[turn % 2, : block.channels]
+            middle = own[:, canvas.margin : canvas.margin + canvas.pixels]
+            inside = Canvas(middle.view(-1, *canvas.maps.shape[1:]), canvas.padding)
+            for layer in reversed(range(len(block.dilations))):
+                channels = slice(layer * block.width, (layer + 1) * block.width)
+                first, last = block.start + channels.start, block.start + channels.stop
+                errors.fold(first, last, band)
+                is_active = canvas.interior(first, last, band) > 0
+                signal = inside.interior(channels.start, channels.stop, band)
+                torch.mul(errors.interior(first, last, band), is_active, out=signal)
+                place = first - layout.in_channels
+                biases[number, place : place + block.width] = signal.sum((1, 2, 3))
+                meet()
+                if layer:
+                    within = slice(block.start, first)
+                    alone = block.alone(layer)
+                    _send(own[channels], alone, canvas, errors, within, band, weights.inner[layer], slope.inner[layer])
+            is_read = wants_input or block.start > layout.in_channels
+            earlier = slice(0, block.start)
+            _send(own, block, canvas, errors if is_read else None, earlier, band, weights.outer, slope.outer)
+        if wants_input:
+            errors.fold(0, layout.in_channels, band)
+
+    for_each_band(canvas, go_back_in_band)
+    return packed.sum(0), biases.sum(0)
 
 
 def _send(
     signals: Tensor,
     block: Block,
     canvas: Canvas,
+    errors: Canvas | None,
     sources: slice,
+    band: Band,
     weights: Tensor,
     slope: Tensor,
-    errors: Canvas | None,
 ) -> None:
-    """Add to the errors of the channels `sources` what a block's layers send back, and to the slope of their weights.
+    """Add what a block's layers send back to the errors of the channels `sources`, and to the slope of their weights.
 
-    signals: (channels of the block, pixels and a guard of zeros on both sides), zero in the borders.
+    signals: (channels of the block, pixels and a margin on both sides), zero in margins and borders. Only the errors
+    within the band are touched, and the slope that its pixels give is added.
     """
-    guard, width = canvas.inner[0], block.width
-    reach = signals.stride(0)
-    inputs = canvas.flat[sources]
+    width, reach = block.width, signals.stride(0)
     step = max(1, plane_values(signals.device) // len(weights))
-    for first in range(0, canvas.pixels, step):
-        count = min(step, canvas.pixels - first)
+    for first in range(band.start, band.stop, step):
+        count = min(step, band.stop - first)
         planes = signals.new_empty(3, len(block.dilations), width, 3, count)
         for run, column, row in product(block.runs, range(3), range(3)):
             side = (row - 1) * canvas.pitch + column - 1
-            start = signals.storage_offset() + run.first * width * reach + guard + first - side * run.dilation
-            shifted = signals.as_strided((run.count, width, count), (width * reach - side * run.step, reach, 1), start)
+            start = run.first * width * reach + canvas.margin + first - side * run.dilation
+            shifted = signals.as_strided(
+                (run.count, width, count),
+                (width * reach - side * run.step, reach, 1),
+                signals.storage_offset() + start,
+            )
             planes[column, run.first : run.first + run.count, :, row].copy_(shifted)
         matrix = planes.view(-1, count)
         here = slice(first, first + count)
         if errors is not None:
             errors.flat[sources, here].addmm_(weights.t(), matrix)
-        slope.addmm_(matrix, inputs[:, here].t())
+        slope.addmm_(matrix, canvas.flat[sources, here].t())

@@ -37,7 +37,7 @@ def frames_for(model: MSDNet, batch: int, height: int, width: int, seed: int = 1
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps so short that a small frame takes many."""
-    monkeypatch.setattr(features, "CORE_PLANE_VALUES", 90 * 400)
+    monkeypatch.setattr(features, "CPU_PLANE_VALUES", 90 * 400)
 
 
 @pytest.mark.parametrize(
