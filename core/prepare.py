@@ -175,7 +175,7 @@ def load_image(path: str) -> NDArray[Any]:
     try:
         if Path(path).suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
-        info = inspect(path)
+        info = inspect(path, any_image=True)
         return np.asarray(read_frames(info.path, info.dataset, 0, 1)[0])
     except (OSError, ValueError) as error:
         raise SourceError(f"Could not read the image {path}: {error}.", "Give a .npy, HDF5 or TIFF file.") from error

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 
 from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.values import is_own
 
 _EUXFEL = re.compile(r"/INSTRUMENT/(.+:[^/]+)/([^/]+)/")
 _KEYS = ("image_key", "instrument/detector/image_key", "../instrument/detector/image_key", "image_key_control")
@@ -48,8 +48,9 @@ def _image_keys(files: OpenFiles, path: str) -> np.ndarray | None:
     while group:
         for name in _KEYS:
             node = files.optional(_joined(group, name))
-            if isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.kind in "iu" and _is_small(node):
-                return np.asarray(node[()])
+            keys = _integers(node)
+            if keys is not None:
+                return keys
         group = group.rpartition("/")[0]
     return None
 
@@ -60,13 +61,13 @@ def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen
     if found is None:
         return None
     source, part = found.groups()
-    index = next(
-        (node for node in (files.optional(f"INDEX/{source}{tail}") for tail in (f"/{part}", "")) if _has_counts(node)),
-        None,
-    )
-    if index is None:
+    for place in (f"INDEX/{source}/{part}", f"INDEX/{source}"):
+        told = [_integers(files.optional(f"{place}/{name}")) for name in ("first", "count")]
+        if told[0] is not None and told[1] is not None:
+            first, count = (one.astype(np.int64) for one in told if one is not None)
+            break
+    else:
         return None
-    first, count = (np.asarray(index[name][()], np.int64) for name in ("first", "count"))
     trains = min(len(first), len(count))
     used = (first + count)[:trains][count[:trains] > 0]
     entries = int(used.max()) if used.size else 0
@@ -76,15 +77,11 @@ def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen
     return Chosen(np.arange(frames), f"INDEX: {int((count > 0).sum())} trains with data; the rows behind are none")
 
 
-def _has_counts(node: Any) -> bool:
-    if not isinstance(node, h5py.Group):
-        return False
-    both = [node.get(name) for name in ("first", "count")]
-    return all(isinstance(one, h5py.Dataset) and one.ndim == 1 and _is_small(one) for one in both)
-
-
-def _is_small(node: Any) -> bool:
-    return bool(node.size <= _MOST_KEYS) and not node.is_virtual and not node.external
+def _integers(node: Any) -> np.ndarray | None:
+    """A list of integers that lies in the file itself."""
+    if not is_own(node) or node.ndim != 1 or node.dtype.kind not in "iu" or node.size > _MOST_KEYS:
+        return None
+    return np.asarray(node[()])
 
 
 def _joined(group: str, name: str) -> str:

@@ -152,7 +152,8 @@ class _Process:
     def __init__(self, deadline: float, memory_limit: int) -> None:
         ours, theirs = socket.socketpair()
         self.memory = SharedMemory(memory_file())
-        environment = {name: value for name, value in os.environ.items() if name != "HDF5_PLUGIN_PATH"}
+        # HDF5's own variables name folders of native code, drivers, and places where links lead.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
         numbers = (theirs.fileno(), self.memory.descriptor, deadline, memory_limit)
         try:
             # A session of its own: Ctrl-C in the terminal is for the parent, which hangs up.

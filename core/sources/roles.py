@@ -67,8 +67,12 @@ def axis_names(dataset: Any) -> tuple[str, ...]:
     parent = dataset.parent
     if attribute(parent, "signal") != dataset.name.rpartition("/")[2]:
         return ()
-    names = tuple(name.lower() for name in texts(parent, "axes"))
-    return names if len(names) == dataset.ndim else ()
+    for attribute_name in ("axes", f"{attribute(parent, 'signal')}_axes"):
+        told = texts(parent, attribute_name)
+        names = tuple(name.strip().lower() for name in (told[0].split(",") if len(told) == 1 else told))
+        if len(names) == dataset.ndim:
+            return names
+    return ()
 
 
 def _has_frames_last(path: str, dataset: Any, shape: tuple[int, ...]) -> bool:

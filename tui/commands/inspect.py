@@ -11,21 +11,22 @@ from photon_triage.tui.commands.output import say_json, say_table
 
 if TYPE_CHECKING:
     from photon_triage.core.sources import SourceInfo
+    from photon_triage.core.sources.info import Alternative
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An HDF5 or TIFF file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An HDF5, TIFF, MRC, CBF, EDF or SMV file.")],
     dataset: Annotated[str | None, typer.Option(help="The data set to look at, where the file has several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a detector file holds: layout, frames, geometry.
+    """Say what a detector file holds, and why: layout, frames, mask, geometry, and what else was there.
 
     The file is opened in another process, so a damaged one costs that process and nothing else.
     """
     from photon_triage.core.sources import FrameReader
 
     with FrameReader() as reader:
-        info = reader.inspect(file, dataset)
+        info = reader.inspect(file, dataset, explain=True)
     if as_json:
         say_json(info.to_json())
     else:
@@ -40,12 +41,15 @@ def facts(info: SourceInfo) -> list[tuple[str, str]]:
     center = geometry.beam_center_x, geometry.beam_center_y
     rows = [
         ("path", info.path),
-        ("format", f"{info.format}, {info.layout}" if info.layout else info.format),
+        ("format", f"{info.format}, {info.layout}" if info.layout not in ("", info.format) else info.format),
         ("dataset", info.dataset or "-"),
+        ("because", info.reason or "-"),
         ("frames", f"{info.available} of {info.frames} readable, {ending}"),
         ("shape", f"{height} x {width} {info.dtype}"),
         ("compression", info.compression or "none"),
+        *(("note", note) for note in info.notes),
         ("mask", info.mask or "none"),
+        *((("bad pixels", ", ".join(info.mask_bits)),) if info.mask_bits else ()),
         ("run", info.run or "-"),
         ("photon energy", _quantity(geometry.photon_energy_ev, "eV")),
         ("wavelength", _quantity(geometry.wavelength and geometry.wavelength * 1e9, "nm")),
@@ -53,9 +57,16 @@ def facts(info: SourceInfo) -> list[tuple[str, str]]:
         ("pixel size", _quantity(geometry.pixel_size and geometry.pixel_size * 1e6, "µm")),
         ("beam centre", ", ".join(_quantity(value, "px") for value in center) + " (x, y)"),
     ]
+    rows.extend(("missing", name) for name in info.missing)
+    rows.extend(("not taken", _not_taken(other)) for other in info.alternatives)
     if info.simulated:
         rows.append(("simulated", "yes: not from an experiment"))
     return rows
+
+
+def _not_taken(other: Alternative) -> str:
+    sides = " x ".join(str(side) for side in other.shape)
+    return f"{other.path} ({sides} {other.dtype}): {other.refused or 'it can be named with --dataset'}"
 
 
 def _quantity(value: float | None, unit: str) -> str:

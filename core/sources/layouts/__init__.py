@@ -76,15 +76,14 @@ def _without_frames(files: OpenFiles) -> SourceError:
     path = files.state.path
     if files.dangling:
         return MissingError(f"Reading {path}: it links to {files.dangling[0]}, which is not there yet.")
-    wanted = f"no numeric data set whose last two axes are {SMALLEST_SIDE} or more"
     refused = [
         f"{other.path} {'x'.join(str(side) for side in other.shape)}: {other.refused}"
         for other in search.others(files, "")
         if other.refused
     ]
-    reason = f"it holds no frames: {wanted}"
+    reason = f"it holds no frames: no numeric data set whose last two axes are {SMALLEST_SIDE} or more"
     if refused:
-        reason += f" and that is no look-alike ({'; '.join(refused[:_MOST_REFUSED])})"
+        reason += f"; refused were {'; '.join(refused[:_MOST_REFUSED])}"
     waited = waited_for(path, reason, files.state.age)
     if type(waited) is SourceError:
         return SourceError(

@@ -13,7 +13,7 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import ANY, CXI
-from photon_triage.core.sources.values import detector_geometry, energy, first, number, text
+from photon_triage.core.sources.values import detector_geometry, energy, first, number, numbers, text
 
 _FRAMES = (
     "entry_1/data_1/data",
@@ -61,8 +61,7 @@ def recognise(files: OpenFiles) -> Layout | None:
 
 
 def _image_geometry(files: OpenFiles, image: Any, photon_energy_ev: float | None) -> Geometry:
-    center = files.optional("image_center", image)
-    x = y = None
-    if isinstance(center, h5py.Dataset) and center.size == 3 and center.dtype.kind in "iuf":
-        x, y = (float(value) for value in center[()].ravel()[:2])
-    return Geometry(photon_energy_ev, beam_center_x=x, beam_center_y=y)
+    center = numbers(files.optional("image_center", image), 3)
+    if center is None:
+        return Geometry(photon_energy_ev)
+    return Geometry(photon_energy_ev, beam_center_x=center[0], beam_center_y=center[1])

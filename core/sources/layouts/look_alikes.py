@@ -11,13 +11,14 @@ from photon_triage.core.sources.values import attribute
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
-    "a flat field": r"flat_?field|flats?|white|gain_?map|gain|sensitivity|trimbit|efficiency",
+    "a flat field or gain map": r"flat_?field|flats?|white|gain_?map|gain|sensitivity|trimbit|efficiency",
     "a dark": r"darks?|pedestals?|offsets?|background|bkg|noise|rms",
     "a calibration": r"calib\w*|geometry|polar_angle|azimuth\w*|distance|[xyz]_pixel_offset|pixel_[xyz]|countrate_\w+",
     "an error estimate": r"errors?|uncertaint\w+|sigma|variance|weights?|std|stddev|idev|qdev",
     "a preview": r"preview\w*|thumb\w*|logo|icon|snapshot|screenshot|photo|webcam|overview",
     "spectra": r"spectr\w*|mcas?|xrf|fluo\w*|histogram\w*|waveforms?|traces?|digitizer\w*",
     "a list of pixels or peaks": r"sparse\w*|place_(?:ones|multi)|count_multi|n?peak\w*|(?:events?|pixel)_?list|index",
+    "a coordinate": r"q?[xyz]",
     "a table": r"motors?|positions?|scan_?points?|timestamps?|table",
 }
 _PATTERNS = {
@@ -37,11 +38,11 @@ def look_alike(path: str, dataset: Any) -> str | None:
     if attribute(dataset, "interpretation") in ("spectrum", "vertex"):
         return "spectra (its interpretation says so)"
     names = axis_names(dataset)
-    if names and any(word in names[-1] for word in _SPECTRAL):
+    if names and (any(word in names[-1] for word in _SPECTRAL) or (names[-1] == "q" and names[-2] != "q")):
         return f"spectra (its last axis is {names[-1]})"
     for part in reversed(parts[-2:]):
         for kind, pattern in _PATTERNS.items():
-            if pattern.match(part):
+            if pattern.match(part) and (part == parts[-1] or kind != "a coordinate"):
                 return f"{kind} (its name says so)"
     if any(part.lower() in ("preview", "thumbnail", "calibration") for part in parts):
         return "a preview or calibration (its group says so)"

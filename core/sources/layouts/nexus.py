@@ -147,8 +147,8 @@ def _others(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
 def _images(files: OpenFiles, name: str, entry: Any, place: str, strict: bool) -> str | None:
     node = found(files, place, entry)
     path = f"/{name}/{place}"
-    at_detector = strict or "detector" in place
-    if not is_images(files, path, node, _SMALLEST_DETECTOR if at_detector else SMALLEST_SIDE):
+    surely = strict or "detector" in place or getattr(node, "ndim", 0) > 2
+    if not is_images(files, path, node, _SMALLEST_DETECTOR if surely else SMALLEST_SIDE):
         return None
     return None if look_alike(path, node) else path
 

@@ -57,10 +57,11 @@ def others(files: OpenFiles, taken: str) -> tuple[Alternative, ...]:
     taken: the path of the frames, which are left out.
     """
     told: list[Alternative] = []
+    frames = files.optional(taken) if taken and "%" not in taken else None
     for path, node in data_sets(files):
         if len(told) == _MOST_TOLD:
             break
-        if _same(path, taken) or sorted(node.shape)[-2] < 4:
+        if _same(path, taken) or node == frames or sorted(node.shape)[-2] < 4:
             continue
         told.append(
             Alternative(path, tuple(int(side) for side in node.shape), str(node.dtype), refusal(files, path, node))

@@ -13,7 +13,7 @@ import h5py
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.layouts.layout import Layout, first_images, found, is_images
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.values import attribute, detector_geometry, energy, first, length, text
+from photon_triage.core.sources.values import attribute, detector_geometry, distance, energy, first, pixel_size, text
 
 _MOST_CHILDREN = 50
 _FRAMES = ("data/data", "instrument/detector/data")
@@ -50,8 +50,10 @@ def recognise_data_exchange(files: OpenFiles) -> Layout | None:
     measured = "measurement/instrument"
     geometry = Geometry(
         first(files, files.main, (f"{measured}/monochromator/energy",), energy),
-        first(files, files.main, (f"{measured}/detector/distance",), length),
-        first(files, files.main, (f"{measured}/detector/pixel_size_x", f"{measured}/detector/x_pixel_size"), length),
+        first(files, files.main, (f"{measured}/detector/distance",), distance),
+        first(
+            files, files.main, (f"{measured}/detector/pixel_size_x", f"{measured}/detector/x_pixel_size"), pixel_size
+        ),
     )
     return Layout("DataExchange", "/exchange/data", "the file has a group exchange", geometry=geometry, notes=notes)
 
