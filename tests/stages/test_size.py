@@ -59,7 +59,7 @@ def test_simulated_singles_are_measured_to_their_diameter() -> None:
     keys = tuple(FrameKey("f", "", index) for index in range(len(frames)))
     roi = Roi(top=0, left=392, height=123, width=240)
     found = replace(NOMINAL, beam_center_x=run.drift.center_x, beam_center_y=run.drift.center_y)
-    result = Size(TABLE, roi)(Batch(keys, stack, torch.from_numpy(run.mask == 0), found))
+    result = Size(TABLE, roi)(Batch(keys, stack, torch.from_numpy(run.bad == 0), found))
     errors = [
         abs(measured - truth.diameter_nm)
         for measured, truth in zip(result.columns["diameter_nm"].tolist(), truths, strict=True)
