@@ -61,7 +61,7 @@ def others(files: OpenFiles, taken: str) -> tuple[Alternative, ...]:
     for path, node in data_sets(files):
         if len(told) == _MOST_TOLD:
             break
-        if _same(path, taken) or node == frames or sorted(node.shape)[-2] < 4:
+        if _same(path, taken) or node == frames or sorted(node.shape)[-2] < 2:
             continue
         told.append(
             Alternative(path, tuple(int(side) for side in node.shape), str(node.dtype), refusal(files, path, node))
