@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-WINDOW_VALUES = 1 << 21
-"""Gathered values at a time on the CPU, 8 MiB in float32: they stay in the caches, yet threads seldom wait."""
+CPU_ROWS = 512
+"""Windows in one matrix product on a CPU, where each core does products of its own, in its own cache."""
+
+WINDOW_VALUES = 1 << 23
+"""Gathered values at a time on the CPU, 32 MiB in float32: enough products that cores seldom wait for each other."""
 
 BLOCK_VALUES = {2: 1 << 24, 3: 1 << 26}
 """Values of a layer's maps at a time on the CPU by dimensions, 64 and 256 MiB in float32.
@@ -79,30 +82,40 @@ class Windows:
         return cls(runs, offsets.flatten(), steps(batch, pitch, starts))
 
     def gather(self, starts: Tensor) -> Iterator[Tensor]:
-        """The windows that begin at `starts` (count,), as matrices (rows, taps * channels) of always the same size.
+        """The windows that begin at `starts` (count,), as matrices (products, rows, taps * channels).
 
-        The last one is filled up with copies of the first window: a matrix product may round differently in another
-        size, and what is computed at a position must not depend on which others are asked for. Without gradients the
-        matrices share one memory: use each before the next.
+        All products have the same size, and the last one is filled up with copies of the first window: a product may
+        round differently in another size, and what is computed at a position must not depend on which others are asked
+        for. Without gradients the matrices share one memory: use each before the next.
         """
         width = len(self.offsets) * self.runs.shape[1]
-        most = max(256, 1 << int(math.log2(budget(WINDOW_VALUES, self.runs.device) / width)))
-        rows = min(most, 1 << (self.starts.numel() - 1).bit_length())
-        filled = functional.pad(starts, (0, -len(starts) % rows))
-        memory = None if torch.is_grad_enabled() else self.runs.new_empty(rows * len(self.offsets), self.runs.shape[1])
-        for part in filled.view(-1, rows):
-            indices = (part[:, None] + self.offsets).flatten()
-            yield torch.index_select(self.runs, 0, indices, out=memory).view(rows, width)
+        most = max(1, budget(WINDOW_VALUES, self.runs.device) // width)
+        rows = 1 << (min(most, self.starts.numel()) - 1).bit_length()
+        if self.runs.device.type == "cpu":
+            rows = min(rows, CPU_ROWS)
+        filled = functional.pad(starts, (0, -len(starts) % rows)).view(-1, rows)
+        products = max(1, min(most // rows, len(filled)))
+        memory = self.runs.new_empty(products * rows * len(self.offsets), self.runs.shape[1])
+        for first in range(0, len(filled), products):
+            part = filled[first : first + products]
+            indices = (part[..., None] + self.offsets).flatten()
+            target = None if torch.is_grad_enabled() else memory[: len(indices)]
+            yield torch.index_select(self.runs, 0, indices, out=target).view(*part.shape, width)
 
 
 def tap_matrix(weight: Tensor, channels: int, taps: Sequence[int]) -> Tensor:
-    """A full layer's weights (outputs, channels * taps) in the order of windows, (taps * channels, columns).
-
-    The columns are the outputs, and zeros up to a multiple of 16: matrix products are faster then.
-    """
+    """A full layer's weights (outputs, channels * taps) in the order of windows, (taps * channels, outputs)."""
     kernel = weight.reshape(-1, channels, *taps)
-    matrix = kernel.permute(*range(2, kernel.ndim), 1, 0).reshape(-1, len(kernel))
-    return functional.pad(matrix, (0, -len(kernel) % 16))
+    return kernel.permute(*range(2, kernel.ndim), 1, 0).reshape(-1, len(kernel))
+
+
+def padded_to_vectors(matrix: Tensor, bias: Tensor, inputs: int) -> tuple[Tensor, Tensor]:
+    """The matrix (values, outputs) and bias with zeros so that it takes `inputs` and its outputs are a multiple of 16.
+
+    Matrix products are a tenth faster then.
+    """
+    more = -matrix.shape[1] % 16
+    return functional.pad(matrix, (0, more, 0, inputs - len(matrix))), functional.pad(bias, (0, more))
 
 
 def blocks(extents: Sequence[int], margin: Sequence[int], values: int) -> list[tuple[slice, ...]]:

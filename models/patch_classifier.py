@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.dense import BLOCK_VALUES, Windows, blocks, budget, pool_at_stride_one, tap_matrix
+from photon_triage.models.dense import (
+    BLOCK_VALUES,
+    Windows,
+    blocks,
+    budget,
+    padded_to_vectors,
+    pool_at_stride_one,
+    tap_matrix,
+)
 from photon_triage.models.errors import ModelError
 from photon_triage.models.layout import channels_last
 from photon_triage.models.patch_options import PatchOptions, sides
@@ -189,11 +197,26 @@ class PatchClassifier(nn.Module):
 
     def _at(self, windows: Windows, starts: Tensor) -> Tensor:
         """The logits (count, classes) at some positions."""
-        outputs = self._first.out_features
-        matrix = tap_matrix(self._first.weight, self.options.widths[-1], self.options.taps)
-        bias = functional.pad(self._first.bias, (0, matrix.shape[1] - outputs))
-        parts = [self._full_layers(torch.addmm(bias, rows, matrix)[:, :outputs]) for rows in windows.gather(starts)]
+        layers = list(self._matrices())
+        parts = []
+        for values in windows.gather(starts):
+            for index, (matrix, bias) in enumerate(layers):
+                values = ACTIVATIONS[self.options.activation](values) if index else values
+                values = torch.baddbmm(bias, values, matrix.expand(len(values), -1, -1))
+            parts.append(values[..., : self.classes].flatten(0, 1))
         return torch.cat(parts)[: len(starts)]
+
+    def _matrices(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The weights and the bias of every full layer, for windows."""
+        inputs = self._first.in_features
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            matrix = layer.weight.t()
+            if layer is self._first:
+                matrix = tap_matrix(layer.weight, self.options.widths[-1], self.options.taps)
+            matrix, bias = padded_to_vectors(matrix, layer.bias, inputs)
+            inputs = len(bias)
+            yield matrix, bias
 
     def _full_layers(self, values: Tensor) -> Tensor:
         """What the full layers make of the first one's output."""
