@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = (".h5", ".hdf5", ".nxs", ".cxi", ".tif", ".tiff")
+from photon_triage.core.sources.formats import SUFFIXES_OF
+
+SUFFIXES = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 
 _FULL_ROUND_S = 60.0
 """Within this time the file system is asked about every file, whatever its name tells."""

@@ -52,3 +52,15 @@ def test_a_named_pipe_does_not_hang_it(capsys: pytest.CaptureFixture[str], tmp_p
     path = tmp_path / "pipe.h5"
     os.mkfifo(path)
     assert run(capsys, "inspect", str(path))[0] == 1
+
+
+def test_the_choice_is_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "two.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.ones((2, 32, 32), np.int32)
+        file["pixel_mask"] = np.ones((64, 64), np.uint8)
+    code, out, _ = run(capsys, "inspect", str(path))
+    assert code == 0
+    assert "the largest of 2 data sets" in out and "/pixel_mask (64 x 64 uint8): a mask" in out
+    _, out, _ = run(capsys, "inspect", str(path), "--json")
+    assert json.loads(out)["alternatives"][0]["path"] == "/pixel_mask"
