@@ -37,7 +37,7 @@ class MSDNet(nn.Module):
 
     Filters begin normal with variance 2 / (9 (in_channels + width (depth - 1)) + out_channels), as published for width
     1; biases and the final 1x1 begin at 0. Without gradients, memory is that of the feature maps and a few megabytes;
-    with them it is twice that. Raises ModelError for a bad argument.
+    with them a little over twice that. Raises ModelError for a bad argument.
     """
 
     input_mean: Tensor

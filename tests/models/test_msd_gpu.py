@@ -42,9 +42,9 @@ def difference(model, frames, dtype):
 with torch.no_grad():
     torch.manual_seed(0)
     slabs = random_model(depth=6, in_channels=2, width=2, dilations=[1, 4])
-    print(difference(slabs, torch.randn(2, 2, 9, 34), torch.float32))
+    print(difference(slabs, torch.randn(2, 2, 5, 34), torch.float32))
     wide = random_model(depth=2, width=18, dilations=[1])
-    print(difference(wide, torch.randn(1, 1, 5, 6), torch.float32))
+    print(difference(wide, torch.randn(1, 1, 9, 6), torch.float32))
     short = random_model(depth=4, dilations=[1, 2])
     print(difference(short, torch.randn(1, 1, 5, 6), torch.float16))
 """
