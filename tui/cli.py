@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ COMMANDS = (
     Command("attach", "watch", "attach", "Open another screen on a session."),
     Command("scan", "scan", "scan", "Triage files that are there, without a screen."),
     Command("engine", "engine", "app", "Ask after a session's engine, or stop it."),
+    Command("retry", "retry", "retry", "Try files again that were unreadable or missed something."),
+    Command("session", "session", "app", "List a session's files, or repair it."),
     Command("inspect", "inspect", "inspect", "Say what a detector file holds."),
     Command("recipes", "recipes", "recipes", "List the shipped recipes, or print one."),
     Command("models", "models", "app", "List and inspect models, bring them in and out, choose the one in use."),
@@ -54,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TriageError as error:
         _complain(error.title, error.message, error.hint)
         return WRONG_USAGE if isinstance(error, UsageError) else FOUND_WRONG
+    except sqlite3.DatabaseError as error:
+        _complain("Results not readable", f"{error}.", "`photon-triage session repair SESSION` looks into it.")
+        return FOUND_WRONG
     except OSError as error:
         # What no module turned into an error of its own: the system's words name the file and the cause.
         _complain("The system refused", str(error), "")

@@ -145,6 +145,7 @@ class SnapshotBuilder:
         self._book_version = 1
         self._reader: ResultsReader | None = None
         self._lock = threading.Lock()
+        self._moved = Paced(False)
         self._known: dict[FrameKey, _Known] = {}
         self._model: object = None
         self._everything: object = None
@@ -201,6 +202,7 @@ class SnapshotBuilder:
         first = self._serial < 0
         state = self._state.get(version, reader.state)
         counts = self._counts.get(version, reader.counts)
+        self._follow_moves(reader, state, counts)
         self._follow_labels(reader, state, version)
         by_id = self._by_id.get((self._book_version, self._look_up.value), self._labels_by_id, now=True)
         ids = self._list(reader, request, version, saved, by_id)
@@ -263,6 +265,13 @@ class SnapshotBuilder:
         )
         self._serial = request.serial
         return ids if anew or ids is not before else None
+
+    def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
+        """Find labelled frames again whose files were moved, once files have come or were moved."""
+        known = (counts.files, state.get("moved"), state.get("replaced"), self._book_version)
+        if self._moved.get(known, lambda: self._book.follow_moves(reader)):
+            self._book_version += 1
+            self._moved.value = False
 
     def _follow_labels(self, reader: ResultsReader, state: Mapping[str, Any], version: int) -> None:
         """Look up labelled frames that were not known, and all again when another model scores or time has passed."""

@@ -7,8 +7,9 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from photon_triage.core.engine.events import Event, FileNews, Replaced, Wanted
 from photon_triage.core.engine.followed import Followed
@@ -38,7 +39,7 @@ class Stall:
 class Desk:
     """Hands out tasks and takes in what came of them; every method may be called from any thread.
 
-    patience, keep_asking: see Intake. readers: how many tasks may be under way.
+    patience, keep_asking, stand_in: see Intake. readers: how many tasks may be under way.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class Desk:
         patience: float,
         keep_asking: bool,
         readers: int,
+        stand_in: Callable[[str], Path | None],
     ) -> None:
         self.events: queue.Queue[Event] = queue.Queue(maxsize=EVENTS_WAITING)
         self.patience = patience
         self.closing = threading.Event()
         self.lock = threading.Condition()
         self.ledger, self.order = Ledger(rows), Order(latest=latest)
-        self._keep_asking, self._readers = keep_asking, readers
+        self._keep_asking, self._readers, self._stand_in = keep_asking, readers, stand_in
         self._again: deque[Wanted] = deque()
         self._at_work: dict[int, float] = {}
         self._ask_later: list[tuple[float, str]] = []
@@ -158,6 +160,8 @@ class Desk:
         now = time.monotonic()
         if not followed.over and followed.is_at_end(now, self.patience) and followed.next_probe() is None:
             followed.end()
+        if followed.status == "unreadable" and (copy := self._stand_in(followed.file.path)) is not None:
+            followed.status, followed.reason = "complete", f"It is read from {copy}."
         news = followed.news()
         if followed.over:
             self.forget(followed)

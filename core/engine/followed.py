@@ -214,8 +214,9 @@ def frames_in_chunk(info: SourceInfo) -> int:
 def _not_there(info: SourceInfo) -> str:
     if not info.missing:
         return ""
-    others = f" and {len(info.missing) - 3} more" if len(info.missing) > 3 else ""
-    return f"Not there: {'; '.join(info.missing[:3])}{others}."
+    told = [text.removeprefix(f"Reading {info.path}: ").rstrip(".") for text in info.missing]
+    others = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return f"Not there: {'; '.join(told[:3])}{others}."
 
 
 def _shortly(spans: Spans) -> str:

@@ -27,7 +27,7 @@ class Intake:
     rows: what earlier engines recorded, and which frames. dataset: the recipe's, or None. latest: see Order. patience:
     seconds without any change after which a file that is not complete is given up: what could be read of it is, the
     rest is missing. keep_asking: ask again, more and more seldom, after what is missing. make_reader: gives a reader
-    to each thread.
+    to each thread. stand_in: the copy that is read in place of a file that cannot be.
     """
 
     def __init__(
@@ -41,8 +41,11 @@ class Intake:
         keep_asking: bool = False,
         readers: int = READERS,
         make_reader: Callable[[], FrameReader] = FrameReader,
+        stand_in: Callable[[str], Path | None] = lambda path: None,
     ) -> None:
-        self._desk = Desk(rows, latest=latest, patience=patience, keep_asking=keep_asking, readers=readers)
+        self._desk = Desk(
+            rows, latest=latest, patience=patience, keep_asking=keep_asking, readers=readers, stand_in=stand_in
+        )
         self.watcher = FolderWatcher(paths, self._desk.found)
         self._threads = [
             ReaderThread(number, self._desk, dataset, self._stall, make_reader())

@@ -22,10 +22,12 @@ from photon_triage.core.engine.followed import CHUNK_FRAMES
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recovery import copy_of
+from photon_triage.core.engine.retries import Retries, as_wished
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey, as_counts, as_grey
 from photon_triage.core.recipe import Recipe
-from photon_triage.core.session.commands import CommandFollower
+from photon_triage.core.session.commands import CommandFollower, Wishes
 from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, run_cascade
@@ -73,9 +75,11 @@ class Engine:
         self._asked_again = 0
         self._held: Event | None = None
         self._wished: tuple[str, ...] = ()
+        self._retries = Retries(results)
+        self._stops = self._commands.wishes().stops
         results.stopping = lambda: self._stop
         self._running = RunningStages(session, self._device)
-        self._follow_commands()
+        self._use_models(self._commands.wishes())
 
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand."""
@@ -86,12 +90,13 @@ class Engine:
         self._file_ids = {row.path: row.id for row in self._results.files()}
         order = self._recipe.source.order or ("complete" if self._once else "latest")
         intake = Intake(
-            self._paths,
-            self._results.ledger(),
+            [*self._paths, self._session.recovered_path],
+            as_wished(self._results.ledger(), self._retries.due(self._commands.wishes().retries)),
             self._recipe.source.dataset,
             latest=order == "latest",
             patience=self._patience,
             keep_asking=not self._once,
+            stand_in=self._recovered,
         )
         intake.start()
         self._working_since = time.time()
@@ -125,10 +130,15 @@ class Engine:
             intake.close()
             self._tell(intake, status)
 
-    def _follow_commands(self) -> None:
+    def _follow_commands(self, intake: Intake) -> None:
         wishes = self._commands.wishes()
-        if wishes.stop_at > self._started:
+        if wishes.stops > self._stops:
             self._stop = True
+        for wish in self._retries.due(wishes.retries):
+            self._say(f"{intake.retry(wish.paths or None)} files are tried again")
+        self._use_models(wishes)
+
+    def _use_models(self, wishes: Wishes) -> None:
         if wishes.models == self._wished or not self._running.models:
             return
         self._wished = wishes.models
@@ -138,6 +148,10 @@ class Engine:
         if self._running.model != before:
             self._say(f"in use: {self._running.model}")
 
+    def _recovered(self, path: str) -> Path | None:
+        copy = copy_of(Path(path), self._session.recovered_path)
+        return copy if copy.exists() else None
+
     def _note(self, event: FileNews | Moved | Replaced | Lost) -> None:
         match event:
             case FileNews():
@@ -146,9 +160,11 @@ class Engine:
                 self._results.move_file(old, new.path)
                 if (file_id := self._file_ids.pop(old, None)) is not None:
                     self._file_ids[new.path] = file_id
+                self._results.set_state({"moved": self._results.state().get("moved", 0) + 1})
                 self._say(f"{Path(old).name} is now {new.path}")
             case Replaced(path):
                 self._results.forget_frames(self._file_ids[path])
+                self._results.set_state({"replaced": self._results.state().get("replaced", 0) + 1})
                 self._say(f"{Path(path).name} was replaced by another file and is read anew", logging.WARNING)
             case Lost():
                 self._note_lost(event)
@@ -288,7 +304,7 @@ class Engine:
         if time.monotonic() - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = time.monotonic()
-        self._follow_commands()
+        self._follow_commands(intake)
         self._tell(intake, "running")
 
     def _tell(self, intake: Intake, status: str) -> None:

@@ -19,10 +19,16 @@ from typing import Any
 from photon_triage.core.atomic import sync_folder
 from photon_triage.core.errors import SessionError
 
+_TAIL, _TAIL_LINES = 64 * 1024, 20
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of a journal: who wrote it, when (Unix time), its place, what kind it is and what it says."""
+    """One line of a journal: who wrote it, when (Unix time), its place, what kind it is and what it says.
+
+    stamp: the time, or a later one where the clock of the writer was behind what it had seen written: by it all
+    journals are merged, so that a clock that jumps back does not make an older word the last one.
+    """
 
     journal: str
     sequence: int
@@ -30,11 +36,12 @@ class Record:
     who: str
     kind: str
     fields: dict[str, Any]
+    stamp: float
 
     @property
     def order(self) -> tuple[float, str, int]:
         """The order in which the records of all journals are merged."""
-        return (self.time, self.journal, self.sequence)
+        return (self.stamp, self.journal, self.sequence)
 
 
 def user_name() -> str:
@@ -56,6 +63,7 @@ class JournalWriter:
         self._sequence = 0
         self._torn = False
         self._doubtful: list[int] = []
+        self._last_stamp: float | None = None
 
     def append(self, kind: str, **fields: Any) -> Record:
         """Write one record and return it once it is on disk.
@@ -72,8 +80,12 @@ class JournalWriter:
         call that succeeds, which takes them back first.
         """
         revoked = [("undo", {"journal": self.path.name, "of": sequence}) for sequence in self._doubtful]
+        if self._last_stamp is None:
+            self._last_stamp = _last_stamp(self.path.parent)
+        now = time.time()
+        stamp = now if now > self._last_stamp else self._last_stamp + 1e-6
         records = [
-            Record(self.path.name, self._sequence + place, time.time(), self.who, kind, fields)
+            Record(self.path.name, self._sequence + place, now, self.who, kind, fields, stamp)
             for place, (kind, fields) in enumerate([*revoked, *entries])
         ]
         data = b"".join(_line(record) for record in records)
@@ -100,6 +112,7 @@ class JournalWriter:
             ) from error
         self._torn = False
         self._doubtful = []
+        self._last_stamp = stamp
         self._sequence += len(records)
         return records[len(revoked) :]
 
@@ -158,9 +171,23 @@ class JournalFollower:
                 yield record
 
 
+def _last_stamp(folder: Path) -> float:
+    """The latest stamp in all journals, by their last records; what cannot be read has none."""
+    latest = 0.0
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.endswith(".jsonl"):
+                with suppress(OSError), open(entry.path, "rb") as file:  # noqa: PTH123
+                    file.seek(max(0, entry.stat().st_size - _TAIL))
+                    records = (parse_line(entry.name, line) for line in file.read().splitlines()[-_TAIL_LINES:])
+                    latest = max([latest, *(record.stamp for record in records if record)])
+    return latest
+
+
 def _line(record: Record) -> bytes:
+    stamp = {} if record.stamp == record.time else {"stamp": record.stamp}
     body = json.dumps(
-        {"seq": record.sequence, "time": record.time, "who": record.who, "kind": record.kind, **record.fields},
+        {"seq": record.sequence, "time": record.time, **stamp, "who": record.who, "kind": record.kind, **record.fields},
         separators=(",", ":"),
     ).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
@@ -178,6 +205,8 @@ def parse_line(journal: str, line: bytes) -> Record | None:
         sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))
     except (ValueError, KeyError):
         return None
-    if not (isinstance(sequence, int) and isinstance(when, int | float) and isinstance(who, str)):
+    stamp = fields.pop("stamp", when)
+    numbers = isinstance(sequence, int) and isinstance(when, int | float) and isinstance(stamp, int | float)
+    if not (numbers and isinstance(who, str)):
         return None
-    return Record(journal, sequence, when, who, str(kind), fields)
+    return Record(journal, sequence, when, who, str(kind), fields, stamp)

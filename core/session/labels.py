@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, get_args
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
+from photon_triage.core.session.moves import Place, digests_now, moved_files
+from photon_triage.core.session.results import ResultsReader
 
 Verdict = Literal["accepted", "rejected", "skipped"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
@@ -25,13 +27,16 @@ class Label:
     time: float
     category: str = ""
     """The class, such as single, multiple or water; empty where none was given."""
+    digest: str = ""
+    """Of the frame's raw bytes, where it was known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What a record says: its place (time, journal, sequence) and a label, a flag or a threshold."""
+    """What a record says: its place (time, journal, sequence), of which frame, and a label, a flag or a threshold."""
 
     order: tuple[float, str, int]
+    subject: FrameKey | None
     value: Label | bool | float
 
 
@@ -44,10 +49,14 @@ class LabelBook:
     def __init__(self, folder: Path) -> None:
         self._follower = JournalFollower(folder)
         self._said: dict[FrameKey | None, list[_Said]] = {}
-        """By frame; None holds what was said of the threshold."""
+        """By the key that the frame has now; None holds what was said of the threshold."""
         self._subjects: dict[tuple[str, int], FrameKey | None] = {}
         self._undone: set[tuple[str, int]] = set()
         self._malformed = 0
+        self._digests: dict[FrameKey, str] = {}
+        """Of labelled frames, by the key that they were labelled under."""
+        self._moves: dict[Place, Place] = {}
+        self._digests_now: dict[FrameKey, str] = {}
         self.labels: dict[FrameKey, Label] = {}
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
@@ -74,12 +83,40 @@ class LabelBook:
             self._settle(touched)
         return bool(new)
 
+    def follow_moves(self, reader: ResultsReader) -> bool:
+        """Find the labelled frames of files that were moved since; true when any label is of another key now.
+
+        Labels of a frame that another one has taken the place of do not count any more.
+        """
+        moves = moved_files(self._digests, reader)
+        new = {old: now for old, now in moves.items() if self._moves.get(old) != now}
+        touched: set[FrameKey | None] = set()
+        if new:
+            self._moves |= new
+            before, self._said = self._said, {}
+            for said in (each for saids in before.values() for each in saids):
+                self._said.setdefault(self._now(said.subject), []).append(said)
+            touched |= before.keys() | self._said.keys()
+        if reader.state().get("replaced"):
+            digests = digests_now((key for key in self._said if key), reader)
+            touched |= {key for key in self._said if key and self._digests_now.get(key.frame) != digests.get(key.frame)}
+            self._digests_now = digests
+        self._settle(touched)
+        return bool(touched)
+
+    def _now(self, key: FrameKey | None) -> FrameKey | None:
+        """The key that a frame has now."""
+        if key is None:
+            return None
+        file, dataset = self._moves.get((key.file, key.dataset), (key.file, key.dataset))
+        return key if file == key.file and dataset == key.dataset else replace(key, file=file, dataset=dataset)
+
     def _take_in(self, record: Record) -> list[FrameKey | None]:
         """File a record; returns what it is about, where the last word may have changed by it."""
         if record.kind == "undo":
             undone = (record.fields["journal"], record.fields["of"])
             self._undone.add(undone)
-            return [self._subjects[undone]] if undone in self._subjects else []
+            return [self._now(self._subjects[undone])] if undone in self._subjects else []
         subject: FrameKey | None
         value: Label | bool | float
         if record.kind == "threshold":
@@ -87,27 +124,34 @@ class LabelBook:
         elif record.kind == "label":
             value = _label(record)
             subject = value.key
+            if value.digest:
+                self._digests[value.key.frame] = value.digest
         elif record.kind == "flag":
             subject, value = _key(record), bool(record.fields["flagged"])
         else:
             return []
         self._subjects[record.journal, record.sequence] = subject
-        self._said.setdefault(subject, []).append(_Said(record.order, value))
-        return [subject]
+        now = self._now(subject)
+        self._said.setdefault(now, []).append(_Said(record.order, subject, value))
+        return [now]
+
+    def _holds(self, label: Label, key: FrameKey) -> bool:
+        """Whether a label is of the frame that has this key now."""
+        return not label.digest or self._digests_now.get(key.frame, label.digest) == label.digest
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
         for subject in touched:
-            said = sorted(self._said[subject], key=attrgetter("order"))
+            said = sorted(self._said.get(subject, []), key=attrgetter("order"))
             values = [each.value for each in said if each.order[1:] not in self._undone]
             if subject is None:
                 self.threshold = next((value for value in reversed(values) if isinstance(value, float)), None)
                 continue
-            given = [value for value in values if isinstance(value, Label)]
+            given = [value for value in values if isinstance(value, Label) and self._holds(value, subject)]
             flags = [value for value in values if isinstance(value, bool)]
             each_verdict = {label.who: label.verdict for label in given}
             if given:
-                labels[subject] = given[-1]
+                labels[subject] = given[-1] if given[-1].key == subject else replace(given[-1], key=subject)
             else:
                 labels.pop(subject, None)
             _put(flagged, subject, bool(flags) and flags[-1])
@@ -196,7 +240,8 @@ def _label(record: Record) -> Label:
         raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
     who = str(record.fields.get("labelled_by", record.who))
     when = float(record.fields.get("labelled_at", record.time))
-    return Label(_key(record), verdict, who, when, str(record.fields.get("class", "")))
+    category, digest = (str(record.fields.get(name) or "") for name in ("class", "digest"))
+    return Label(_key(record), verdict, who, when, category, digest)
 
 
 def _put(keys: set[FrameKey], key: FrameKey, holds: bool) -> None:

@@ -88,6 +88,28 @@ class ResultsReader:
         """The ledger of files."""
         return database.read_files(self._db)
 
+    def knows(self, path: str) -> bool:
+        """Whether there is a file of that path."""
+        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
+
+    def places_of(self, digest: str, index: int) -> list[tuple[str, str]]:
+        """(file, data set) of the frames with this digest at this index."""
+        return self._db.execute(
+            "SELECT DISTINCT f.path, f.dataset FROM frames r JOIN files f ON f.id = r.file_id "
+            "WHERE r.digest = ? AND r.idx = ? ORDER BY f.path",
+            (digest, index),
+        ).fetchall()
+
+    def digests(self, path: str, dataset: str) -> dict[int, str]:
+        """The digests of a file's frames by index, where they have one: hits do."""
+        return dict(
+            self._db.execute(
+                "SELECT r.idx, r.digest FROM frames r JOIN files f ON f.id = r.file_id "
+                "WHERE f.path = ? AND f.dataset = ? AND r.digest IS NOT NULL",
+                (path, dataset),
+            ).fetchall()
+        )
+
     def state(self) -> dict[str, Any]:
         """What the engine last said of itself."""
         return with_trouble(self._path, database.read_state(self._db))

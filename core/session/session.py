@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Session:
         self.journal_path = path / "journal"
         self.models_path = path / "models"
         self.exports_path = path / "exports"
+        self.recovered_path = path / "recovered"
         self.log_path = path / "engine.log"
 
     @classmethod
@@ -84,10 +86,14 @@ class Session:
         """A journal of one's own to append to."""
         return JournalWriter(self.journal_path, who)
 
-    def labels(self) -> LabelBook:
-        """The labels so far; call refresh() to follow."""
+    def labels(self, *, follow_moves: bool = True) -> LabelBook:
+        """The labels so far, also those of files that were moved; call refresh() to follow."""
         book = LabelBook(self.journal_path)
         book.refresh()
+        if follow_moves and self.results_path.exists():
+            # Where results.db cannot be read, labels are still what the journals say.
+            with suppress(sqlite3.Error, SessionError), closing(self.results()) as reader:
+                book.follow_moves(reader)
         return book
 
     def threshold(self, book: LabelBook | None = None) -> float:

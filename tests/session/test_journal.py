@@ -45,7 +45,7 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
 
 
 def test_a_line_is_its_checksum_and_json() -> None:
-    assert parse_line("j", LINE) == Record("j", 3, 12.5, "ada", "label", {"index": 7})
+    assert parse_line("j", LINE) == Record("j", 3, 12.5, "ada", "label", {"index": 7}, 12.5)
 
 
 def test_a_follower_reads_each_record_once(tmp_path: Path) -> None:
@@ -197,3 +197,18 @@ def test_no_acknowledged_record_is_lost_when_the_writer_is_killed(tmp_path: Path
     assert len(read) == len(set(read))
     assert len({name for name, _ in acknowledged}) == KILLS
     assert acknowledged <= set(read)
+
+
+def test_a_clock_that_jumps_back_does_not_make_an_older_word_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = JournalWriter(tmp_path)
+    monkeypatch.setattr("time.time", lambda: 5000.0)
+    first.append("threshold", value=0.1)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    first.append("threshold", value=0.2)
+    second = JournalWriter(tmp_path)
+    second.append("threshold", value=0.3)
+    records = JournalFollower(tmp_path).new_records()
+    assert [record.fields["value"] for record in records] == [0.1, 0.2, 0.3]
+    assert [record.time for record in records] == [5000.0, 1000.0, 1000.0]

@@ -37,10 +37,19 @@ def status(
         if state.get("model"):
             rows.append(("model", f"{state['model']} on {state.get('device')}"))
         if "rate_hz" in state:
-            rows.append(("rate", f"{state['rate_hz']:.1f} frames a second, {state['lag_s']:.1f} s behind"))
+            rows.append(("rate", f"{state['rate_hz']:.1f} frames a second"))
+            behind = f"{state['lag_s']:.1f} s, {state.get('queue', 0)} frames"
+            rows.append(("behind", f"{behind}; {state.get('passed_over', 0)} of them to be caught up"))
+        if state["alive"] and state.get("stalled_s"):
+            rows.append(("trouble", f"the file system has not answered for {state['stalled_s']:.0f} s"))
+        for place, reason in (state.get("problems") or {}).items():
+            rows.append(("trouble", f"{place} cannot be listed: {reason}"))
+        if state.get("trouble"):
+            rows.append(("trouble", str(state["trouble"])))
         if counts:
             rows.append(("frames", f"{counts['frames']} done, {counts['pending']} to do, {counts['hits']} hits"))
-            rows.append(("files", f"{counts['files']}, {counts['unreadable']} unreadable"))
+            given_up = f"{counts['missing']} miss something, {counts['unreadable']} unreadable"
+            rows.append(("files", f"{counts['files']}, {given_up}"))
         if state.get("message"):
             rows.append(("last", str(state["message"])))
         say_table(rows)

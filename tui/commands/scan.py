@@ -35,7 +35,8 @@ def scan(
 ) -> None:
     """Run a recipe over files and end when they are done; a second scan goes on where the first one ended.
 
-    Ends with 1 when a file could not be read; the others are done all the same.
+    It ends when all is done: nothing more comes, or has come for as long as --patience. Ends with 1 when a file could
+    not be read or misses something; the others are done all the same.
     """
     from photon_triage.core.engine.process import start_engine, stop_engine
     from photon_triage.core.errors import SessionError
@@ -77,7 +78,7 @@ def scan(
         say_json(report)
     elif not quiet:
         _say(report)
-    if report["unreadable"]:
+    if report["unreadable"] or report["missing"]:
         raise typer.Exit(1)
 
 
@@ -91,5 +92,6 @@ def _say(counts: dict[str, Any]) -> None:
     )
     if counts["dropped"]:
         say(f"{counts['dropped']} frames could not be read.")
-    for row in counts["unreadable_files"]:
-        say(f"unreadable: {row['file']}: {row['reason']}")
+    for state in ("unreadable", "missing"):
+        for row in counts[f"{state}_files"]:
+            say(f"{state}: {row['file']}: {row['reason']}")

@@ -83,6 +83,8 @@ def summary(session: Session) -> dict[str, Any]:
         "pending": counts.pending,
         "dropped": counts.dropped,
         "unreadable": counts.unreadable,
+        "missing": counts.missing,
         "simulated": counts.simulated,
         "unreadable_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == "unreadable"],
+        "missing_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == "missing"],
     }

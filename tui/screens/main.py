@@ -28,7 +28,7 @@ from photon_triage.tui.snapshot import ORDERS, ListSpec, Request, Snapshot, Snap
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.columns import measures_of
-from photon_triage.tui.widgets.engine import EnginePane, LogPane
+from photon_triage.tui.widgets.engine import EnginePane, LogPane, engine_trouble
 from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.history import HistoryPane, RunsPane
@@ -42,6 +42,8 @@ from photon_triage.tui.widgets.status import StatusLine
 REFRESH_S = 0.25
 REFETCH_S = 2.0
 """Visible rows are read again this often while the engine writes."""
+SILENT_S = 3.0
+"""Seconds without an answer from the session's folder from which the screen says so."""
 SURPRISE_S = 0.4
 """A decision this soon after a live list put another frame under the cursor was meant for the one before; so was one
 while its picture is not there yet."""
@@ -85,6 +87,7 @@ class MainScreen(Screen[None]):
         self._shown_serial = 0
         self._listable_then = 0
         self._building = self._build_again = False
+        self._building_since = 0.0
         self._surprised_at = self._refetched_at = 0.0
         self._refetched_version = 0
         self._trying: float | None = None
@@ -143,8 +146,12 @@ class MainScreen(Screen[None]):
     def _refresh(self) -> None:
         if self._building:
             self._build_again = True
+            silent = time.monotonic() - self._building_since
+            if silent > SILENT_S:
+                self.query_one("#unread", Banner).show(f"The session's folder has not answered for {silent:.0f} s.")
             return
         self._building, self._build_again = True, False
+        self._building_since = time.monotonic()
         live = self.live and not self.paused
         wide = self.has_class("-wide")
         request = Request(self._spec, self._serial, live, self._trying, self._decisions.saved, runs=wide)
@@ -161,7 +168,7 @@ class MainScreen(Screen[None]):
         if snapshot.problem:
             banner.show(f"Could not read the session: {snapshot.problem}")
         else:
-            banner.clear()
+            banner.show_or_clear(engine_trouble(snapshot))
             self.snapshot = snapshot
             with self.app.batch_update():
                 self._show(snapshot)

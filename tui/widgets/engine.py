@@ -34,6 +34,23 @@ def engine_summary(snapshot: Snapshot) -> str:
     return " · ".join(parts)
 
 
+def engine_trouble(snapshot: Snapshot) -> str:
+    """What keeps the engine from its work, "" where nothing does."""
+    state = snapshot.state
+    if not snapshot.alive:
+        return ""
+    silent = number(state.get("stalled_s"))
+    if silent:
+        return f"The file system has not answered for {silent:.0f} s; what was read is safe."
+    if state.get("trouble"):
+        return str(state["trouble"])
+    problems = state.get("problems")
+    if isinstance(problems, dict) and problems:
+        place, reason = next(iter(problems.items()))
+        return f"{place} cannot be listed: {reason}."
+    return ""
+
+
 class EnginePane(Pane):
     """The engine's own words, for wide terminals."""
 
@@ -61,8 +78,9 @@ class EnginePane(Pane):
             Content.assemble("state    ", (word.text, word.style)),
             Content(f"model    {told('model')} on {told('device')}"),
             Content(f"workers  {told('workers')}   rate {told('rate_hz')} Hz"),
-            Content(f"queue    {told('queue')} frames   dropped {told('dropped')}"),
-            Content(f"files    {counts.files:,}   waiting {counts.waiting:,}   unreadable {counts.unreadable:,}"),
+            Content(f"behind   {told('queue')} frames, {told('passed_over')} of them to be caught up"),
+            Content(f"files    {counts.files:,}   waiting {counts.waiting:,}"),
+            Content(f"         missing {counts.missing:,}   unreadable {counts.unreadable:,}"),
             Content(f"process  {told('pid')} on {told('host')}"),
             Content(f"lag      {sparkline(list(self._lags), 28)} {told('lag_s')} s"),
         ]

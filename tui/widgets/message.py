@@ -60,6 +60,13 @@ class Banner(Static):
         self.update(Content(f" ! {safe_text(text)}"))
         self.add_class("-shown")
 
+    def show_or_clear(self, text: str) -> None:
+        """Show it, or take it away where there is nothing to say."""
+        if not text:
+            self.clear()
+        elif text != self.text:
+            self.show(text)
+
     def clear(self) -> None:
         """Take it away."""
         if self.text:

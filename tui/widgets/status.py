@@ -60,6 +60,12 @@ def minute_rate(snapshot: Snapshot) -> float | None:
     return 100 * sum(h for _, h in recent) / frames if frames else None
 
 
+def behind_and_later(snapshot: Snapshot) -> tuple[int, int]:
+    """(Frames that are there and are read next, frames that newer ones went before and that are caught up later)."""
+    later = int(number(snapshot.state.get("passed_over")) or 0)
+    return max(int(number(snapshot.state.get("queue")) or 0) - later, 0), later
+
+
 class StatusLine(Line):
     """One line that says at a glance whether all is well."""
 
@@ -91,9 +97,10 @@ class StatusLine(Line):
         front = self._front(12)
         middle: list[Part] = []
         if snapshot.alive:
-            middle.append(
-                (f"{_number(snapshot, 'rate_hz', '.0f', ' Hz')} lag {_number(snapshot, 'lag_s', '.1f', 's')}", "")
-            )
+            lag = f"lag {_number(snapshot, 'lag_s', '.1f', 's')}"
+            behind, later = behind_and_later(snapshot)
+            lag += (f" {behind}f" if behind else "") + (f" +{later}" if later else "")
+            middle.append((f"{_number(snapshot, 'rate_hz', '.0f', ' Hz')} {lag}", ""))
         middle.append((f"hit {_percent(minute)}/1m", ""))
         tail = [(f"thr {self._threshold:.2f}", "bold"), (counts, "bold")]
         used = sum(cells(text) + 1 for text, _ in [*front, *middle, *tail])
@@ -109,7 +116,10 @@ class StatusLine(Line):
         parts = [("photon-triage", "bold"), *self._front(24)]
         if snapshot.alive:
             parts.append((_number(snapshot, "rate_hz", ".0f", " Hz"), ""))
-            parts.append((f"lag {_number(snapshot, 'lag_s', '.1f', ' s')}", ""))
+            behind, later = behind_and_later(snapshot)
+            parts.append((f"lag {_number(snapshot, 'lag_s', '.1f', ' s')}, {behind:,} frames", ""))
+            if later:
+                parts.append((f"{later:,} to catch up", "$text-warning"))
         dropped = number(snapshot.state.get("dropped")) or counts.dropped
         parts.append((f"dropped {dropped:.0f}", "bold $text-error" if dropped else ""))
         parts.append((f"hit rate {_percent(minute)} (1 min)  {_percent(whole)} (run)", ""))

@@ -1,0 +1,173 @@
+"""results.db made again from what can be read of a damaged one; the engine reads the rest again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session import database
+from photon_triage.core.session.spans import Spans
+from photon_triage.core.session.writer import HISTORY_BIN_S
+
+_BLOCK = 4096
+_MOST_LOST = 200_000
+_HIGHEST = 50_000_000
+_FILE = f"{database.FILE_COLUMNS}, device, inode"
+_FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures"
+_FINDS = {
+    "detections": "frame_id, class, score, x, y, width, height",
+    "candidates": "frame_id, x, y, score",
+    "masks": "frame_id, y, x, background, classes, png",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair has saved: files and frames; frames that the files say they hold besides; where the old one is."""
+
+    files: int
+    frames: int
+    to_read_again: int
+    set_aside: Path
+
+
+def problem(path: Path) -> str:
+    """What is wrong with a data base, "" where nothing is; reads all of it."""
+    try:
+        db = database.connect_to_read(path)
+        try:
+            found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
+            db.execute("SELECT count(*) FROM files, state").fetchone()
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == ["ok"] else "; ".join(found)
+
+
+def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> Repaired:
+    """Make results.db again; no engine may be at work. The damaged one is kept beside it.
+
+    Frames whose rows cannot be read are read again by the next engine. advance: called with the frames that were saved
+    so far. Raises SessionError.
+    """
+    partial = path.with_name(f".{path.name}.repair")
+    aside = path.with_name(f"results-damaged-{time.strftime('%Y%m%d-%H%M%S')}.db")
+    try:
+        partial.unlink(missing_ok=True)
+        database.make(partial)
+        new = database.connect(partial)
+        old = database.connect(path)
+        old.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            with new:
+                files, frames, more = _save(old, new, advance)
+        finally:
+            old.close()
+            new.close()
+        for ending in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
+        partial.replace(path)
+    except (OSError, sqlite3.Error) as error:
+        raise SessionError(
+            f"Could not repair {path}: {getattr(error, 'strerror', None) or error}.",
+            "Free space on that disk; nothing was changed.",
+        ) from error
+    return Repaired(files, frames, more, aside)
+
+
+def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[int], None]) -> tuple[int, int, int]:
+    new.executemany("INSERT OR IGNORE INTO models (id, name) VALUES (?, ?)", _rows(old, "models", "id, name"))
+    recorded: dict[int, Spans] = {}
+    for row in _rows(old, "files", _FILE if _has(old, "device") else f"{database.FILE_COLUMNS}, 0, 0"):
+        if isinstance(row[1], str) and _is_json(row[8]):
+            new.execute(f"INSERT OR IGNORE INTO files ({_FILE}) VALUES ({','.join('?' * len(row))})", row)
+            recorded[row[0]] = Spans()
+    frames = 0
+    for row in _rows(old, "frames", _FRAME):
+        _, file_id, index = row[:3]
+        if file_id in recorded and isinstance(index, int) and index >= 0 and _is_json(row[-1]):
+            frames += _save_frame(old, new, row, recorded[file_id])
+            if frames % 1000 == 0:
+                advance(frames)
+    more = 0
+    for file_id, spans in recorded.items():
+        new.execute("UPDATE files SET done = ?, reach = ? WHERE id = ?", (spans.count, spans.reach, file_id))
+        gaps = [(file_id, *gap) for gap in spans.gaps(spans.reach)]
+        new.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
+        more += new.execute("SELECT max(frames - done, 0) FROM files WHERE id = ?", (file_id,)).fetchone()[0]
+    new.execute(
+        "INSERT INTO history (bin, frames, hits) SELECT CAST(seen / ? AS INTEGER), count(*), sum(hit) FROM frames "
+        "GROUP BY 1",
+        (HISTORY_BIN_S,),
+    )
+    return len(recorded), frames, more
+
+
+def _save_frame(old: sqlite3.Connection, new: sqlite3.Connection, row: tuple[Any, ...], recorded: Spans) -> bool:
+    """Take over a frame with all that was found on it, or nothing of it."""
+    frame_id, _, index = row[:3]
+    finds = {}
+    try:
+        for table, columns in _FINDS.items():
+            finds[table] = old.execute(f"SELECT {columns} FROM {table} WHERE frame_id = ?", (frame_id,)).fetchall()
+    except sqlite3.Error:
+        return False
+    try:
+        taken = new.execute(
+            f"INSERT OR IGNORE INTO frames ({_FRAME}) VALUES ({','.join('?' * len(row))}) RETURNING id", row
+        ).fetchone()
+        if taken is None:
+            return False
+        for table, columns in _FINDS.items():
+            marks = ",".join("?" * (columns.count(",") + 1))
+            new.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", finds[table])
+    except sqlite3.IntegrityError:
+        return False
+    recorded.add(index, index + 1)
+    return True
+
+
+def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+    """All rows of a table that can be read, in their order."""
+    try:
+        (found,) = db.execute(f"SELECT max(rowid) FROM {table}").fetchone()
+        last = min(found or 0, _HIGHEST)
+    except sqlite3.Error as error:
+        last = 0 if database.error_code(error) == sqlite3.SQLITE_NOTADB else _MOST_LOST
+    lost = 0
+    waiting = [(start, min(start + _BLOCK, last + 1)) for start in range(0, last + 1, _BLOCK)][::-1]
+    while waiting and lost < _MOST_LOST:
+        start, stop = waiting.pop()
+        try:
+            yield from db.execute(
+                f"SELECT {columns} FROM {table} WHERE rowid >= ? AND rowid < ? ORDER BY rowid", (start, stop)
+            ).fetchall()
+        except sqlite3.Error:
+            lost += 1
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+
+
+def _has(db: sqlite3.Connection, column: str) -> bool:
+    try:
+        return any(row[1] == column for row in db.execute("PRAGMA table_info(files)"))
+    except sqlite3.Error:
+        return False
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (TypeError, ValueError):
+        return False
