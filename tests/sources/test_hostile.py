@@ -91,6 +91,29 @@ def test_external_storage_is_not_read(tmp_path: Path) -> None:
         read_frames(tmp_path / "x.h5", "/images", 0, 1)
 
 
+def test_values_in_external_storage_are_not_told(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"a secret of 64 bytes".ljust(64))
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        file.create_dataset("entry_1/data_1/data", data=frames_of(1), chunks=(1, 48, 64))
+        for name, dtype in (("experiment_identifier", "S64"), ("instrument_1/detector_1/distance", "f8")):
+            place = [(str(tmp_path / "secret"), 0, np.dtype(dtype).itemsize)]
+            file.create_dataset(f"entry_1/{name}", (1,), dtype, external=place)
+
+    info = inspect(tmp_path / "x.cxi")
+
+    assert (info.run, info.geometry.detector_distance) == ("x", None)
+
+
+def test_folders_of_native_code_do_not_reach_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HDF5_PLUGIN_PATH", "HDF5_VOL_CONNECTOR", "HDF5_VDS_PREFIX", "HDF5_DRIVER"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with FrameReader() as reader:
+        assert reader.inspect(write_plain(tmp_path / "x.h5", "images", frames_of(1))).frames == 1
+        told = Path(f"/proc/{reader.pid}/environ").read_bytes()
+
+    assert str(tmp_path).encode() not in told
+
+
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["entry_1/data_1"] = h5py.SoftLink("/entry_1/data_1")
