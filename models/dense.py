@@ -84,23 +84,24 @@ class Windows:
     def gather(self, starts: Tensor) -> Iterator[Tensor]:
         """The windows that begin at `starts` (count,), as matrices (products, rows, taps * channels).
 
-        All products have the same size, and the last one is filled up with copies of the first window: a product may
-        round differently in another size, and what is computed at a position must not depend on which others are asked
-        for. Without gradients the matrices share one memory: use each before the next.
+        They always have the same shape, and are filled up with copies of the first window: products may round
+        differently in another shape, and what is computed at a position must not depend on which others are asked for.
+        Without gradients the matrices share one memory: use each before the next.
         """
         width = len(self.offsets) * self.runs.shape[1]
         most = max(1, budget(WINDOW_VALUES, self.runs.device) // width)
-        rows = 1 << (min(most, self.starts.numel()) - 1).bit_length()
+        everywhere = self.starts.numel()
+        rows = 1 << (min(most, everywhere) - 1).bit_length()
         if self.runs.device.type == "cpu":
             rows = min(rows, CPU_ROWS)
-        filled = functional.pad(starts, (0, -len(starts) % rows)).view(-1, rows)
-        products = max(1, min(most // rows, len(filled)))
-        memory = self.runs.new_empty(products * rows * len(self.offsets), self.runs.shape[1])
-        for first in range(0, len(filled), products):
-            part = filled[first : first + products]
-            indices = (part[..., None] + self.offsets).flatten()
-            target = None if torch.is_grad_enabled() else memory[: len(indices)]
-            yield torch.index_select(self.runs, 0, indices, out=target).view(*part.shape, width)
+        products = max(1, min(most, everywhere) // rows)
+        filled = functional.pad(starts, (0, -len(starts) % (products * rows)))
+        memory = None
+        if not torch.is_grad_enabled():
+            memory = self.runs.new_empty(products * rows * len(self.offsets), self.runs.shape[1])
+        for part in filled.view(-1, products * rows):
+            indices = (part[:, None] + self.offsets).flatten()
+            yield torch.index_select(self.runs, 0, indices, out=memory).view(products, rows, width)
 
 
 def tap_matrix(weight: Tensor, channels: int, taps: Sequence[int]) -> Tensor:

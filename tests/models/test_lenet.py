@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,7 +118,17 @@ def test_dense_of_the_published_network_equals_patches_within_1e_6() -> None:
     assert expected.std() > 1e-3
 
 
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many threads torch uses: products of matrices are shared out differently among them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.6, 1.0])
+@pytest.mark.usefixtures("threads")
 @torch.no_grad()
 def test_masked_equals_dense_to_the_last_bit(share: float) -> None:
     network, frames = with_biases(LeNetPatch(patch=32)), torch.randn(2, 1, 80, 75)
