@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.label_files import read_labels
-from photon_triage.core.training.classes import VOID, class_maps
+from photon_triage.core.training.classes import object_masks
 from photon_triage.core.training.finding import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.images import Example, Image, read_examples
 from photon_triage.core.training.network_job import (
@@ -32,12 +32,11 @@ from photon_triage.core.training.patches import NOTHING_WRONG, Marked
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
 from photon_triage.core.training.split import split
-from photon_triage.models.classes import background_of
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder
 from photon_triage.models.runtime import best_device
 
-ITERATIONS, BATCH, RATE = 2000, 64, 1e-3
+ITERATIONS, BATCH, RATE = 1200, 64, 1e-3
 CONTINUED = 0.3
 """A network that has learned before goes on with this part of the rate and of the iterations."""
 
@@ -62,10 +61,7 @@ def train_from_objects(job: NetworkJob, note: Note) -> Trained:
     device = best_device(job.device)
     examples = read_examples(job.images, job.masks, job.within, job.only)
     old = None if base is None else load_patch_finder(base.path)
-    if job.points is None:
-        marked, name = _from_masks(job, examples)
-    else:
-        marked, name = _from_points(job, examples, job.points), OBJECT
+    marked = _from_masks(job, examples) if job.points is None else _from_points(job, examples, job.points)
     groups = split(marked)
     for held in (groups.validation, groups.test):
         if not any(len(each.objects) for each in held):
@@ -77,7 +73,7 @@ def train_from_objects(job: NetworkJob, note: Note) -> Trained:
     if base is not None:
         finder = load_patch_finder(base.path)
     else:
-        finder = new_finder(job, name, [each.image for each in groups.training])
+        finder = new_finder(job, [each.image for each in groups.training])
     plan = finding_plan(job, continues=base is not None)
     for step in train_finder(finder, groups.training, groups.validation, plan, device):
         note(step.done, step.planned, step.loss, step.f1)
@@ -114,26 +110,22 @@ def finding_plan(job: NetworkJob, *, continues: bool) -> FindingPlan:
     )
 
 
-def new_finder(job: NetworkJob, name: str, training: Sequence[Image]) -> PatchFinder:
-    """A finder with random weights; what it finds has the last of the names asked for, else `name`."""
+def new_finder(job: NetworkJob, training: Sequence[Image]) -> PatchFinder:
+    """A finder with random weights; what it finds has the last of the names asked for."""
     network = new_network(job, in_channels=1, classes=2)
     if not isinstance(network, LeNetPatch):
         raise TrainingError(f"Could not train a {type(network).__name__} on patches.", "Use lenet.")
-    classes = (OTHER, job.classes[-1] if job.classes else name)
+    classes = (OTHER, job.classes[-1] if job.classes else OBJECT)
     return PatchFinder(network, classes, new_normalisation(job, training))
 
 
-def _from_masks(job: NetworkJob, examples: Sequence[Example]) -> tuple[list[Marked], str]:
-    """Every connected part of the foreground is an object; its name is the foreground's, where there is one only."""
-    names = (OTHER, *job.classes) if len(job.classes) == 1 else job.classes
-    maps, classes = class_maps(examples, names, job.void)
-    nothing = classes.index(OTHER) if OTHER in classes else background_of(classes)
-    found = [
-        _marked(job, example, objects_in((each != nothing) & (each != VOID)), each != VOID)
-        for example, each in zip(examples, maps, strict=True)
+def _from_masks(job: NetworkJob, examples: Sequence[Example]) -> list[Marked]:
+    """Every connected part of the foreground is an object."""
+    found, counted = object_masks(examples, job.classes, job.void)
+    return [
+        _marked(job, example, objects_in(mask), good)
+        for example, mask, good in zip(examples, found, counted, strict=True)
     ]
-    others = [name for place, name in enumerate(classes) if place != nothing]
-    return found, others[0] if len(others) == 1 else OBJECT
 
 
 def _from_points(job: NetworkJob, examples: Sequence[Example], table: Path) -> list[Marked]:

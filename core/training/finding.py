@@ -37,20 +37,24 @@ PLACES_PER_OBJECT = 20
 WINDOW = 512
 """Pixels a side of the part of an image that mistakes are looked for in."""
 
+MISTAKEN = 0.5
+"""Part of what is no object in a batch that are mistakes from before, once there are some."""
+
 MOST_MISTAKES = 40
 """An image, each time."""
 
 
 @dataclass(frozen=True)
 class FindingPlan(PatchPlan):
-    """How to train a search, which is judged `checks` times.
+    """How to train a search.
 
-    rounds: how often, evenly over the training, its worst mistakes are looked for and learned from. min_distance:
-    pixels within which only the highest peak is a candidate.
+    rounds: how often, evenly over the training, its worst mistakes are looked for and learned from. checks: how often
+    it is judged after the last of these, evenly up to the end. min_distance: pixels within which only the highest peak
+    is a candidate.
     """
 
     rounds: int = 2
-    checks: int = 5
+    checks: int = 3
     min_distance: float = 25.0
 
 
@@ -74,11 +78,12 @@ def train_finder(
     positives, negatives = objects_drawn(training), elsewhere_drawn(training)
 
     def others(rng: np.random.Generator, count: int) -> Sites:
-        hard = rng.choice(mistakes, count // 2) if len(mistakes) else mistakes
+        hard = rng.choice(mistakes, round(count * MISTAKEN)) if len(mistakes) else mistakes
         return np.concatenate([hard, negatives(rng, count - len(hard))])
 
-    check_every = max(1, plan.iterations // plan.checks)
-    look_again = {plan.iterations * number // (plan.rounds + 1) for number in range(1, plan.rounds + 1)}
+    phase = plan.iterations // (plan.rounds + 1)
+    look_again = {phase * number for number in range(1, plan.rounds + 1)}
+    check_every = max(1, (plan.iterations - phase * plan.rounds) // plan.checks)
     rng = np.random.default_rng(plan.seed)
     best, kept, cut = -1.0, None, 0.0
     for progress in fit_patches(finder, patches, positives, others, plan, device):
@@ -86,7 +91,7 @@ def train_finder(
         if progress.done in look_again:
             found = search(finder, patches, _windows(training, rng), plan.min_distance, device)
             mistakes = np.concatenate([known, _mistakes(found, training)])
-        if is_check(progress, check_every):
+        if progress.done > phase * plan.rounds and is_check(progress, check_every):
             candidates = judged(search(finder, judges, _regions(validation), plan.min_distance, device), objects)
             threshold, f1 = best_cut(candidates, sum(map(len, objects)))
             if f1 > best:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
-from photon_triage.core.training.finder_job import OBJECT, finding_plan, new_finder
+from photon_triage.core.training.finder_job import finding_plan, new_finder
 from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
 from photon_triage.core.training.network_job import FINDERS, SEGMENTERS, NetworkJob, checked, name_for, registered
 from photon_triage.core.training.patches import Draw, Patches, Sites, elsewhere_drawn, fit_patches, score_patches
@@ -34,7 +34,7 @@ def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
     labelled = labelled_candidates(job.session, plan.min_distance)
     held = hold_back(labelled.accepted, job.seed)
     old = None if base is None else load_patch_finder(base.path)
-    finder = new_finder(job, OBJECT, labelled.images) if base is None else load_patch_finder(base.path)
+    finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
     patches = Patches(labelled.images, finder)
     rejected = _drawn(labelled.sites[~held & ~labelled.accepted])
     background = elsewhere_drawn(labelled.background)

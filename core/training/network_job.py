@@ -66,22 +66,18 @@ def checked(job: NetworkJob, families: tuple[str, ...]) -> ModelEntry | None:
     """
     if job.name is not None:
         checked_name(job.name)
-    if job.network is not None:
-        if job.base is not None:
-            raise TrainingError(
-                f"Could not begin a new {job.network} and continue {job.base}.", "Give --network or --base."
-            )
-        if job.network not in families:
-            _refuse(f"a {job.network} network", families)
+    if job.network is not None and job.network not in families:
+        _refuse(f"a {job.network} network", families)
+    if job.network is not None and job.base is None:
         return None
     entry = find_model(job.base or _in_use(job, families), job.session.models_path)
     family = family_of(entry)
-    if family not in families:
-        _refuse(f"{entry.name}, a {family or 'unknown'} network,", families)
+    if family not in ((job.network,) if job.network else families):
+        _refuse(f"{entry.name}, a {family or 'unknown'} network,", (job.network,) if job.network else families)
     if job.options:
         raise TrainingError(
             f"Could not build {entry.name} with other options: it is a trained network.",
-            "Give --option with --network only.",
+            "Leave --option out, or --base, to begin a new one.",
         )
     return entry
 
@@ -121,7 +117,7 @@ def new_normalisation(job: NetworkJob, training: Sequence[Image]) -> Normalisati
 
 
 def name_for(job: NetworkJob, base: ModelEntry | None) -> str:
-    """The name that was asked for, else the base's or the family's with the next free number."""
+    """The name that was asked for, else the base's with the next free number, or the family's."""
     return job.name or free_name(base.name if base else str(job.network), job.session.models_path)
 
 

@@ -43,6 +43,5 @@ def decayed(iteration: int, iterations: int) -> float:
 
 
 def is_check(progress: Progress, every: int) -> bool:
-    """Whether to judge the checkpoint: after every so many batches and after the last, not twice shortly after."""
-    left = progress.planned - progress.done
-    return left == 0 or (progress.done % every == 0 and left >= every)
+    """Whether to judge the checkpoint: after the last batch, and every so many before it."""
+    return (progress.planned - progress.done) % every == 0

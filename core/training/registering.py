@@ -38,8 +38,10 @@ def checked_name(name: str) -> str:
 
 
 def free_name(root: str, folder: Path) -> str:
-    """The name `root` with the next free number from 2 on, in place of a number that it has."""
+    """The name `root` where no model has it, else with the next free number from 2 on, in place of a number it has."""
     taken = shipped_models() | session_models(folder)
+    if root not in taken:
+        return root
     stem, _, number = root.rpartition("-")
     stem = stem if stem and number.isdigit() else root
     return next(name for name in (f"{stem}-{count}" for count in range(2, len(taken) + 3)) if name not in taken)

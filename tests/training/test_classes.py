@@ -7,7 +7,7 @@ import pytest
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.training.classes import VOID, class_maps
+from photon_triage.core.training.classes import VOID, class_maps, object_masks
 from photon_triage.core.training.images import Example, Image
 
 
@@ -54,3 +54,13 @@ def test_masks_that_say_nothing_are_told(
 ) -> None:
     with pytest.raises(TrainingError, match=complaint):
         class_maps(examples(mask), names, void)
+
+
+def test_objects_have_any_value_but_the_lowest() -> None:
+    found, counted = object_masks(examples([0, 1, 0, 9], [0, 0, 7, 5]), ("synapse",), void=5)
+    assert [mask.tolist() for mask in found] == [[[False, True, False, True]], [[False, False, True, False]]]
+    assert [good.tolist() for good in counted] == [[[True] * 4], [[True, True, True, False]]]
+
+
+def test_a_name_tells_which_value_is_no_object() -> None:
+    assert object_masks(examples([0, 255]), ("disc", "background"))[0][0].tolist() == [[True, False]]

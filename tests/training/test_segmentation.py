@@ -168,16 +168,21 @@ def test_a_rate_too_high_is_told() -> None:
         ({"only": slice(0, 1)}, "at least two images"),
         ({"name": "../discs"}, "name a model"),
         ({"normalise": "nothing"}, "normalise by 'nothing'"),
-        ({"base": "discs"}, "Give --network or --base"),
+        ({"network": "unet", "options": {}, "base": "discs"}, "discs, a msd network, on this. Here unet can learn"),
+        ({"base": "discs"}, "it is a trained network"),
         ({"network": None, "options": {}}, "no network was named"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_is_written(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
     write_scenes(tmp_path, 2)
+    models = tmp_path / "session" / "models"
+    if "base" in changes:
+        run_network_training(job(tmp_path, iterations=1))
+    before = set(models.glob("*"))
     with pytest.raises(TrainingError) as caught:
         run_network_training(job(tmp_path, **changes))
     assert caught.value.hint and complaint in str(caught.value)
-    assert not list((tmp_path / "session" / "models").iterdir())
+    assert set(models.glob("*")) == before
 
 
 def test_empty_masks_are_told(tmp_path: Path) -> None:
