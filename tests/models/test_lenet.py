@@ -131,9 +131,9 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("threads")
 @torch.no_grad()
 def test_masked_equals_dense_to_the_last_bit(share: float) -> None:
-    network, frames = with_biases(LeNetPatch(patch=32)), torch.randn(2, 1, 80, 75)
-    mask = torch.rand(2, 80, 75, generator=torch.Generator().manual_seed(7)) < share
-    chosen = mask[:, 16 : 16 + 49, 16 : 16 + 44]
+    network, frames = with_biases(LeNetPatch()), torch.randn(2, 1, 90, 100)
+    mask = torch.rand(2, 90, 100, generator=torch.Generator().manual_seed(7)) < share
+    chosen = mask[:, 25 : 25 + 41, 25 : 25 + 51]
     whole, found = network.dense(frames).movedim(1, -1), network.dense(frames, mask).movedim(1, -1)
     assert torch.equal(found[chosen], whole[chosen])
     assert found[~chosen].isnan().all() and len(found[chosen]) == chosen.sum()
