@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 # Several test processes share the machine: one thread each. Set before anything imports torch or NumPy.
@@ -19,3 +20,13 @@ atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("photon-triage", deadline=None)
 settings.load_profile("photon-triage")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests have measured (see the fixture `figure`)."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    figures = [str(value) for report in reports for name, value in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.write_line(figure)

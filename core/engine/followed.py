@@ -31,6 +31,9 @@ LOSSES = 2
 """Readers that a file may cost."""
 ASKED_AGAIN = 3
 """How often a frame that was there is asked for when it no longer is."""
+_CUT_SHORT = "truncated file"
+_MARKED = "already open for write"
+_RECOVER = "`photon-triage retry SESSION FILE --recover` reads a copy without that mark."
 
 
 @dataclass(slots=True, eq=False)
@@ -132,9 +135,8 @@ class Followed:
             return
         self.recheck = False
         if self.info is None:
-            self.status = "missing" if isinstance(error, MissingError) else "unreadable"
             waited = f" It has not changed for {patience:g} s." if patience >= 1 else ""
-            self.reason = f"{error.message}{waited}"
+            self.give_up(f"{error.message}{waited}", missing=isinstance(error, MissingError))
 
     def back_off(self) -> float:
         """Seconds until the next look, more each time."""
@@ -169,9 +171,10 @@ class Followed:
         self.status = "missing" if absent or info.missing else "unreadable" if self.damaged else "complete"
         self.reason = " ".join(parts)
 
-    def give_up(self, reason: str) -> None:
-        """Read no more of it."""
-        self.status, self.reason = "unreadable", reason
+    def give_up(self, reason: str, *, missing: bool = False) -> None:
+        """Read no more of it; of a file that was cut short its end is missing."""
+        self.status = "missing" if missing or _CUT_SHORT in reason else "unreadable"
+        self.reason = f"{reason} {_RECOVER}" if _MARKED in reason else reason
 
     def lose_reader(self, error: SourceError) -> None:
         """It has cost a reader: it is given up when that was one too many."""
