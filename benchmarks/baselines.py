@@ -101,15 +101,17 @@ def plain(model: Callable[[], nn.Module], batch: Tensor) -> Build:
     return build
 
 
-def patch_by_patch(model: Callable[[], LeNetPatch], side: int, frame: Tensor, together: int = 256) -> Build:
-    """The classifier on batches of patches of `side` pixels, one for every position."""
+def patch_by_patch(
+    model: Callable[[], LeNetPatch], side: int, frame: Tensor, together: int = 256, step: int = 1
+) -> Build:
+    """The classifier on batches of patches of `side` pixels, one for every position of every `step`-th row."""
 
     def build(folder: Path) -> Run:
         module = model()
 
         @torch.inference_mode()
         def run() -> Tensor:
-            patches = frame[0].unfold(1, side, 1).unfold(2, side, 1)
+            patches = frame[0].unfold(1, side, step).unfold(2, side, 1)
             rows, columns = patches.shape[1:3]
             scores = [
                 module(patches[:, row, first : first + together].transpose(0, 1))

@@ -39,12 +39,16 @@ class SkippedCase(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One way to compute something, and whether it does so on the GPU."""
+    """One way to compute something, and whether it does so on the GPU.
+
+    share: the part of the work that a run does, where all of it would take minutes; the times are those of all of it.
+    """
 
     key: str
     title: str
     build: Build
     on_gpu: bool = False
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,18 +114,19 @@ def compare(comparison: Comparison, rounds: int, workspace: Path, memory: Callab
             outputs[case.key] = runs[case.key]()
         except SkippedCase as reason:
             skipped[case.key] = str(reason)
+    shares = {case.key: case.share for case in comparison.cases}
     times: dict[str, list[float]] = {key: [] for key in runs}
     processor: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
-            if times[key] and sum(times[key]) > comparison.most_seconds:
+            if times[key] and sum(times[key]) * shares[key] > comparison.most_seconds:
                 continue
             synchronise()
             began, processor_began = time.perf_counter(), time.process_time()
             run()
             synchronise()
-            times[key].append(time.perf_counter() - began)
-            processor[key].append(time.process_time() - processor_began)
+            times[key].append((time.perf_counter() - began) / shares[key])
+            processor[key].append((time.process_time() - processor_began) / shares[key])
     first = comparison.cases[0].key
     results = []
     for case in comparison.cases:

@@ -128,16 +128,26 @@ def _yolo(key: str, name: str, side: int) -> Comparison:
 
 
 def lenet_forms(quick: bool) -> list[Comparison]:
-    """The dense form against patches on a frame that patches can be waited for, and on a large one inside a mask."""
-    small, large = frame(1, 80 if quick else 160), frame(1, 256 if quick else 512)
+    """The dense form against patches, of which some rows are timed and counted for all, and inside a mask."""
+    small, large = frame(1, 80), frame(1, 256 if quick else 512)
     return [
         Comparison(
-            "lenet-patches",
+            "lenet-exact",
             f"LeNet, 50x50 patches at every position of {small.shape[-1]}x{small.shape[-1]}",
             lenet().macs(*small.shape[2:]) / 1e9,
             (
                 Case("ours", "ours, dense", dense(small)),
                 Case("patches", "batches of 256 patches", baselines.patch_by_patch(lenet, PATCH, small)),
+            ),
+        ),
+        Comparison(
+            "lenet-patches",
+            f"LeNet, 50x50 patches at every position of {large.shape[-1]}x{large.shape[-1]}",
+            lenet().macs(*large.shape[2:]) / 1e9,
+            (
+                Case("ours", "ours, dense", dense(large)),
+                _patches("patches", "batches of 256 patches, every 16th row", large, 256, 16),
+                _patches("patch", "one patch after the other, every 64th row", large, 1, 64),
             ),
         ),
         Comparison(
@@ -150,6 +160,12 @@ def lenet_forms(quick: bool) -> list[Comparison]:
             ),
         ),
     ]
+
+
+def _patches(key: str, title: str, frames: Tensor, together: int, step: int) -> Case:
+    rows = frames.shape[2] - PATCH + 1
+    build = baselines.patch_by_patch(lenet, PATCH, frames, together, step)
+    return Case(key, title, build, share=len(range(0, rows, step)) / rows)
 
 
 def msd_forms(quick: bool) -> list[Comparison]:
