@@ -68,7 +68,7 @@ def draw_drift(seed: int, run: int) -> CryoetDrift:
     return CryoetDrift(
         defocus_um=float(rng.uniform(4.5, 6.5)),
         envelope_nm=float(rng.uniform(1.1, 1.4)),
-        signal=float(rng.uniform(10.0, 12.5)),
+        signal=float(rng.uniform(12.0, 15.0)),
         wedge=float(math.pi / 2 + rng.normal(0, 0.1)),
         wedge_loss=float(rng.uniform(0.5, 0.8)),
         gap=float(rng.uniform(16, 19)),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.simulate.volume import Image
 
-MEMBRANE_HALF = 3.5
+MEMBRANE_HALF = 4.0
 """Half the thickness of a membrane."""
 
 REACH = 44

@@ -66,7 +66,7 @@ def draw_drift(seed: int, run: int) -> TomoDrift:
         gain=float(rng.uniform(0.75, 1.15)),
         offset=float(rng.uniform(-0.05, 0.15)),
         bone=float(bone),
-        corrosion=float(bone + rng.uniform(0.04, 0.12)),
+        corrosion=float(bone + rng.uniform(0.07, 0.15)),
         noise=float(rng.uniform(0.07, 0.14)),
         blur=float(rng.uniform(1.0, 1.7)),
         rings=float(rng.uniform(0.02, 0.06)),

@@ -91,8 +91,9 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
                 before, moved = seen, time.monotonic()
             state = beamtime.session.engine_state()
             if state.get("status") == "failed" or time.monotonic() > moved + CATCH_UP_S:
+                reason = str(state.get("message") or "no reason").rstrip(".")
                 raise SessionError(
-                    f"The demonstration saw {seen} of {beamtime.frames} frames: {state.get('message') or 'no reason'}.",
+                    f"The demonstration saw {seen} of {beamtime.frames} frames: {reason}.",
                     f"The engine's log ends: {_last_lines(beamtime.session.log_path)}",
                     title="Demonstration failed",
                 )
