@@ -36,6 +36,14 @@ holds 'answer["simulated"] and answer["n"] > 0' <metrics.json
 triage export session --format crystfel --select predicted -o list.lst --json >export.json
 holds 'answer["written"] >= 0' <export.json
 holds 'answer["simulated"] and answer["complete"]' <list.lst.json
+triage models list --json >models.json
+triage models inspect yolov2-seeds --json >inspect.json
+triage simulate cryoet sections --frames 2 --runs 1 --rate 0 --seed 1 --quiet
+triage scan sections --recipe cryoet --session search --json >search.json
+holds 'answer["frames"] == 2 and answer["simulated"]' <search.json
+triage simulate tomo slices --frames 2 --runs 1 --rate 0 --seed 1 --quiet
+triage scan slices --recipe tomo --session segment --json >segment.json
+holds 'answer["frames"] == 2 and answer["hits"] == 2' <segment.json
 triage demo --seconds 8 --no-screen --json >demo.json
 holds 'isinstance(answer, dict)' <demo.json
 echo "smoke: all commands answered"
