@@ -17,6 +17,12 @@ Those of Barabasz, Anderson, Soodhalter & Gregg, ACM Trans. Math. Softw. 46 (202
 LARGE_MAP = 16
 """From this many rows and columns on tiles have 4x4 outputs; on smaller maps too much of such tiles would be waste."""
 
+PAGE = 1024
+"""Float32 values in a page of memory. Where channels fill whole pages, the values that a product reads together share
+the few lines of a cache's set and drive each other out; SPARE_CHANNELS channels of zeros part them."""
+
+SPARE_CHANNELS = 16
+
 
 def transforms(tile: int) -> tuple[Tensor, Tensor, Tensor]:
     """The matrices A, B, G of F(tile, 3): outputs = Aᵀ((G·filter) ⊙ (Bᵀ·inputs)), float64, along one axis.
@@ -53,19 +59,20 @@ class WinogradConvolution(nn.Module):
         self.register_buffer("bias", bias.detach())
         self.activation = activation
         self.tile = 0
+        self.spare = 0 if weight.shape[1] % PAGE else SPARE_CHANNELS
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Convolve and activate the one input (batch, channels, rows, columns) float32, best with channels last."""
         (x,) = inputs
-        batch, channels, height, width = x.shape
+        batch, _, height, width = x.shape
         if self.weight is not None:
             self._transform(self.weight, 4 if min(height, width) >= LARGE_MAP else 2)
         tile, side = self.tile, self.tile + 2
         rows, columns = -(-height // tile), -(-width // tile)
-        around = (1, columns * tile + 1 - width, 1, rows * tile + 1 - height)
+        around = (1, columns * tile + 1 - width, 1, rows * tile + 1 - height, 0, self.spare)
         padded = functional.pad(x, around).permute(0, 2, 3, 1)
         tiles = padded.unfold(1, side, tile).unfold(2, side, tile).permute(0, 1, 2, 4, 5, 3)
-        products = self.product(torch.matmul(self.to_points, tiles.reshape(-1, side * side, channels)))
+        products = self.product(torch.matmul(self.to_points, tiles.reshape(-1, side * side, padded.shape[-1])))
         outputs = self.activation(torch.matmul(self.to_outputs, products))
         grid = outputs.view(batch, rows, columns, tile, tile, -1).permute(0, 1, 3, 2, 4, 5)
         whole = grid.reshape(batch, rows * tile, columns * tile, -1)
@@ -76,7 +83,7 @@ class WinogradConvolution(nn.Module):
         a, b, g = transforms(tile)
         self.register_buffer("to_points", torch.kron(b.T, b.T).float())
         self.register_buffer("to_outputs", torch.kron(a.T, a.T).float())
-        filters = _transformed_filters(weight, g)
+        filters = functional.pad(_transformed_filters(weight, g), (0, self.spare))
         bias = filters.new_zeros(filters.shape[:2])
         # What is added at the point 1 arrives at all outputs alike.
         bias[POINTS[tile].index(1.0) * (tile + 3)] = self.bias

@@ -87,9 +87,11 @@ def test_winograds_matrices_filter_a_line(tile: int) -> None:
     torch.testing.assert_close(found, line.unfold(0, 3, 1) @ taps)
 
 
-@pytest.mark.parametrize(("height", "width"), [(13, 13), (5, 9), (26, 26), (17, 30)])
-def test_winograds_convolution_is_a_convolution(height: int, width: int) -> None:
-    weight, bias, x = torch.randn(7, 4, 3, 3), torch.randn(7), torch.randn(2, 4, height, width)
+@pytest.mark.parametrize(
+    ("channels", "height", "width"), [(4, 13, 13), (4, 5, 9), (4, 26, 26), (4, 17, 30), (winograd.PAGE, 7, 6)]
+)
+def test_winograds_convolution_is_a_convolution(channels: int, height: int, width: int) -> None:
+    weight, bias, x = torch.randn(7, channels, 3, 3), torch.randn(7), torch.randn(2, channels, height, width)
     fast = WinogradConvolution(weight, bias, torch.relu)
     with torch.inference_mode():
         found = fast(x)
