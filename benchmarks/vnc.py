@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=30, help="layers of the MS-D network")
     parser.add_argument("--iterations", type=int, default=600, help="batches for the membranes")
-    parser.add_argument("--lenet-iterations", type=int, default=1500, help="batches for the synapses")
+    parser.add_argument("--lenet-iterations", type=int, default=1200, help="batches for the synapses")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--session", type=Path, help="keep the session in this new folder")
     parser.add_argument("--json", action="store_true")
