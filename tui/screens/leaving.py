@@ -1,0 +1,81 @@
+"""What leaves the screen: help, a place to copy, an export, and the operator."""
+
+from __future__ import annotations
+
+import asyncio
+
+from photon_triage.core.errors import TriageError
+from photon_triage.tui.screens.export import ExportScreen, ExportWish
+from photon_triage.tui.screens.help import HelpScreen, described
+from photon_triage.tui.screens.judging import Judging
+from photon_triage.tui.text import safe_text
+
+QUIT_PATIENCE_S = 5.0
+
+
+class Leaving(Judging):
+    """The actions that lead away; the threshold is written before the last one."""
+
+    def action_help(self) -> None:
+        """What the keys do."""
+        focused = self.focused
+        pane = str(getattr(focused, "border_title", None) or "Keys")
+        pane_help = str(getattr(focused, "help_text", ""))
+        bindings = [active.binding for active in self.active_bindings.values()]
+        self.app.push_screen(HelpScreen(pane, pane_help, described(bindings, self.app), self._keymap))
+
+    def action_copy(self) -> None:
+        """Copy the frame's place, by the terminal's own clipboard, and show it."""
+        row = self._list.row
+        if row is None:
+            self.say("there is no frame to copy")
+            return
+        place = f"{row.key.file} //{row.key.index}" + (" {},{}".format(*row.key.point) if row.key.point else "")
+        try:
+            self.app.copy_to_clipboard(place)
+        except UnicodeEncodeError:
+            self.app.copy_to_clipboard(safe_text(place))
+        self.say(f"copied: {place}")
+
+    def action_export(self) -> None:
+        """Ask what to export, and write it off the event loop."""
+        from photon_triage.core.export import SELECTS, fitting
+
+        def chosen(wish: ExportWish | None) -> None:
+            if wish is None:
+                self.say("nothing exported")
+                return
+            self.say(f"exporting {wish.select} as {wish.format} …")
+            threshold = self.threshold
+            self.run_worker(lambda: self._export(wish, threshold), thread=True, group="export")
+
+        formats = fitting(self.session.recipe())
+        self.app.push_screen(ExportScreen(formats, SELECTS, self.session.exports_path), chosen)
+
+    def _export(self, wish: ExportWish, threshold: float) -> None:
+        from photon_triage.core.export import export
+
+        try:
+            written = export(self.session, wish.format, wish.select, threshold, wish.output, wish.incomplete)
+        except (TriageError, OSError) as error:
+            self.app.call_from_thread(self.say, f"✗ {error}")
+        else:
+            self.app.call_from_thread(self.say, f"✓ {written.written:,} {self._unit} in {written.path}")
+
+    def action_quit_screen(self) -> None:
+        """Leave once what was decided is on disk; the engine goes on."""
+        if not self._quitting:
+            self._quitting = True
+            self.say("leaving: the engine goes on")
+            self.run_worker(self._leave(), group="leave")
+
+    async def _leave(self) -> None:
+        if self._threshold_timer is not None:
+            self._threshold_timer.stop()
+            self._save_threshold()
+        try:
+            await asyncio.wait_for(self._decisions.queue.drained(), QUIT_PATIENCE_S)
+        except TimeoutError:
+            self.app.exit(1)
+        else:
+            self.app.exit(1 if self._decisions.lost else 0)

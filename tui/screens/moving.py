@@ -1,0 +1,68 @@
+"""What the keys do to the list: where the cursor stands, what is listed, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from photon_triage.tui.screens.filter import FilterScreen
+from photon_triage.tui.screens.triage import TriageScreen
+from photon_triage.tui.snapshot import ORDERS, ListSpec
+
+
+class Moving(TriageScreen):
+    """The actions on the list."""
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor."""
+        self._freeze()
+        self._list.move_by(lines)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by half a page."""
+        self._freeze()
+        self._list.move_by(direction * max(self._list.page // 2, 1))
+
+    def action_end(self, direction: int) -> None:
+        """Go to the first or the last line."""
+        self._freeze()
+        self._list.move_to(0 if direction < 0 else len(self._list.ids) - 1)
+
+    def action_undecided(self, step: int) -> None:
+        """Go to the next undecided frame."""
+        self._freeze()
+        place = self._list.next_undecided(step)
+        if place is None:
+            self.say("every frame of this list is decided · t goes to the newest")
+        else:
+            self._list.move_to(place)
+
+    def action_tail(self) -> None:
+        """Follow the newest frames."""
+        self._relist(replace(self._spec, order="time"))
+        self.say("following the newest frames")
+
+    def action_sort(self) -> None:
+        """Sort by the next order."""
+        order = ORDERS[(ORDERS.index(self._spec.order) + 1) % len(ORDERS)]
+        self._relist(replace(self._spec, order=order))
+        self.say(f"sorted by {order}")
+
+    def action_filter(self) -> None:
+        """Ask for a filter."""
+
+        def filtered(spec: ListSpec | None) -> None:
+            if spec is not None and spec != self._spec:
+                self._relist(spec)
+
+        self.app.push_screen(FilterScreen(self._spec), filtered)
+
+    def action_pane(self) -> None:
+        """Give the focus to the next pane."""
+        self.focus_next()
+
+    def action_pause(self) -> None:
+        """Hold the screen still, or go on."""
+        self.paused = not self.paused
+        self.say("the screen is paused, the engine goes on · p follows again" if self.paused else "following again")
+        self._entitle()
+        self._refresh()

@@ -1,0 +1,85 @@
+"""What the parts of the main screen share: its state, and the few things that all of them do."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+from textual.timer import Timer
+
+from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.session import Session
+from photon_triage.tui.screens.deciding import Decisions
+from photon_triage.tui.snapshot import ListSpec, Snapshot, SnapshotBuilder
+from photon_triage.tui.widgets.candidates import CandidateList
+from photon_triage.tui.widgets.columns import measures_of
+from photon_triage.tui.widgets.engine import LogPane
+from photon_triage.tui.widgets.halfblock import Look
+from photon_triage.tui.widgets.message import Banner, MessageLine
+from photon_triage.tui.widgets.preview import PreviewPane
+from photon_triage.tui.widgets.rows import RowStore
+
+
+class TriageScreen(Screen[None]):
+    """A list, the picture of what is under its cursor, and the decisions made on it."""
+
+    def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
+        super().__init__()
+        self.session = session
+        self.snapshot = Snapshot(0.0)
+        self.live = True
+        """The list follows the newest; frozen from the first move or decision on."""
+        self.paused = False
+        recipe = session.recipe()
+        self._keymap = keymap
+        self._builder = SnapshotBuilder(session)
+        self._store = RowStore(session)
+        self._previewer = previewer or Previewer(recipe)
+        self._list = CandidateList(measures_of(recipe), self._store, id="candidates")
+        look = Look(peaks=any(stage.kind == "spots" for stage in recipe.stages), log=not recipe.reads_images)
+        self._picture = PreviewPane(self._previewer, self._store, look, id="preview")
+        self._decisions = Decisions(session, self._list, told=self._told, say=self.say, warn=self._warn_unsaved)
+        self._unit = recipe.unit
+        self._spec = ListSpec(shown="all" if self._unit == "candidates" else "hits")
+        self._serial = 1
+        """Raised whenever the list is to be made anew."""
+        self._shown_serial = 0
+        self._surprised_at = 0.0
+        self._trying: float | None = None
+        self._threshold_timer: Timer | None = None
+        self._quitting = False
+
+    @property
+    def threshold(self) -> float:
+        """The threshold on the screen: the one being tried, or the one saved."""
+        return self.snapshot.saved_threshold if self._trying is None else self._trying
+
+    def say(self, text: str) -> None:
+        """Write the line of messages."""
+        self.query_one(MessageLine).say(text)
+
+    def _refresh(self) -> None:
+        """Ask for a snapshot soon."""
+        raise NotImplementedError
+
+    def _entitle(self) -> None:
+        """Say in the list's frame what it holds."""
+        raise NotImplementedError
+
+    def _freeze(self) -> None:
+        if self.live:
+            self.live = False
+            self._entitle()
+
+    def _relist(self, spec: ListSpec) -> None:
+        self._spec = spec
+        self._serial += 1
+        self.live = True
+        self._refresh()
+
+    def _told(self, text: str) -> None:
+        self.query_one("#unsaved", Banner).clear()
+        self.say(text)
+        self.query_one(LogPane).add(text)
+        self._refresh()
+
+    def _warn_unsaved(self, text: str) -> None:
+        self.query_one("#unsaved", Banner).show(text)
