@@ -25,8 +25,13 @@ class Entries:
         self._files = files
         self._checks: dict[int, ChunkCheck | None] = {}
 
-    def require(self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0) -> None:
-        """MissingError where one of the entries low .. high-1 along an axis is not written, SourceError if damaged."""
+    def require(
+        self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0, *, lengths: bool = True
+    ) -> None:
+        """MissingError where one of the entries low .. high-1 along an axis is not written, SourceError if damaged.
+
+        lengths: look into the chunks, for HDF5 will decode them.
+        """
         if dataset.is_virtual:
             self._require_sources(dataset, axis, low, high, depth)
             return
@@ -34,7 +39,7 @@ class Entries:
             if axis is not None and stored_entries(dataset, axis, self._files.size_of(dataset)) < high:
                 raise self._unwritten(dataset, high - 1)
             return
-        check = self._check(dataset)
+        check = self._check(dataset) if lengths else None
         for offsets in chunk_offsets(dataset, axis, low, high):
             found = dataset.id.get_chunk_info_by_coord(offsets)
             if found.byte_offset is None or not found.size:

@@ -54,7 +54,7 @@ _NAMES = {
 }
 """The registry of HDF5 filters (HDF Group, Registered Filter Plugins, 2026), and HDF5's own."""
 
-_SHUFFLE, _FLETCHER32, _LZ4, _BITSHUFFLE = 2, 3, 32004, 32008
+GZIP, SHUFFLE, FLETCHER32, LZ4, BITSHUFFLE, ZSTANDARD = 1, 2, 3, 32004, 32008, 32015
 _BITSHUFFLE_CODECS = {0: "bitshuffle", 2: "bitshuffle/LZ4", 3: "bitshuffle/Zstandard"}
 
 
@@ -69,7 +69,7 @@ class Filter:
     @property
     def name(self) -> str:
         """A name an operator may know."""
-        if self.number == _BITSHUFFLE:
+        if self.number == BITSHUFFLE:
             return _BITSHUFFLE_CODECS.get(self.values[4] if len(self.values) > 4 else 0, "bitshuffle")
         return _NAMES.get(self.number, self.stored_name or f"filter {self.number}")
 
@@ -86,7 +86,7 @@ def pipeline(dataset: Any) -> tuple[Filter, ...]:
 
 def compression(filters: tuple[Filter, ...]) -> str:
     """What compresses a data set, "none" where nothing does; checksums and byte shuffling are not counted."""
-    return "+".join(f.name for f in filters if f.number not in (_SHUFFLE, _FLETCHER32)) or "none"
+    return "+".join(f.name for f in filters if f.number not in (SHUFFLE, FLETCHER32)) or "none"
 
 
 def require_decoders(filters: tuple[Filter, ...], path: str) -> None:
@@ -97,6 +97,18 @@ def require_decoders(filters: tuple[Filter, ...], path: str) -> None:
                 f"Reading {path}: {one.name} (filter {one.number}) compresses its frames and is not decoded here.",
                 "Write the file with bitshuffle/LZ4, gzip or Zstandard, or repack it (h5repack).",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of a raw chunk: the decoded size of one, and where each begins (behind its length) and ends.
+
+    tail: bytes that follow the last block uncompressed.
+    """
+
+    size: int
+    spans: list[tuple[int, int]]
+    tail: int
 
 
 class ChunkCheck:
@@ -110,17 +122,22 @@ class ChunkCheck:
 
     def __init__(self, filters: tuple[Filter, ...], chunk_bytes: int) -> None:
         self.chunk_bytes = chunk_bytes
-        kept = [(position, one) for position, one in enumerate(filters) if one.number != _FLETCHER32]
+        kept = [(position, one) for position, one in enumerate(filters) if one.number != FLETCHER32]
         self.trailer = 4 * (len(filters) - len(kept))
         self.position, last = kept[-1] if kept else (-1, Filter(0, "", ()))
-        self.framed = last.number == _LZ4 or (last.number == _BITSHUFFLE and last.name != "bitshuffle")
-        self.element = 8 * last.values[2] if last.number == _BITSHUFFLE and len(last.values) > 2 else 1
+        self.framed = last.number == LZ4 or (last.number == BITSHUFFLE and last.name != "bitshuffle")
+        self.element = 8 * last.values[2] if last.number == BITSHUFFLE and len(last.values) > 2 else 1
 
     def problem(self, filter_mask: int, raw: bytes) -> str | None:
         """Why this chunk must not be decoded, None where it may be."""
         if not self.framed or filter_mask >> self.position & 1:
             return None
-        end = len(raw) - self.trailer
+        found = self.blocks(memoryview(raw)[: max(0, len(raw) - self.trailer)])
+        return found if isinstance(found, str) else None
+
+    def blocks(self, raw: memoryview) -> Blocks | str:
+        """The blocks of a chunk without its checksum; why it must not be decoded, where that is so."""
+        end = len(raw)
         if end < 12:
             return "its chunk is shorter than its header"
         total, block = struct.unpack_from(">QI", raw)
@@ -135,6 +152,7 @@ class ChunkCheck:
         longest = block + block // 255 + 16  # LZ4_compressBound, and above Zstandard's for these sizes
         position = 12
         length_at = struct.Struct(">I").unpack_from
+        spans = []
         for _ in range(blocks):
             if position + 4 > end:
                 return "its chunk ends before its last block"
@@ -142,6 +160,7 @@ class ChunkCheck:
             if length == 0 or length > longest:
                 return f"its chunk has a block of {length} bytes"
             position += 4 + length
+            spans.append((position - length, position))
         if position + tail > end:
             return "its chunk ends before its last block"
-        return None
+        return Blocks(block, spans, tail)

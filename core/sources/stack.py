@@ -17,18 +17,24 @@ from photon_triage.core.sources.filters import Filter, pipeline, require_decoder
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import numbered_members, tagged_members
+from photon_triage.core.sources.raw import RawChunks
 from photon_triage.core.sources.roles import view_of
 from photon_triage.core.sources.view import View, is_numeric
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A data set of a stack. positions: which of its images are frames, None for all. notes: what is not obvious."""
+    """A data set of a stack.
+
+    positions: which of its images are frames, None for all. notes: what is not obvious. raw: None where its frames are
+    to be read through HDF5.
+    """
 
     dataset: Any
     view: View
     positions: np.ndarray | None
     notes: tuple[str, ...]
+    raw: RawChunks | None
 
     @property
     def frames(self) -> int:
@@ -147,7 +153,8 @@ class FrameStack:
             require_decoders(pipeline(dataset), file)
         chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
         notes = view.notes if chosen is None else (*view.notes, chosen.note)
-        return Part(dataset, view, None if chosen is None else chosen.positions, notes)
+        positions = None if chosen is None else chosen.positions
+        return Part(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
 
     def _require_alike(self, part: Part) -> None:
         shape, dtype = part.view.frame_shape, np.dtype(part.dataset.dtype).newbyteorder("=")
@@ -180,8 +187,13 @@ class FrameStack:
             )
         done = 0
         for part, low, high in self._runs(start, stop):
-            self._require_written(part, low, high)
-            part.view.read(part.dataset, low, high, out[done : done + high - low])
+            self._require_written(part, low, high, lengths=part.raw is None)
+            place = out[done : done + high - low]
+            if part.raw is None:
+                part.view.read(part.dataset, low, high, place)
+            else:
+                for selection, target in part.view.parts(low, high, place):
+                    part.raw.read(selection, target)
             done += high - low
 
     def present(self, start: int, stop: int) -> list[tuple[int, int]]:
@@ -215,6 +227,6 @@ class FrameStack:
                     yield part, first, last
             offset += length
 
-    def _require_written(self, part: Part, low: int, high: int) -> None:
+    def _require_written(self, part: Part, low: int, high: int, *, lengths: bool = True) -> None:
         per_entry = part.view.per_entry
-        self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry))
+        self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), lengths=lengths)

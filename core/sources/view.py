@@ -55,12 +55,6 @@ class View:
         modules = math.prod(self.shape[axis] for axis in self.tiles)
         return modules * self.shape[self.rows], self.shape[self.columns]
 
-    @property
-    def in_order(self) -> bool:
-        """Whether a frame's pixels lie in the data set as they do in the frame, behind at most one axis of frames."""
-        leading = self.frames if len(self.frames) < 2 else (-1,)
-        return (*leading, *self.tiles, self.rows, self.columns) == tuple(range(len(self.shape)))
-
     def read(self, dataset: Any, low: int, high: int, out: np.ndarray) -> None:
         """Frames low .. high-1 of a data set into `out`, (n, height, width) C-contiguous, native byte order."""
         if dataset.is_virtual and high - low > 1:
@@ -68,40 +62,63 @@ class View:
             for frame in range(low, high):
                 self.read(dataset, frame, frame + 1, out[frame - low : frame - low + 1])
             return
-        if self.in_order:
-            if self.frames:
-                dataset.read_direct(out.reshape(high - low, *self.shape[1:]), np.s_[low:high])
-            else:
-                dataset.read_direct(out.reshape(self.shape))
-            return
-        done = 0
-        for selection, count in self._blocks(low, high):
-            block = dataset[selection]
-            order = (*self.frames[-1:], *self.tiles, self.rows, self.columns)
-            kept = sorted(order)
-            arranged = np.transpose(block, [kept.index(axis) for axis in order])
-            out[done : done + count] = arranged.reshape(count, *self.frame_shape)
-            done += count
+        for part, place in self.parts(low, high, out):
+            read_part(dataset, part, place)
 
-    def _blocks(self, low: int, high: int) -> Iterator[tuple[tuple[Any, ...], int]]:
-        """Selections that together hold frames low .. high-1, and how many each: one along the last axis of frames."""
-        whole: list[Any] = [slice(None)] * len(self.shape)
+    def parts(self, low: int, high: int, out: np.ndarray, window: Window | None = None) -> Iterator[PartAndPlace]:
+        """What to read for the frames low .. high-1, or for one window of them, and where in `out` it belongs.
+
+        The places are views of `out`, (n, rows, columns) C-contiguous, with the data set's axes. A window is for frames
+        without tiles.
+        """
+        whole = [slice(0, side) for side in self.shape]
         for axis, index in self.fixed:
-            whole[axis] = index
+            whole[axis] = slice(index, index + 1)
+        if window is not None:
+            whole[self.rows], whole[self.columns] = window
+        tiles = [self.shape[axis] for axis in self.tiles]
+        image = [_length(whole[self.rows]), _length(whole[self.columns])]
         if not self.frames:
-            yield tuple(whole), 1
+            yield tuple(whole), self._place(out, [*tiles, *image], [*self.tiles, self.rows, self.columns])
             return
         *outer, inner = self.frames
-        length = self.shape[inner]
         lengths = [self.shape[axis] for axis in outer]
+        done = 0
         while low < high:
-            number, start = divmod(low, length)
-            count = min(high - low, length - start)
-            for axis, place in zip(outer, np.unravel_index(number, lengths) if outer else (), strict=True):
-                whole[axis] = int(place)
+            number, start = divmod(low, self.shape[inner])
+            count = min(high - low, self.shape[inner] - start)
+            for axis, at in zip(outer, np.unravel_index(number, lengths) if outer else (), strict=True):
+                whole[axis] = slice(int(at), int(at) + 1)
             whole[inner] = slice(start, start + count)
-            yield tuple(whole), count
-            low += count
+            sides, axes = [count, *tiles, *image], [inner, *self.tiles, self.rows, self.columns]
+            yield tuple(whole), self._place(out[done : done + count], sides, axes)
+            low, done = low + count, done + count
+
+    def _place(self, out: np.ndarray, sides: list[int], axes: list[int]) -> np.ndarray:
+        """`out` with the axes of the data set; `axes`: those that it has, in its order."""
+        arranged = np.transpose(out.reshape(sides), [axes.index(axis) for axis in sorted(axes)])
+        return np.expand_dims(arranged, tuple(axis for axis in range(len(self.shape)) if axis not in axes))
+
+
+Selection = tuple[slice, ...]
+"""A part of a data set: a range along each of its axes."""
+
+PartAndPlace = tuple[Selection, np.ndarray]
+
+Window = tuple[slice, slice]
+"""Rows and columns of a frame."""
+
+
+def read_part(dataset: Any, part: Selection, place: np.ndarray) -> None:
+    """A part of a data set into an array with the same axes, through HDF5."""
+    if place.flags.c_contiguous:
+        dataset.read_direct(place, part)
+    else:
+        place[...] = dataset[part]
+
+
+def _length(range_: slice) -> int:
+    return int(range_.stop - range_.start)
 
 
 def plain_view(shape: tuple[int, ...], *, tiles: tuple[int, ...] = (), fixed: dict[int, str] | None = None) -> View:
@@ -132,6 +149,12 @@ def frames_last(shape: tuple[int, ...]) -> View:
 
 def is_numeric(node: Any) -> bool:
     """Whether an object is a data set of numbers in this file, of two axes or a few more."""
-    if not isinstance(node, h5py.Dataset) or not 2 <= node.ndim <= MOST_AXES or node.dtype.kind not in "iuf":
+    if not isinstance(node, h5py.Dataset) or not 2 <= node.ndim <= MOST_AXES:
+        return False
+    try:
+        kind = node.dtype.kind
+    except (TypeError, ValueError):  # a type that NumPy has not
+        return False
+    if kind not in "iuf":
         return False
     return not node.id.get_create_plist().get_external_count()
