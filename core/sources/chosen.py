@@ -29,6 +29,8 @@ def chosen_images(files: OpenFiles, path: str, images: int, per_entry: int) -> C
     """The images that are frames, None where all are. images: how many there are; per_entry: in each entry."""
     if path.startswith("/INSTRUMENT/"):
         return _indexed(files, path, images, per_entry)
+    if path.startswith("/entry_1/"):
+        return _counted(files, path, images, per_entry)
     keys = _image_keys(files, path)
     if keys is None:
         return None
@@ -53,6 +55,21 @@ def _image_keys(files: OpenFiles, path: str) -> np.ndarray | None:
                 return keys
         group = group.rpartition("/")[0]
     return None
+
+
+def _counted(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+    """Cheetah makes its data sets longer than they are filled, and says in an attribute how many events are in them."""
+    node = files.optional(path)
+    try:
+        events = int(node.attrs["numEvents"])
+        if 0 < events < len(node) and node.chunks:  # while it writes, Cheetah counts from zero
+            events += node.id.get_chunk_info_by_coord((events, *(0,) * (node.ndim - 1))).byte_offset is not None
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError):
+        return None
+    frames = events * per_entry
+    if not 0 < frames < images:
+        return None
+    return Chosen(np.arange(frames), f"numEvents: {events} events are in the file; the rows behind are none")
 
 
 def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:

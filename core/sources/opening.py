@@ -119,6 +119,11 @@ def look(path: str | os.PathLike[str]) -> FileState:
         return FileState(real, "MRC", *facts)
     if promised is None:
         raise SourceError(f"Opening {real}: it is of no format that is read.", f"Read are {READ}.")
+    if found.st_size and facts[-1] > ABANDONED:
+        raise SourceError(
+            f"Opening {real}: its name promises {promised}, and it does not begin as {promised} does.",
+            f"Read are {READ}; if its writer was killed, or a transfer broke off, it holds nothing to read.",
+        )
     reason = "it is empty" if not found.st_size else f"file signature not found, it does not begin as {promised} does"
     raise waited_for(real, reason, facts[-1])
 

@@ -21,6 +21,9 @@ _COLUMNS = frozenset({"x", "column", "columns", "fs", "fast", "width", "det_x", 
 _TILES = ("module", "panel", "asic")
 _EUXFEL_IMAGE = re.compile(r"/INSTRUMENT/.+/image/data$")
 _VELOX = re.compile(r"/Data/Image/[0-9a-f]+/Data$")
+_FRAMES_FIRST = re.compile(r"/(entry_\d+|exchange|INSTRUMENT|data/[^/]*data|entry\d*/(data|instrument/.+)/data)(/|$)")
+"""Where conventions put (frame, y, x), however small an image may be."""
+
 _MOST_CHANNELS = 4
 _MOST_CHILDREN = 60
 
@@ -31,8 +34,9 @@ def view_of(files: OpenFiles, path: str, dataset: Any) -> View:
     names = axis_names(dataset)
     tiles = tuple(axis for axis, name in enumerate(names) if any(part in name for part in _TILES))
     fixed = {axis: "of counts and gains, the counts are taken" for axis, name in enumerate(names) if "gain" in name}
-    rows = [axis for axis, name in enumerate(names) if name in _ROWS]
-    columns = [axis for axis, name in enumerate(names) if name in _COLUMNS]
+    named = () if names[-1:] == (".",) else names  # what a scan over y and x has behind its axes is the detector's
+    rows = [axis for axis, name in enumerate(named) if name in _ROWS]
+    columns = [axis for axis, name in enumerate(named) if name in _COLUMNS]
     if len(rows) == len(columns) == 1 and (rows[0], columns[0]) != (len(shape) - 2, len(shape) - 1):
         others = (axis for axis in range(len(shape)) if axis not in (*rows, *columns, *tiles, *fixed))
         note = f"the axes are {', '.join(names)}"
@@ -78,6 +82,8 @@ def axis_names(dataset: Any) -> tuple[str, ...]:
 def _has_frames_last(path: str, dataset: Any, shape: tuple[int, ...]) -> bool:
     if _VELOX.search(path):
         return shape[2] > 1
+    if _FRAMES_FIRST.match(path):
+        return False
     chunks = dataset.chunks
     if chunks and chunks[2] == 1 and min(chunks[:2]) > 1 and shape[2] > 1:
         return True

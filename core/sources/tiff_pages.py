@@ -226,7 +226,8 @@ def _frames_in(page: Any) -> tuple[str, int]:
     """Why a page holds no frames, "" where it does, and how many."""
     axes, shape = str(page.axes), page.shape
     if page.dtype is None or np.dtype(page.dtype).kind not in "iufb":
-        return "no numbers that are read", 0
+        is_complex = page.dtype is not None and np.dtype(page.dtype).kind == "c"
+        return "complex numbers" if is_complex else "no numbers that are read", 0
     if 0 in shape or "Y" not in axes or "X" not in axes:
         return "no pixels", 0
     samples, extra = int(page.samplesperpixel), [int(kind) for kind in page.extrasamples]

@@ -21,6 +21,7 @@ RECOGNISERS: tuple[Callable[[OpenFiles], Layout | None], ...] = (
     others.recognise_sacla_tags,
     others.recognise_sacla_run,
     others.recognise_pal,
+    others.recognise_swissfel,
     others.recognise_old_cheetah,
     others.recognise_photon_converter,
 )
@@ -75,7 +76,10 @@ def named_layout(files: OpenFiles, dataset: str) -> Layout:
 def _without_frames(files: OpenFiles) -> SourceError:
     path = files.state.path
     if files.dangling:
-        return MissingError(f"Reading {path}: it links to {files.dangling[0]}, which is not there yet.")
+        return MissingError(
+            f"Reading {path}: it links to {files.dangling[0]}, which is not there yet.",
+            "Without it the file holds no frames.",
+        )
     refused = [
         f"{other.path} {'x'.join(str(side) for side in other.shape)}: {other.refused}"
         for other in search.others(files, "")

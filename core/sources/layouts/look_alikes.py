@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from photon_triage.core.sources.roles import axis_names
 from photon_triage.core.sources.values import attribute
+from photon_triage.core.sources.view import MOST_AXES
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
@@ -26,7 +30,13 @@ _PATTERNS = {
 }
 _MASK_FILE = re.compile(r"(^|[_\-.])(mask|bad_?pix(el)?s?(map|mask)?|pixel_?mask)", re.IGNORECASE)
 _SPECTRAL = ("energy", "channel", "tof", "time_of_flight", "wavelength", "spectrum", "mca", "frequency", "two_theta")
+_TIMES_OF_FLIGHT = ("time_of_flight", "tof")
 _COLOURS = (3, 4)
+_OTHER_FILES = {
+    "keras_version|layer_names|model_weights|optimizer_weights|_layer_checkpoint_dependencies": "weights of a network",
+    "LOOM_SPEC_VERSION|row_attrs": "a table of a Loom file",
+}
+_MOST_NAMES = 1000
 
 
 def look_alike(path: str, dataset: Any) -> str | None:
@@ -35,11 +45,16 @@ def look_alike(path: str, dataset: Any) -> str | None:
     colour = _colour(dataset)
     if colour:
         return colour
-    if attribute(dataset, "interpretation") in ("spectrum", "vertex"):
+    meant = _interpretation(dataset)
+    if meant in ("spectrum", "vertex"):
         return "spectra (its interpretation says so)"
-    names = axis_names(dataset)
-    if names and (any(word in names[-1] for word in _SPECTRAL) or (names[-1] == "q" and names[-2] != "q")):
-        return f"spectra (its last axis is {names[-1]})"
+    if meant.endswith("-image"):
+        return f"a colour picture (its interpretation is {meant})"
+    if attribute(dataset.parent, "NX_class") == "NXmonitor":
+        return "a monitor (its group says so)"
+    spectral = _spectral_axis(dataset)
+    if spectral:
+        return f"spectra (its last axis is {spectral})"
     for part in reversed(parts[-2:]):
         for kind, pattern in _PATTERNS.items():
             if pattern.match(part) and (part == parts[-1] or kind != "a coordinate"):
@@ -52,6 +67,60 @@ def look_alike(path: str, dataset: Any) -> str | None:
 def is_named_as_mask(path: str) -> bool:
     """Whether a file's name says that it holds a mask."""
     return bool(_MASK_FILE.search(Path(path).stem))
+
+
+def file_look_alike(root: Any) -> str:
+    """What a whole file is that holds matrices and no frames, "" where nothing says so."""
+    names = set(islice(root, _MOST_NAMES))
+    for marks, kind in _OTHER_FILES.items():
+        if any(mark in names or mark in root.attrs for mark in marks.split("|")):
+            return kind
+    if {"layers", "vars"} <= names:
+        return "weights of a network"
+    if attribute(root, "encoding-type") == "anndata" or {"X", "obs", "var"} <= names:
+        return "a table of an AnnData file"
+    return ""
+
+
+def unread_kind(dataset: Any) -> str:
+    """Why the values of a data set make no image, "" where they do."""
+    if dataset.id.get_create_plist().get_external_count():
+        return "its bytes lie in other files (external storage)"
+    try:
+        dtype = dataset.dtype
+    except (TypeError, ValueError):  # types that NumPy has not
+        return "numbers of a type that is not read"
+    if dtype.kind == "V":
+        return f"records of {', '.join(dtype.names)}" if dtype.names else "bytes of no type"
+    if dtype.kind not in "iuf":
+        return {"c": "complex numbers", "b": "true and false: a mask"}.get(dtype.kind, "texts or references")
+    return "" if dataset.ndim <= MOST_AXES else f"it has more than {MOST_AXES} axes"
+
+
+def _interpretation(dataset: Any) -> str:
+    """What NeXus calls the interpretation, of the data set or of the group whose signal it is."""
+    parent = dataset.parent
+    is_signal = attribute(parent, "signal") == dataset.name.rpartition("/")[2]
+    return attribute(dataset, "interpretation") or (attribute(parent, "interpretation") if is_signal else "")
+
+
+def _spectral_axis(dataset: Any) -> str:
+    """The name of the axis that makes spectra of the rows of a data set, "" where there is none."""
+    names = axis_names(dataset)
+    if names:
+        if any(word in names[-1] for word in _SPECTRAL) or (names[-1] == "q" and names[-2] != "q"):
+            return names[-1]
+        if names[-1] == "." and names[-3:-1] in (("y", "x"), ("x", "y")):
+            return "behind those of a map"
+        long = [name for name, side in zip(names, dataset.shape, strict=True) if side > 1]
+        return next((name for name in long[-2:] if name in _TIMES_OF_FLIGHT), "")
+    for name in (*_TIMES_OF_FLIGHT, "Q", "q"):
+        if not isinstance(dataset.parent.get(name, getlink=True), h5py.HardLink):
+            continue
+        beside = dataset.parent[name]
+        if isinstance(beside, h5py.Dataset) and beside.shape in ((dataset.shape[-1],), (dataset.shape[-1] + 1,)):
+            return name
+    return ""
 
 
 def _colour(dataset: Any) -> str | None:

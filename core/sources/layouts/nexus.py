@@ -6,12 +6,13 @@ Sources: the NeXus definitions NXmx, NXdata and NXdetector, and the HDF5 files o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images
 from photon_triage.core.sources.layouts.look_alikes import look_alike
 from photon_triage.core.sources.links import OpenFiles
@@ -28,6 +29,7 @@ from photon_triage.core.sources.values import (
 )
 
 _MOST_CHILDREN = 60
+_MOST_TOLD = 5
 _SMALLEST_DETECTOR = 8
 _MASKS = ("pixel_mask", "detectorSpecific/pixel_mask", "detector_information/pixel_mask", "mask")
 _ENERGIES = ("instrument/beam/incident_energy", "instrument/monochromator/energy", "instrument/beam/energy")
@@ -49,7 +51,7 @@ def recognise(files: OpenFiles) -> Layout | None:
             waited = waited or error
             continue
         if taken is not None:
-            return _layout(files, name, entry, *taken)
+            return replace(_layout(files, name, entry, *taken), notes=_others_with_frames(files, name))
     if waited is not None:
         raise waited
     return None
@@ -88,6 +90,19 @@ def _name(files: OpenFiles, definition: str, dataset: str, detector: Any, detect
         return "Lambda"
     creator = f"{attribute(files.main, 'creator')} {detector_path}".lower()
     return "ESRF BLISS" if any(word in creator for word in ("bliss", "lima", "jungfrau")) else "NeXus"
+
+
+def _others_with_frames(files: OpenFiles, taken: str) -> tuple[str, ...]:
+    """A note on the other entries that have frames, such as the further scans of a file."""
+    told: list[str] = []
+    for name in _entries(files):
+        if name != taken and len(told) < _MOST_TOLD:
+            try:
+                found = _frames(files, name, files.optional(name))
+            except SourceError:
+                continue
+            told += [] if found is None else [found[0]]
+    return (f"other entries have frames too, which can be named: {', '.join(told)}",) if told else ()
 
 
 def _entries(files: OpenFiles) -> Iterator[str]:
@@ -141,7 +156,14 @@ def _others(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
     measured = files.optional("measurement", entry)
     if isinstance(measured, h5py.Group):
         for child in islice(measured, _MOST_CHILDREN):
-            yield f"measurement/{child}", "a measurement of the entry"
+            if isinstance(files.optional(child, measured), h5py.Group):
+                for name in ("data", "frames"):
+                    yield f"measurement/{child}/{name}", "a measurement of the entry"
+            else:
+                yield f"measurement/{child}", "a measurement of the entry"
+    group = files.optional("instrument", entry)
+    for child in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():  # without classes
+        yield f"instrument/{child}/data", f"the data of {child}"
 
 
 def _images(files: OpenFiles, name: str, entry: Any, place: str, strict: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""SACLA, PAL-XFEL, and the files of older programs.
+"""SACLA, PAL-XFEL, SwissFEL, and the files of older programs.
 
 Sources: the files that DataConvert3 and Cheetah write at SACLA, the readers of the PAL-XFEL's and Cheetah's files.
 """
@@ -15,9 +15,18 @@ from photon_triage.core.sources.layouts.layout import Layout, first_images, firs
 from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import tagged_members
-from photon_triage.core.sources.values import detector_geometry, energy, first, length, number, wavelength_energy
+from photon_triage.core.sources.values import (
+    detector_geometry,
+    energy,
+    first,
+    is_own,
+    length,
+    number,
+    wavelength_energy,
+)
 
 _MOST_CHILDREN = 1000
+_MOST_PULSES = 10_000_000
 _TAG = re.compile(r"tag-\d+$")
 _SACLA_RUN = re.compile(r"run_\d+$")
 _PAL_RUN = re.compile(r"R\d+$")
@@ -88,6 +97,28 @@ def recognise_old_cheetah(files: OpenFiles) -> Layout | None:
     geometry = detector_geometry(files, files.optional("data"), energy_ev)
     mask = first_mask(files, ("data/mask", "mask/mask"))
     return Layout("old Cheetah", dataset, "the data set is where Cheetah wrote it before CXI", mask, geometry=geometry)
+
+
+def recognise_swissfel(files: OpenFiles) -> Layout | None:
+    """SwissFEL's data acquisition: data/<detector>/data, with what is known of each pulse beside it.
+
+    Source: the files that jungfrau_utils reads.
+    """
+    group = files.optional("data")
+    for detector in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+        if not isinstance(files.optional(f"{detector}/pulse_id", group), h5py.Dataset):
+            continue
+        dataset = first_images(files, (f"data/{detector}/data",))
+        if dataset is None:
+            continue
+        good = files.optional(f"{detector}/is_good_frame", group)
+        bad = (
+            int((good[()] == 0).sum()) if is_own(good) and good.dtype.kind in "iub" and good.size < _MOST_PULSES else 0
+        )
+        notes = (f"{bad} frames are not good (is_good_frame), and are frames all the same",) if bad else ()
+        mask = first_mask(files, (f"data/{detector}/pixel_mask", f"data/{detector}/meta/pixel_mask"))
+        return Layout("SwissFEL", dataset, f"the frames of {detector} with their pulse_id", mask, notes=notes)
+    return None
 
 
 def recognise_photon_converter(files: OpenFiles) -> Layout | None:
