@@ -6,12 +6,23 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.errors import ExportError
+from photon_triage.core.export.text import write_lines
 from photon_triage.core.frames import FrameKey
+
+if TYPE_CHECKING:
+    from photon_triage.core.export.content import Content
 
 LINE_LIMIT = 1023
 """A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
+
+
+def write(content: Content, path: Path) -> dict[str, Any]:
+    """The event list of the selected frames, or of those that selected candidates are on."""
+    write_lines(path, event_lines(dict.fromkeys(row.frame.key.frame for row in content.rows)))
+    return {}
 
 
 def event_lines(keys: Iterable[FrameKey]) -> Iterator[bytes]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import ExportError
-from photon_triage.core.export.crystfel import event_lines
+from photon_triage.core.export.content import Content, Options, stem_of
+from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
+from photon_triage.core.export.placing import placed
 from photon_triage.core.export.selection import Select, Selection
-from photon_triage.core.export.table import TableRow, table_lines
+from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.recipe import Recipe, Unit
+from photon_triage.core.session.labels import Label
 from photon_triage.core.session.matching import labels_of
-from photon_triage.core.session.rows import Counts, FrameRow
+from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
-
-Format = Literal["crystfel", "csv"]
-FORMATS: tuple[str, ...] = get_args(Format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,53 +34,70 @@ class Exported:
 
 
 def export(
-    session: Session, format: Format, select: Select, threshold: float, output: Path, incomplete: bool = False
+    session: Session,
+    format: str,
+    select: Select,
+    threshold: float,
+    output: Path,
+    incomplete: bool = False,
+    *,
+    options: Options = Options(),  # noqa: B008  # frozen
+    only: frozenset[FrameKey] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write a list and the .json beside it, each whole or not at all.
 
-    Both formats list what is selected, frames or candidates, in the order of path, data set and index. A CrystFEL list
-    of candidates holds the frames that they are on. Raises ExportError where nothing has
-    been read, where frames are still unread (unless `incomplete`), where the recipe predicts nothing, where a name does
-    not fit the format, or where the list cannot be written.
+    A list holds what is selected, frames or candidates, in the order of path, data set and index; a format of frames
+    holds the frames that selected candidates are on. Of a format with one list for each input file, an output with a
+    suffix is the list of the only file with something selected; one without is a folder of lists. only: keeps these
+    frames and candidates alone; origin: what the .json says of where they come from. Raises ExportError where nothing
+    has been read, where frames are still unread (unless `incomplete`), where the recipe has nothing for the format or
+    predicts nothing, where a name does not fit the format, or where the list cannot be written.
     """
     output = output.expanduser().absolute()
-    selection = Selection(select, threshold)
-    _refuse_unscored(session, select)
+    recipe, selection = session.recipe(), Selection(select, threshold, only)
+    kind = _format(session, recipe, format, select)
+    _refuse_unscored(session, recipe, select)
     reader = session.results()
     try:
         counts = reader.counts()
         _refuse_unfinished(session, counts, incomplete)
-        files, models = reader.files(), reader.scoring_models()
-        frames = list(reader.listing(session.recipe().unit).all())
+        files, models, book = reader.files(), reader.scoring_models(), session.labels()
+        ledger = {row.path: row for row in files}
+        simulated = {row.path for row in files if row.simulated}
+        listed = _rows(reader, recipe, recipe.unit, book.labels, simulated)
+        unknown_labels = len(book.labels) - sum(row.label is not None for row in listed)
+        chosen = [row for row in listed if selection.holds(row.frame, row.label)]
+        if kind.lists == "frames" and recipe.unit == "candidates":
+            on = {row.frame.key.frame for row in chosen}
+            listed = _rows(reader, recipe, "frames", book.labels, simulated)
+            chosen = [row for row in listed if row.frame.key in on or (select == "all" and only is None)]
+        named = {row.frame.key.file: ledger[row.frame.key.file] for row in listed}
+        content = Content(tuple(chosen), tuple(listed), named, selection, recipe, reader, options)
+        manifest = build_manifest(
+            session,
+            list_format=format,
+            selection=selection,
+            counts=counts,
+            files=files,
+            models=models,
+            labels=book.labels.values(),
+            conflicts=len(book.conflicts),
+            unknown_labels=unknown_labels,
+            written=len(chosen),
+        )
+        return _write(kind, content, output, manifest | (dict(origin) if origin else {}))
     finally:
         reader.close()
-    book = session.labels()
-    patches = session.recipe().patches
-    labels = labels_of((frame.key for frame in frames), book.labels, patches.min_distance if patches else 0.0)
-    simulated = {row.path for row in files if row.simulated}
-    rows = [
-        TableRow(frame, labels.get(frame.key), frame.key.file in simulated)
-        for frame in sorted(frames, key=_place)
-        if selection.holds(frame, labels.get(frame.key))
-    ]
-    lines = _LINES[format](rows)
-    manifest = build_manifest(
-        session,
-        list_format=format,
-        selection=selection,
-        counts=counts,
-        files=files,
-        models=models,
-        labels=book.labels.values(),
-        conflicts=len(book.conflicts),
-        unknown_labels=len(book.labels) - len(labels),
-        written=len(rows),
-    )
+
+
+def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str, Any]) -> Exported:
+    folder = not kind.suffix or (kind.each and not output.suffix)
     beside = manifest_path(output)
     try:
-        with atomic_file(beside) as manifest_file, atomic_file(output) as list_file:
-            manifest_file.write(manifest_bytes(manifest))
-            list_file.writelines(lines)
+        with atomic_file(beside) as manifest_file, placed(output, folder=folder) as place:
+            details = _write_each(kind, content, place) if kind.each and folder else _write_one(kind, content, place)
+            manifest_file.write(manifest_bytes(manifest | ({"details": details} if details else {})))
     except OSError as error:
         raise ExportError(
             f"Could not write {output}: {error.strerror or error}.", "Choose a folder that exists and has space."
@@ -87,26 +106,79 @@ def export(
         raise ExportError(
             f"Could not write {output}: {error.object!a} cannot be written as text.", "Rename that file."
         ) from error
-    return Exported(output, beside, len(rows))
+    return Exported(output, beside, len(content.rows))
 
 
-def _crystfel(rows: list[TableRow]) -> Iterable[bytes]:
-    return event_lines(dict.fromkeys(row.frame.key.frame for row in rows))
+def _write_one(kind: ListFormat, content: Content, place: Path) -> dict[str, Any]:
+    if not kind.each:
+        return kind.load()(content, place)
+    each = [of_file for _, of_file in content.by_file()]
+    chosen = [of_file for of_file in each if of_file.rows] or each
+    if len(chosen) != 1:
+        raise ExportError(
+            f"Could not write one list as {kind.name}: it would be of {len(chosen)} files, and the format has one list "
+            "for each.",
+            f"Name a folder as the output, without a suffix such as {kind.suffix}: a list for each file goes into it.",
+        )
+    return kind.load()(chosen[0], place)
 
 
-def _csv(rows: list[TableRow]) -> Iterable[bytes]:
-    return table_lines(rows, sorted({name for row in rows for name in row.frame.measures}))
+def _write_each(kind: ListFormat, content: Content, folder: Path) -> dict[str, Any]:
+    """A list for each file with something selected, by the file's name, numbered where two names are equal."""
+    lists: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for file, of_file in content.by_file():
+        if not of_file.rows:
+            continue
+        stem = name = stem_of(file.path)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        details = kind.load()(of_file, folder / f"{name}{kind.suffix}")
+        lists.append({"list": f"{name}{kind.suffix}", "of": file.path, "written": len(of_file.rows)} | details)
+    return {"lists": lists}
 
 
-_LINES: dict[Format, Callable[[list[TableRow]], Iterable[bytes]]] = {"crystfel": _crystfel, "csv": _csv}
+def _rows(
+    reader: ResultsReader, recipe: Recipe, unit: Unit, labels: Mapping[FrameKey, Label], simulated: set[str]
+) -> list[TableRow]:
+    """Everything of a kind that was read, with its label, by path, data set and index."""
+    frames = sorted(reader.listing(unit).all(), key=lambda frame: frame.key)
+    found = labels_of((row.key for row in frames), labels, recipe.patches.min_distance if recipe.patches else 0.0)
+    return [TableRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
 
 
-def _place(frame: FrameRow) -> FrameKey:
-    return frame.key
+def _format(session: Session, recipe: Recipe, name: str, select: Select) -> ListFormat:
+    """The format of that name; raises ExportError where the session has nothing for it."""
+    kind = FORMATS.get(name)
+    if kind is None:
+        raise ExportError(
+            f"Could not export as {name!a}: there is no such format.", f"Formats are {', '.join(FORMATS)}."
+        )
+    if misfit := kind.misfit(recipe):
+        raise ExportError(
+            f"Could not export {session.path} as {name}: its recipe {recipe.name} {misfit}.",
+            f"Formats that fit this session are {_names(fitting(recipe))}.",
+        )
+    if select == "all" and kind.lists == "candidates" and not kind.scores:
+        raise ExportError(
+            f"Could not export all candidates as {name}: it has no scores, so nothing would tell the poor ones apart.",
+            f"Export with --select both, or as one of {_names(each for each in fitting(recipe) if _keeps_all(each))}.",
+        )
+    return kind
 
 
-def _refuse_unscored(session: Session, select: Select) -> None:
-    recipe = session.recipe()
+def _keeps_all(kind: ListFormat) -> bool:
+    return kind.lists == "candidates" and kind.scores
+
+
+def _names(kinds: Iterable[ListFormat] | Sequence[ListFormat]) -> str:
+    return ", ".join(kind.name for kind in kinds)
+
+
+def _refuse_unscored(session: Session, recipe: Recipe, select: Select) -> None:
     if select == "predicted" and not recipe.scores_frames:
         raise ExportError(
             f"Could not export the predicted frames of {session.path}: its recipe {recipe.name} has no stage that "

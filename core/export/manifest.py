@@ -11,13 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import Counts, FileRow
 from photon_triage.core.session.session import Session
 
-SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."
+SKIPPED = ("missing", "unreadable", "waiting")
+"""Status of files whose frames are not all in a list."""
 
 
 def manifest_path(output: Path) -> Path:
@@ -73,6 +75,11 @@ def build_manifest(
             {"path": row.path, "reason": row.reason, "frames_lost": max(row.frames - row.done, 0)}
             for row in rows
             if row.status == "unreadable"
+        ],
+        "skipped": [
+            {"path": row.path, "status": row.status, "reason": row.reason, "frames": max(row.frames - row.done, 0)}
+            for row in rows
+            if row.status in SKIPPED
         ],
         "labels": {
             "accepted": verdicts["accepted"],

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.cells import csv_lines
+from photon_triage.core.export.text import write_lines
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import FrameRow
 
+if TYPE_CHECKING:
+    from photon_triage.core.export.content import Content
+
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
+TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
+"""Of the typed table's columns, as Arrow calls them; the other COLUMNS are strings, measures are double."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +30,40 @@ class TableRow:
     simulated: bool
 
 
-def table_lines(rows: Iterable[TableRow], measures: Sequence[str]) -> Iterator[bytes]:
+def write(content: Content, path: Path) -> dict[str, Any]:
+    """The table: COLUMNS, then the measures by name, then `simulated` as 1 or 0."""
+    write_lines(path, table_lines(content.rows, _measures(content.rows)))
+    return {}
+
+
+def write_typed(content: Content, path: Path) -> dict[str, Any]:
+    """The same table for Parquet and other typed readers: the .json beside it has every column's type.
+
+    Truths are true and false. The measures are those of all frames that were read, so that parts of one run have the
+    same columns whatever is selected.
+    """
+    measures = _measures(content.every)
+    write_lines(path, table_lines(content.rows, measures, truths=("false", "true")))
+    types = {name: TYPES.get(name, "string") for name in COLUMNS}
+    return {"columns": types | dict.fromkeys(measures, "double") | {"simulated": TYPES["simulated"]}}
+
+
+def table_lines(
+    rows: Iterable[TableRow], measures: Sequence[str], truths: tuple[str, str] = ("0", "1")
+) -> Iterator[bytes]:
     """The lines of the table: COLUMNS, then the measures by name, then `simulated`.
 
-    Truths are 1 and 0, what is unknown is empty, times are ISO 8601 in UTC. Cells that a spreadsheet would run are
-    quoted.
+    What is unknown is empty, times are ISO 8601 in UTC. Cells that a spreadsheet would run are quoted.
     """
     yield from csv_lines([(*COLUMNS, *measures, "simulated")])
-    yield from csv_lines(_cells(row, measures) for row in rows)
+    yield from csv_lines(_cells(row, measures, truths) for row in rows)
 
 
-def _cells(row: TableRow, measures: Sequence[str]) -> list[str]:
+def _measures(rows: Iterable[TableRow]) -> list[str]:
+    return sorted({name for row in rows for name in row.frame.measures})
+
+
+def _cells(row: TableRow, measures: Sequence[str], truths: tuple[str, str]) -> list[str]:
     frame, label = row.frame, row.label
     verdict = ("", "", "", "") if label is None else (label.verdict, label.category, label.who, iso_time(label.time))
     return [
@@ -43,7 +74,7 @@ def _cells(row: TableRow, measures: Sequence[str]) -> list[str]:
         _number(frame.score),
         *verdict,
         *(_number(frame.measures.get(name)) for name in measures),
-        str(int(row.simulated)),
+        truths[row.simulated],
     ]
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from photon_triage.core.errors import ExportError, SessionError
-from photon_triage.core.export import Exported, export
 from photon_triage.core.export.crystfel import event_lines
-from photon_triage.core.export.export import Format
+from photon_triage.core.export.export import Exported, export
 from photon_triage.core.export.selection import Select
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import recipe_text
@@ -227,7 +226,7 @@ def test_simulated_data_are_said_to_be_so(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("list_format", ["crystfel", "csv"])
 def test_a_session_with_unread_frames_is_refused(
-    session: Session, list_format: Format, changes: dict[str, object], reason: str
+    session: Session, list_format: str, changes: dict[str, object], reason: str
 ) -> None:
     add_file(session, "/data/late.cxi", 3, **changes)
     output = session.exports_path / "list"

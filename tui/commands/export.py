@@ -8,14 +8,8 @@ from typing import Annotated
 
 import typer
 
-from photon_triage.tui.commands.output import say, say_json
-
-
-class ListFormat(StrEnum):
-    """The formats a list can have."""
-
-    crystfel = "crystfel"
-    csv = "csv"
+from photon_triage.core.export.formats import FORMATS
+from photon_triage.tui.commands.output import say, say_json, say_table
 
 
 class Selected(StrEnum):
@@ -24,18 +18,43 @@ class Selected(StrEnum):
     accepted = "accepted"
     predicted = "predicted"
     both = "both"
+    all = "all"
+
+
+def _print_formats(wanted: bool) -> None:
+    if wanted:
+        say_table([("format", "lists", "is"), *((each.name, each.lists, each.title) for each in FORMATS.values())])
+        raise typer.Exit
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!a} is no format; --formats lists them: {', '.join(FORMATS)}.")
+    return name
 
 
 def export(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
     list_format: Annotated[
-        ListFormat, typer.Option("--format", help="CrystFEL's event list, or a table of every frame.")
+        str,
+        typer.Option("--format", parser=_known_format, metavar="FORMAT", help=f"One of {', '.join(FORMATS)}."),
     ],
     select: Annotated[
         Selected,
-        typer.Option(help="accepted; predicted: score at the threshold or above; both: either, but nothing rejected."),
+        typer.Option(
+            help="accepted; predicted: score at the threshold or above; both: either, but nothing rejected; all: "
+            "everything that was read, whatever its score."
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The list to write; a .json is written beside it.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The list to write, or a folder where a format has a list for each input file; a .json is written "
+            "beside it.",
+        ),
+    ],
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Score from which a frame is selected; the operator's, else the recipe's."),
@@ -43,17 +62,32 @@ def export(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Write the list although frames are still unread.")
     ] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="spi-cxi: copy the frames; else the file points to where they are.")
+    ] = False,
+    box_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Pixels a side of the box about a candidate; the recipe's min_distance, if not given."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    _formats: Annotated[
+        bool, typer.Option("--formats", callback=_print_formats, is_eager=True, help="List the formats.")
+    ] = False,
 ) -> None:
-    """Write the selected frames as a list, and beside it a .json that says where it comes from."""
-    from photon_triage.core.export import export as write_list
+    """Write the selected frames or candidates as a list, and beside it a .json that says where it comes from."""
+    from photon_triage.core.export.content import Options
+    from photon_triage.core.export.export import export as write_list
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
     if threshold is None:
         threshold = session.threshold()
-    done = write_list(session, list_format.value, select.value, threshold, output, incomplete)
+    options = Options(copy=copy, box_size=box_size)
+    done = write_list(session, list_format, select.value, threshold, output, incomplete, options=options)
     if as_json:
         say_json({"path": str(done.path), "manifest": str(done.manifest_path), "written": done.written})
         return
-    say(f"Wrote {done.written} frames to {done.path}, and {done.manifest_path.name} beside it.")
+    unit = session.recipe().unit if FORMATS[list_format].lists != "frames" else "frames"
+    say(f"Wrote {done.written} {unit} to {done.path}, and {done.manifest_path.name} beside it.")

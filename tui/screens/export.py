@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,19 +15,17 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.export import Format
+    from photon_triage.core.export.formats import ListFormat
     from photon_triage.core.export.selection import Select
 
-Name = TypeVar("Name", bound=str)
-
-SUFFIXES = {"crystfel": ".lst", "csv": ".csv"}
+FORMATS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ExportWish:
     """A list to write."""
 
-    format: Format
+    format: str
     select: Select
     output: Path
     incomplete: bool
@@ -37,13 +35,14 @@ class ExportScreen(ModalScreen[ExportWish | None]):
     """Asks for format, selection and path; enter writes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,down", "format", "Format", priority=True),
+        Binding("down", "format(1)", "Format", priority=True),
+        Binding("up", "format(-1)", "Format", show=False, priority=True),
         Binding("tab", "select", "Selection", priority=True),
         Binding("ctrl+t", "incomplete", "Incomplete", priority=True),
         Binding("escape", "leave", "Back", show=False),
     ]
 
-    def __init__(self, formats: tuple[Format, ...], selects: tuple[Select, ...], folder: Path) -> None:
+    def __init__(self, formats: tuple[ListFormat, ...], selects: tuple[Select, ...], folder: Path) -> None:
         super().__init__()
         self._formats, self._selects, self._folder = formats, selects, folder
         self._format, self._select, self._incomplete = formats[0], selects[0], False
@@ -59,13 +58,15 @@ class ExportScreen(ModalScreen[ExportWish | None]):
             field.cursor_blink = False
             yield field
 
-    def action_format(self) -> None:
-        """Choose the next format."""
-        self._choose(format=_next(self._formats, self._format))
+    def action_format(self, step: int) -> None:
+        """Choose the next format, or the one before."""
+        place = (self._formats.index(self._format) + step) % len(self._formats)
+        self._choose(self._formats[place], self._select)
 
     def action_select(self) -> None:
         """Choose the next selection."""
-        self._choose(select=_next(self._selects, self._select))
+        place = (self._selects.index(self._select) + 1) % len(self._selects)
+        self._choose(self._format, self._selects[place])
 
     def action_incomplete(self) -> None:
         """Write although frames are unread, or not."""
@@ -79,32 +80,44 @@ class ExportScreen(ModalScreen[ExportWish | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Write the list."""
         path = event.value.strip()
-        wish = ExportWish(self._format, self._select, Path(path).expanduser(), self._incomplete)
+        wish = ExportWish(self._format.name, self._select, Path(path).expanduser(), self._incomplete)
         self.dismiss(wish if path else None)
 
-    def _choose(self, *, format: Format | None = None, select: Select | None = None) -> None:
+    def _choose(self, format: ListFormat, select: Select) -> None:
         field = self.query_one("#path", Input)
         proposed = field.value == str(self._proposal())
-        self._format, self._select = format or self._format, select or self._select
+        self._format, self._select = format, select
         if proposed:
             field.value = str(self._proposal())
         self.query_one("#choices", Static).update(self._choices())
 
     def _proposal(self) -> Path:
-        return self._folder / f"{self._select}-{self._stamp}{SUFFIXES.get(self._format, '.txt')}"
+        """A format with a list for each file is proposed as a folder: several files may be selected."""
+        suffix = "" if self._format.each else self._format.suffix
+        name = f"{self._select}-{self._stamp}"
+        return self._folder / (f"{name}{suffix}" if suffix else f"{name}-{self._format.name}")
 
     def _choices(self) -> Content:
+        selects = (_marked(name, name == self._select) for name in self._selects)
         lines = [
-            Content.assemble("format (↑↓)     ", *_marked(self._formats, self._format)),
-            Content.assemble("frames (tab)    ", *_marked(self._selects, self._select)),
+            *self._format_lines(),
+            Content.assemble("frames (tab)    ", *selects),
             Content(f"incomplete (^t) {'yes: although frames are still unread' if self._incomplete else 'no'}"),
         ]
         return Content("\n").join(lines)
 
+    def _format_lines(self) -> list[Content]:
+        """The formats about the chosen one, each with what it is."""
+        formats, chosen = self._formats, self._formats.index(self._format)
+        first = max(0, min(chosen - FORMATS_SHOWN // 2, len(formats) - FORMATS_SHOWN))
+        lines = []
+        for place in range(first, min(first + FORMATS_SHOWN, len(formats))):
+            head = f"format (↑↓)     {chosen + 1}/{len(formats)}" if place == first else ""
+            name = _marked(formats[place].name, place == chosen)
+            gap = " " * max(1, 19 - len(name))
+            lines.append(Content.assemble(head.ljust(22), name, gap, formats[place].title))
+        return lines
 
-def _next(names: tuple[Name, ...], name: Name) -> Name:
-    return names[(names.index(name) + 1) % len(names)]
 
-
-def _marked(names: tuple[Name, ...], chosen: Name) -> list[Content]:
-    return [Content.styled(f"[{n}] ", "bold reverse") if n == chosen else Content(f" {n}  ") for n in names]
+def _marked(name: str, chosen: bool) -> Content:
+    return Content.styled(f"[{name}] ", "bold reverse") if chosen else Content(f" {name}  ")

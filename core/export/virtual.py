@@ -1,0 +1,127 @@
+"""Virtual data sets of frames that lie in other HDF5 files.
+
+What such a data set names is not touched when it is written, and HDF5 reads zeros where it finds nothing that fits. So
+a frame of each file is read back, in a process of its own, and held against the frame itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from photon_triage.core.errors import ExportError
+from photon_triage.core.export.frames_read import pixels
+from photon_triage.core.sources import FrameReader
+
+if TYPE_CHECKING:
+    from photon_triage.core.export.spi_cxi import Part
+
+READ_BACK_S = 120.0
+_READER = "photon_triage.core.export.virtual"
+
+
+def virtual_layout(parts: Sequence[Part], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Any:
+    """The layout of a virtual data set (n, height, width) of the parts' frames, one after the other.
+
+    Raises ExportError for a file that is not HDF5, or whose frames do not lie in one data set (frame, y, x).
+    """
+    layout = h5py.VirtualLayout(shape, dtype)
+    place = 0
+    for part in parts:
+        _require_plain(part)
+        name = part.info.path.replace("%", "%%")
+        source = h5py.VirtualSource(name, part.info.dataset, (part.info.frames, *shape[1:]), dtype)
+        for start, stop in _runs(part.indices):
+            layout[place : place + stop - start] = source[start:stop]
+            place += stop - start
+    return layout
+
+
+def check_virtual(path: Path, groups: Sequence[tuple[str, Sequence[Part]]], reader: FrameReader) -> None:
+    """Raise ExportError where the first frame of a file does not come back out of the virtual data sets."""
+    wanted, expected, files = [], [], []
+    for group, parts in groups:
+        place = 0
+        for part in parts:
+            wanted.append((f"{group}/data", place))
+            expected.append(_digest(next(pixels(reader, part.file, part.indices[:1]))[0]))
+            files.append(part.file.path)
+            place += len(part.rows)
+    for file, here, there in zip(files, expected, _read_back(path, wanted), strict=True):
+        if here != there:
+            raise ExportError(
+                f"Could not put the frames of {file} into a virtual data set: other pixels come back out of it.",
+                "Export with --copy, which writes the frames themselves.",
+            )
+
+
+def _read_back(path: Path, wanted: Sequence[tuple[str, int]]) -> list[str]:
+    """The digests of frames of a file, read by another process."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", _READER, str(path)],
+            input=json.dumps(list(wanted)),
+            capture_output=True,
+            text=True,
+            timeout=READ_BACK_S,
+            check=True,
+        )
+        return [str(digest) for digest in json.loads(done.stdout)]
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        raise ExportError(
+            f"Could not read the virtual data set back: {error}.",
+            "Export with --copy, which writes the frames themselves.",
+        ) from error
+
+
+def _require_plain(part: Part) -> None:
+    reason = ""
+    if part.info.format != "HDF5":
+        reason = f"it is a {part.info.format} file, and a virtual data set takes frames from HDF5 files alone"
+    elif "%" in part.info.dataset:
+        reason = "each of its frames lies in a data set of its own"
+    elif part.info.frame_axes:
+        reason = f"its frames are counted along {len(part.info.frame_axes)} axes"
+    elif not part.info.path.isprintable():
+        reason = "its name holds a line break or another control character"
+    if reason:
+        raise ExportError(
+            f"Could not put the frames of {part.file.path} into a virtual data set: {reason}.",
+            "Export with --copy, which writes the frames themselves.",
+        )
+
+
+def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Indices as runs start .. stop-1 of neighbours, in their order."""
+    start = stop = indices[0]
+    for index in indices:
+        if index != stop:
+            yield start, stop
+            start = index
+        stop = index + 1
+    yield start, stop
+
+
+def _digest(frame: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(frame).tobytes()).hexdigest()
+
+
+def _answer(path: str) -> None:
+    """Print the digests of the frames that stdin names, as JSON: [data set, index] each."""
+    import hdf5plugin  # noqa: F401  # the filters of the files that the data set names
+
+    with h5py.File(path, "r", locking=False) as file:
+        digests = [_digest(file[name][index]) for name, index in json.load(sys.stdin)]
+    sys.stdout.write(json.dumps(digests))
+
+
+if __name__ == "__main__":
+    _answer(sys.argv[1])
