@@ -110,11 +110,13 @@ class Recorder:
                 return done
 
     def _tell(self, error: sqlite3.Error) -> None:
-        """Say what is wrong where it can be read; raises SessionError where trying again would be in vain."""
+        """Say what is wrong where it can be read; raises an error where trying again would be in vain."""
         reason = refusal(self._results.path, error)
         if database.error_code(error) in database.DAMAGED:
             self._note.say(str(reason))
             raise reason from error
+        if database.error_code(error) not in database.PASSING:
+            raise error
         text = f"{reason.message} Results wait in memory. {reason.hint}"
         if text != self.trouble:
             log.error("%s", text)

@@ -114,7 +114,7 @@ class ResultsWriter:
         """Forget the frames of a file in whose place another one stands."""
         with self._transaction():
             self._db.execute(
-                "UPDATE history SET frames = frames - gone.frames, hits = hits - gone.hits FROM "
+                "UPDATE history SET frames = history.frames - gone.frames, hits = history.hits - gone.hits FROM "
                 "(SELECT CAST(seen / ? AS INTEGER) AS bin, count(*) AS frames, sum(hit) AS hits FROM frames "
                 "WHERE file_id = ? GROUP BY 1) AS gone WHERE history.bin = gone.bin",
                 (HISTORY_BIN_S, file_id),
