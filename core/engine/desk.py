@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.engine.events import Event, FileNews, Replaced, Wanted
+from photon_triage.core.engine.events import Event, Events, FileNews, Replaced, Wanted
 from photon_triage.core.engine.followed import Followed
 from photon_triage.core.engine.ledger import Ledger, unreadable_name
 from photon_triage.core.engine.order import Order, Task
@@ -19,7 +19,6 @@ from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
 from photon_triage.core.sources import WatchedFile
 
-EVENTS_WAITING = 16
 STUCK_S = 1.0
 """Seconds after which a reader that has not answered does not count, and another takes its place."""
 HELD_S = 60.0
@@ -52,7 +51,7 @@ class Desk:
         readers: int,
         stand_in: Callable[[str], Path | None],
     ) -> None:
-        self.events: queue.Queue[Event] = queue.Queue(maxsize=EVENTS_WAITING)
+        self.events = Events()
         self.patience = patience
         self.closing = threading.Event()
         self.lock = threading.Condition()
@@ -73,10 +72,11 @@ class Desk:
             return not (self.ledger.active or self._at_work or self._again) and self.events.empty()
 
     def backlog(self) -> tuple[int, int]:
-        """(Frames that are there and not read yet, those of them that newer ones went before)."""
+        """(Frames that are there and not told to the loop yet, those of them that newer ones went before)."""
         with self.lock:
             files = list(self.ledger.active.values())
-            return sum(each.unread for each in files), sum(map(self.order.passed_over, files))
+            unread = sum(each.unread for each in files) + self.events.frames
+            return unread, sum(map(self.order.passed_over, files))
 
     def put(self, *events: Event) -> None:
         """Tell; returns when there was room for it."""

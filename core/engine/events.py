@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,3 +72,45 @@ class Lost:
 
 
 Event = FileNews | Moved | Replaced | Chunk | Lost
+
+LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
+
+
+class Events(queue.Queue[Event]):
+    """Events on their way to the engine's loop; full with so many frames or bytes, whichever comes first.
+
+    It is short, for the newest frames wait behind all that are in it. frames: how many there are in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(maxsize=LOAD_FRAMES)
+        self.frames = 0
+
+    def _init(self, maxsize: int) -> None:
+        self._events: deque[Event] = deque()
+        self._load = 0
+
+    def _qsize(self) -> int:
+        return self._load
+
+    def _put(self, item: Event) -> None:
+        self._events.append(item)
+        self._load += _load(item)
+        self.frames += _new_frames(item)
+
+    def _get(self) -> Event:
+        item = self._events.popleft()
+        self._load -= _load(item)
+        self.frames -= _new_frames(item)
+        return item
+
+
+def _load(event: Event) -> int:
+    """What an event adds, in frames."""
+    if not isinstance(event, Chunk):
+        return 1
+    return max(len(event.indices), event.frames.nbytes * LOAD_FRAMES // LOAD_BYTES)
+
+
+def _new_frames(event: Event) -> int:
+    return len(event.indices) if isinstance(event, Chunk) and not event.again else 0

@@ -74,7 +74,7 @@ class Intake:
         return self.watcher.stalled_s
 
     def backlog(self) -> tuple[int, int]:
-        """(Frames that are there and not read yet, those of them that newer ones went before)."""
+        """(Frames that are there and not told yet, those of them that newer ones went before)."""
         return self._desk.backlog()
 
     def want(self, wanted: Wanted) -> None:
