@@ -1,0 +1,49 @@
+"""The reader's worker, but that some files do to it what damaged files have done to HDF5: named in their names.
+
+Started in the place of the worker, with the same arguments. `FAULTS_LOG` names a file that gets a line for each time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.sources import worker
+
+_answer = worker.Worker.answer
+
+
+def _do(what: str) -> None:
+    match what:
+        case "crash":
+            ctypes.string_at(0)
+        case "abort":
+            os.abort()
+        case "leave":
+            os._exit(3)
+        case "hang":
+            time.sleep(600)
+        case "spin":
+            while True:
+                pass
+        case "greedy":
+            bytearray(2**40)
+
+
+def answer(self: worker.Worker, request: dict[str, Any]) -> dict[str, Any]:
+    what, _, when = Path(request["path"]).stem.partition("-")
+    at = request["do"] if request["do"] != "read" else f"read{request['ranges'][0][0]}"
+    if when and at.startswith(when.partition("-")[0]):
+        with Path(os.environ["FAULTS_LOG"]).open("a") as log:
+            log.write(f"{Path(request['path']).name} {os.getpid()}\n")
+        _do(what)
+    return _answer(self, request)
+
+
+if __name__ == "__main__":
+    worker.Worker.answer = answer  # type: ignore[method-assign]
+    worker.main(sys.argv[1:])
