@@ -1,0 +1,1 @@
+"""Honest numbers: a random sample of known probability, and what can be said of all frames from it."""
