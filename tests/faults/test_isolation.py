@@ -54,7 +54,7 @@ def test_a_file_that_costs_two_readers_is_left_alone_and_the_run_goes_on(
     rows, cost = files(session), tries(log)
     lost = [row for name, row in rows.items() if name.startswith("good") and row.status != "complete"]
     figure(
-        f"files that crash, hang or fill their reader: {len(cost)}, {sum(cost.values())} tries; others lost: {len(lost)}"
+        f"files that crash, hang or fill their reader: {len(cost)}, {sum(cost.values())} tries; {len(lost)} others lost"
     )
     for what in FAULTS:
         row = rows[f"{what}-inspect.cxi"]
