@@ -89,6 +89,36 @@ class Box:
     height: float
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of pixels of the whole frame: first row, first column, height, width."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @property
+    def rows(self) -> slice:
+        """Its rows in the frame."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns in the frame."""
+        return slice(self.left, self.left + self.width)
+
+    def is_part_of(self, shape: tuple[int, int]) -> bool:
+        """Whether it lies within frames of (height, width), and is not all of them."""
+        inside = self.top + self.height <= shape[0] and self.left + self.width <= shape[1]
+        return inside and self.shape != shape and min(self.top, self.left, self.height - 1, self.width - 1) >= 0
+
+
 def as_counts(raw: np.ndarray) -> np.ndarray:
     """Frames as signed counts in which gaps are negative.
 

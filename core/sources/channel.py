@@ -22,7 +22,7 @@ _KINDS: dict[str, type[SourceError]] = {
     "NotYetError": NotYetError,
     "MissingError": MissingError,
 }
-_STEP = 2**20
+_STEP = 16 * 2**20
 
 
 def send(connection: Connection, message: dict[str, Any]) -> None:
@@ -67,21 +67,20 @@ class SharedMemory:
         self.descriptor = descriptor
         self._map: mmap.mmap | None = None
 
-    def view(self, size: int) -> memoryview:
-        """The first `size` bytes; release the view before the next call."""
-        if self._map is None or len(self._map) < size:
+    def view(self, size: int, start: int = 0) -> memoryview:
+        """`size` bytes from `start` on."""
+        stop = start + size
+        if self._map is None or len(self._map) < stop:
             self.forget()
-            wanted = -(-max(size, 1) // _STEP) * _STEP
+            wanted = -(-max(stop, 1) // _STEP) * _STEP
             if os.fstat(self.descriptor).st_size < wanted:
                 os.ftruncate(self.descriptor, wanted)
             self._map = mmap.mmap(self.descriptor, wanted)
-        return memoryview(self._map)[:size]
+        return memoryview(self._map)[start:stop]
 
     def forget(self) -> None:
-        """Unmap the memory."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
+        """Unmap the memory, once nobody holds a view of it."""
+        self._map = None
 
     def close(self) -> None:
         """Unmap the memory and close its descriptor."""

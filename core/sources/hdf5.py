@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from photon_triage.core.frames import Window
 from photon_triage.core.sources.filters import compression
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.layouts import ended, find_layout, named_layout, search, simulated
@@ -91,10 +92,20 @@ class OpenStack:
         """(height, width)."""
         return self.stack.shape
 
+    @property
+    def cuts(self) -> bool:
+        """Whether reading a window of the frames saves the work for the rest."""
+        return self.stack.cuts
+
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Frames start .. stop-1 into `out`, (n, height, width)."""
         with translated(self.state.path):
             self.stack.read(start, stop, out)
+
+    def read_window(self, start: int, stop: int, out: np.ndarray, window: Window) -> None:
+        """A window of the frames start .. stop-1 into `out`, (n, *window.shape)."""
+        with translated(self.state.path):
+            self.stack.read(start, stop, out, window)
 
     def present(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges."""

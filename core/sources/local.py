@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from photon_triage.core.errors import SourceError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, look
@@ -34,16 +36,34 @@ class OpenFrames(Protocol):
         """Let go of the file."""
 
 
+@runtime_checkable
+class WindowedFrames(OpenFrames, Protocol):
+    """Frames of which a part can be read."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether reading a window of these frames saves the work for the rest."""
+
+    def read_window(self, start: int, stop: int, out: np.ndarray, window: Window) -> None:
+        """A window of the frames start .. stop-1 into `out`, (n, *window.shape); for frames that it cuts."""
+
+
 def inspect(
-    path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False, any_image: bool = False
+    path: str | os.PathLike[str],
+    dataset: str | None = None,
+    *,
+    explain: bool = False,
+    any_image: bool = False,
+    roots: Sequence[str] = (),
 ) -> SourceInfo:
     """What a file holds; `dataset` names one where the file has several.
 
     explain: look for what else could be taken for frames, which reads the names of everything in the file. any_image:
-    take a mask or a dark too, where the file holds nothing else.
+    take a mask or a dark too, where the file holds nothing else. roots: folders, beside its own, to which its links may
+    lead.
     Raises NotYetError where the file is worth another look, SourceError where it is not.
     """
-    state = look(path)
+    state = look(path, roots)
     match state.format:
         case "HDF5":
             from photon_triage.core.sources.hdf5 import inspect_hdf5
@@ -91,12 +111,14 @@ def require_range(start: int, stop: int, path: str) -> None:
         raise SourceError(f"Reading {path}: expected a range of frames, got {start} to {stop}.")
 
 
-def read_frames(path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> np.ndarray:
+def read_frames(
+    path: str | os.PathLike[str], dataset: str, start: int, stop: int, *, roots: Sequence[str] = ()
+) -> np.ndarray:
     """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order.
 
     Raises NotYetError where one of them is not written yet, SourceError where one cannot be read.
     """
-    state = look(path)
+    state = look(path, roots)
     require_range(start, stop, state.path)
     frames = open_frames(state, dataset)
     try:
@@ -109,10 +131,10 @@ def read_frames(path: str | os.PathLike[str], dataset: str, start: int, stop: in
         frames.close()
 
 
-def read_mask(info: SourceInfo) -> np.ndarray | None:
+def read_mask(info: SourceInfo, *, roots: Sequence[str] = ()) -> np.ndarray | None:
     """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
     if info.mask is None:
         return None
     from photon_triage.core.sources.masks import read_hdf5_mask
 
-    return read_hdf5_mask(look(info.path), info.mask, info.dataset, info.shape, info.mask_bits)
+    return read_hdf5_mask(look(info.path, roots), info.mask, info.dataset, info.shape, info.mask_bits)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.errors import ReaderLostError, SourceError
+from photon_triage.core.frames import Window
+from photon_triage.core.sources.arena import Arena, Pin
 from photon_triage.core.sources.channel import SharedMemory, memory_file, raise_error, receive, send
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import BYTES_LIMIT
@@ -35,13 +37,26 @@ class FrameReader:
     """Reads detector files in another process, so that a damaged file costs that process and nothing else.
 
     deadline: seconds a call may take before its worker is killed. memory_limit: bytes of address space of the worker.
+    roots: folders, beside a file's own, to which its links may lead.
     May be called from any thread; calls wait for each other. A call that loses its worker raises SourceError which says
     so, and the next call starts another. All methods raise SourceError and NotYetError.
+
+    Frames lie in memory that the worker has written them to, and which is used again when nobody holds them any more.
+    pin: see Arena.
     """
 
-    def __init__(self, *, deadline: float = 20.0, memory_limit: int = 6 * 2**30) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: float = 20.0,
+        memory_limit: int = 6 * 2**30,
+        roots: Sequence[str] = (),
+        pin: Pin | None = None,
+    ) -> None:
         self._deadline = deadline
         self._memory_limit = memory_limit
+        self._pin = pin
+        self._roots = tuple(roots)
         self._lock = threading.Lock()
         self._worker: _Process | None = None
         self._closed = False
@@ -64,9 +79,15 @@ class FrameReader:
             answer = self._ask({"do": "inspect", "path": os.fspath(path), "dataset": dataset, "explain": explain})
             return SourceInfo.from_json(answer["info"])
 
-    def read(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> np.ndarray:
-        """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order."""
-        return self._read(path, dataset, [(start, stop)])
+    def read(
+        self, path: str | os.PathLike[str], dataset: str, start: int, stop: int, window: Window | None = None
+    ) -> np.ndarray:
+        """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order.
+
+        window: all that is wanted of them. Where it lies within the frames, and reading no more saves work, only that
+        comes, (n, *window.shape); else whole frames.
+        """
+        return self._read(path, dataset, [(start, stop)], window)
 
     def read_indices(self, path: str | os.PathLike[str], dataset: str, indices: Sequence[int]) -> np.ndarray:
         """The frames with these indices, in this order, (n, height, width); one that cannot be read fails the call."""
@@ -85,7 +106,8 @@ class FrameReader:
         if info.mask is None:
             return None
         with self._lock:
-            return self._pixels(self._ask({"do": "mask", "path": info.path, "info": info.to_json()}))
+            mask = self._pixels({"do": "mask", "path": info.path, "info": info.to_json()})
+            return None if mask is None else mask.copy()  # kept for long
 
     def close(self) -> None:
         """End the worker; no call may follow."""
@@ -93,36 +115,48 @@ class FrameReader:
             self._closed = True
             self._end()
 
-    def _read(self, path: str | os.PathLike[str], dataset: str, ranges: list[tuple[int, int]]) -> np.ndarray:
+    def _read(
+        self,
+        path: str | os.PathLike[str],
+        dataset: str,
+        ranges: list[tuple[int, int]],
+        window: Window | None = None,
+    ) -> np.ndarray:
+        told = None if window is None else (window.top, window.left, window.height, window.width)
+        request = {"do": "read", "path": os.fspath(path), "dataset": dataset, "ranges": ranges, "window": told}
         with self._lock:
-            request = {"do": "read", "path": os.fspath(path), "dataset": dataset, "ranges": ranges}
-            pixels = self._pixels(self._ask(request))
+            pixels = self._pixels(request)
         if pixels is None:
             raise SourceError(f"Reading {os.fspath(path)}: the worker sent no frames.")
         return pixels
 
-    def _pixels(self, answer: dict[str, Any]) -> np.ndarray | None:
-        """A copy of what the worker put into the shared memory."""
-        worker = self._worker
-        if worker is None or answer["shape"] is None:
+    def _pixels(self, request: dict[str, Any]) -> np.ndarray | None:
+        """What the worker puts into the shared memory."""
+        worker = self._started()
+        gaps = worker.arena.gaps()
+        answer = self._ask(request | {"gaps": gaps})
+        if answer["shape"] is None:
             return None
-        shape, dtype = tuple(answer["shape"]), np.dtype(answer["dtype"])
+        shape, dtype, at = tuple(answer["shape"]), np.dtype(answer["dtype"]), int(answer["at"])
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if not 0 < size <= BYTES_LIMIT:
-            raise SourceError(f"The reader's worker announced {size} bytes.")
-        pixels = np.frombuffer(worker.memory.view(size), dtype).reshape(shape).copy()
+        if not 0 < size <= BYTES_LIMIT or not any(low <= at and at + size <= high for low, high in gaps):
+            raise SourceError(f"The reader's worker announced {size} bytes at {at}.")
+        pixels = worker.arena.lend(at, size, dtype, shape)
         if size > _MOST_KEPT:
             self._end()  # the memory is the worker's for as long as it lives
         return pixels
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _started(self) -> _Process:
         if self._closed:
             raise SourceError("The reader is closed.")
         if self._worker is None:
-            self._worker = _Process(self._deadline, self._memory_limit)
-        path = request["path"]
+            self._worker = _Process(self._deadline, self._memory_limit, self._roots, self._pin)
+        return self._worker
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        worker, path = self._started(), request["path"]
         try:
-            answer = self._worker.ask(request, self._deadline)
+            answer = worker.ask(request, self._deadline)
         except TimeoutError as error:
             self._end()
             raise ReaderLostError(
@@ -149,16 +183,17 @@ class FrameReader:
 class _Process:
     """A running worker."""
 
-    def __init__(self, deadline: float, memory_limit: int) -> None:
+    def __init__(self, deadline: float, memory_limit: int, roots: Sequence[str], pin: Pin | None) -> None:
         ours, theirs = socket.socketpair()
         self.memory = SharedMemory(memory_file())
+        self.arena = Arena(self.memory, pin)
         # HDF5's own variables name folders of native code, drivers, and places where links lead.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
         numbers = (theirs.fileno(), self.memory.descriptor, deadline, memory_limit)
         try:
             # A session of its own: Ctrl-C in the terminal is for the parent, which hangs up.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _WORKER, *(str(number) for number in numbers)],
+                [sys.executable, "-P", "-m", _WORKER, *(str(number) for number in numbers), *roots],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chosen import chosen_images
 from photon_triage.core.sources.entries import Entries
@@ -19,7 +20,7 @@ from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import numbered_members, tagged_members
 from photon_triage.core.sources.raw import RawChunks
 from photon_triage.core.sources.roles import view_of
-from photon_triage.core.sources.view import View, is_numeric
+from photon_triage.core.sources.view import View, is_numeric, read_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,16 @@ class FrameStack:
                     continue
         return pipeline(leader)
 
-    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+    @property
+    def cuts(self) -> bool:
+        """Whether a window of the frames may be read alone, and reading less of them saves work."""
+        raw = self.leader.raw
+        return raw is not None and raw.cuts and not self.leader.view.tiles and not self._tags
+
+    def read(self, start: int, stop: int, out: np.ndarray, window: Window | None = None) -> None:
         """Frames start .. stop-1 into `out`, (n, height, width) C-contiguous, native byte order.
+
+        window: the part of them to read, where the stack `cuts`.
 
         Raises NotYetError where one of them is not written, SourceError where a chunk is damaged.
         """
@@ -189,11 +198,14 @@ class FrameStack:
         for part, low, high in self._runs(start, stop):
             self._require_written(part, low, high, lengths=part.raw is None)
             place = out[done : done + high - low]
-            if part.raw is None:
-                part.view.read(part.dataset, low, high, place)
-            else:
-                for selection, target in part.view.parts(low, high, place):
+            if part.raw is not None:
+                for selection, target in part.view.parts(low, high, place, window):
                     part.raw.read(selection, target)
+            elif window is not None:
+                for selection, target in part.view.parts(low, high, place, window):
+                    read_part(part.dataset, selection, target)
+            else:
+                part.view.read(part.dataset, low, high, place)
             done += high - low
 
     def present(self, start: int, stop: int) -> list[tuple[int, int]]:

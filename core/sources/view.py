@@ -14,6 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from photon_triage.core.frames import Window
+
 MOST_AXES = 6
 
 
@@ -75,7 +77,7 @@ class View:
         for axis, index in self.fixed:
             whole[axis] = slice(index, index + 1)
         if window is not None:
-            whole[self.rows], whole[self.columns] = window
+            whole[self.rows], whole[self.columns] = window.rows, window.columns
         tiles = [self.shape[axis] for axis in self.tiles]
         image = [_length(whole[self.rows]), _length(whole[self.columns])]
         if not self.frames:
@@ -104,9 +106,6 @@ Selection = tuple[slice, ...]
 """A part of a data set: a range along each of its axes."""
 
 PartAndPlace = tuple[Selection, np.ndarray]
-
-Window = tuple[slice, slice]
-"""Rows and columns of a frame."""
 
 
 def read_part(dataset: Any, part: Selection, place: np.ndarray) -> None:

@@ -1,7 +1,8 @@
 """The process that touches detector files: it may crash, hang or run out of memory, and is then replaced.
 
-Started as `python -m photon_triage.core.sources.worker SOCKET MEMORY DEADLINE LIMIT`, with the descriptors of a socket
-and of shared memory, the seconds a request may take, and the bytes of address space it may use.
+Started as `python -m photon_triage.core.sources.worker SOCKET MEMORY DEADLINE LIMIT ROOTS`, with the descriptors of a
+socket and of shared memory, the seconds a request may take, the bytes of address space it may use, and the folders,
+beside a file's own, to which its links may lead.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.errors import SourceError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
-from photon_triage.core.sources.local import OpenFrames, inspect, open_frames, read_mask, require_range
+from photon_triage.core.sources.local import OpenFrames, WindowedFrames, inspect, open_frames, read_mask, require_range
 from photon_triage.core.sources.opening import age_of, look, regular_file
 
 
 class Worker:
     """Answers requests about files, one at a time."""
 
-    def __init__(self, memory: SharedMemory) -> None:
-        self._memory = memory
+    def __init__(self, memory: SharedMemory, roots: Sequence[str] = ()) -> None:
+        self._memory, self._roots = memory, tuple(roots)
         self._complete: set[tuple[str, str, tuple[int, int, int, int]]] = set()
         self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenFrames] | None = None
 
@@ -40,51 +42,58 @@ class Worker:
             case "inspect":
                 return self._inspect(path, request["dataset"], bool(request.get("explain")))
             case "read":
-                return self._read(path, request["dataset"], request["ranges"])
+                return self._read(request)
             case "present":
                 return {"present": self._present(path, request["dataset"], request["start"], request["stop"])}
             case "mask":
                 self._let_go()
-                mask = read_mask(SourceInfo.from_json(request["info"]))
+                mask = read_mask(SourceInfo.from_json(request["info"]), roots=self._roots)
                 if mask is None:
                     return {"shape": None}
-                np.frombuffer(self._memory.view(mask.nbytes), bool).reshape(mask.shape)[...] = mask
-                return {"shape": mask.shape, "dtype": "bool"}
+                at = _room(request["gaps"], mask.nbytes)
+                np.frombuffer(self._memory.view(mask.nbytes, at), bool).reshape(mask.shape)[...] = mask
+                return {"shape": mask.shape, "dtype": "bool", "at": at}
             case other:
                 raise SourceError(f"Reading {path}: {other} is no request.")
 
     def _inspect(self, path: str, dataset: str | None, explain: bool) -> dict[str, Any]:
         self._let_go()
         before = look(path)
-        info = inspect(path, dataset, explain=explain)
+        info = inspect(path, dataset, explain=explain, roots=self._roots)
         if info.complete and before.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()
             self._complete.add((info.path, info.dataset, before.signature))
         return {"info": info.to_json()}
 
-    def _read(self, path: str, dataset: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    def _read(self, request: dict[str, Any]) -> dict[str, Any]:
+        path, ranges = request["path"], request["ranges"]
         for start, stop in ranges:
             require_range(start, stop, path)
-        frames = self._open(path, dataset)
+        frames = self._open(path, request["dataset"])
         try:
-            count = sum(stop - start for start, stop in ranges)
-            shape = (count, *frames.shape)
+            window = _window(request["window"], frames)
+            shape = (sum(stop - start for start, stop in ranges), *(window.shape if window else frames.shape))
             size = require_size("the frames asked for", shape, frames.dtype.itemsize, path)
-            out = np.frombuffer(self._memory.view(size), frames.dtype).reshape(shape)
+            at = _room(request["gaps"], size)
+            out = np.frombuffer(self._memory.view(size, at), frames.dtype).reshape(shape)
             done = 0
             for start, stop in ranges:
-                frames.read(start, stop, out[done : done + stop - start])
+                place = out[done : done + stop - start]
+                if window is not None and isinstance(frames, WindowedFrames):
+                    frames.read_window(start, stop, place, window)
+                else:
+                    frames.read(start, stop, place)
                 done += stop - start
         finally:
             if self._kept is None or self._kept[1] is not frames:
                 frames.close()
-        return {"shape": shape, "dtype": frames.dtype.str}
+        return {"shape": shape, "dtype": frames.dtype.str, "at": at}
 
     def _present(self, path: str, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
         self._let_go()
         require_range(start, stop, path)
-        frames = open_frames(look(path), dataset)
+        frames = open_frames(look(path, self._roots), dataset)
         try:
             return frames.present(start, stop)
         finally:
@@ -99,7 +108,7 @@ class Worker:
             if self._kept[0] == key:
                 return self._kept[1]
             self._let_go()
-        state = look(path)
+        state = look(path, self._roots)
         frames = open_frames(state, dataset)
         key = (state.path, dataset, state.signature)
         if key in self._complete and age_of(state.mtime_ns) > STABLE:
@@ -112,14 +121,27 @@ class Worker:
             self._kept = None
 
 
+def _room(gaps: Sequence[tuple[int, int]], size: int) -> int:
+    """Where in the shared memory there is room: the first of the gaps that is large enough."""
+    return next(start for start, stop in gaps if stop - start >= size)
+
+
+def _window(told: Sequence[int] | None, frames: OpenFrames) -> Window | None:
+    """The window to read, None for whole frames: where it is not inside them, or reading less of them saves nothing."""
+    if told is None or not isinstance(frames, WindowedFrames) or not frames.cuts:
+        return None
+    window = Window(*told)
+    return window if window.is_part_of(frames.shape) else None
+
+
 def main(arguments: Sequence[str]) -> None:
     """Serve until the other side hangs up."""
     socket_fd, memory_fd = int(arguments[0]), int(arguments[1])
-    deadline, limit = float(arguments[2]), int(arguments[3])
+    deadline, limit, roots = float(arguments[2]), int(arguments[3]), arguments[4:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(limit)
     _forget_plugin_folders()
-    worker = Worker(SharedMemory(memory_fd))
+    worker = Worker(SharedMemory(memory_fd), roots)
     with Connection(socket_fd) as connection:
         send(connection, {"ready": True})
         while True:

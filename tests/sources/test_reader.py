@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import NotYetError, SourceError
-from photon_triage.core.sources import FrameReader
+from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.frames import Window
+from photon_triage.core.sources import FrameReader, arena
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_simulated_tiff
 
 DATASET = "/entry_1/data_1/data"
@@ -177,3 +182,96 @@ def test_neither_a_parent_nor_a_worker_loads_a_network_or_a_screen() -> None:
         "assert not {'torch', 'textual', 'rich', 'typer'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_frames_that_are_held_are_not_overwritten_and_their_memory_is_used_again(
+    tmp_path: Path, reader: FrameReader
+) -> None:
+    path = write_cxi(tmp_path / "a.cxi", frames_of(8))
+    views = [reader.read(path, DATASET, index, index + 1)[0, 5:] for index in range(4)]
+    places = {view.ctypes.data for view in views}
+
+    del views[1]
+    again = reader.read(path, DATASET, 7, 8)[0, 5:]
+
+    assert again.ctypes.data in places
+    assert [view[4, 9] for view in views] == [1, 3, 4] and again[4, 9] == 8
+
+
+def test_more_frames_than_there_is_memory_to_lend_are_copied(
+    tmp_path: Path, reader: FrameReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena, "ARENA_BYTES", 2 * mmap.PAGESIZE)
+    path = write_cxi(tmp_path / "a.cxi", frames_of(4))
+
+    held = [reader.read(path, DATASET, index, index + 1) for index in range(4)]
+
+    assert [frames[0, 9, 9] for frames in held] == [1, 2, 3, 4]
+
+
+def test_frames_outlive_their_reader(tmp_path: Path) -> None:
+    with FrameReader() as reader:
+        frames = reader.read(write_cxi(tmp_path / "a.cxi", frames_of(2)), DATASET, 0, 2)
+
+    assert frames[:, 9, 9].tolist() == [1, 2]
+
+
+def test_memory_is_pinned_once_and_until_nobody_holds_frames(tmp_path: Path) -> None:
+    pinned: list[tuple[int, int]] = []
+
+    def pin(address: int, size: int) -> Callable[[], object]:
+        pinned.append((address, size))
+        return pinned.clear
+
+    with FrameReader(pin=pin) as reader:
+        path = write_cxi(tmp_path / "a.cxi", frames_of(2))
+        frames = [reader.read(path, DATASET, index, index + 1) for index in range(2)]
+        ((address, size),) = pinned
+        assert all(address <= each.ctypes.data < address + size for each in frames)
+    del reader
+
+    assert pinned
+    frames.clear()
+    assert not pinned
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunks": None},
+        {"chunks": (1, 256, 320)},
+        {"chunks": (1, 128, 160), "compression": "gzip"},
+        {"chunks": (1, 256, 320), **hdf5plugin.Bitshuffle()},
+        {"chunks": (2, 256, 320), **hdf5plugin.LZ4(nbytes=4096)},
+    ],
+    ids=["contiguous", "chunks", "tiles", "bitshuffle/LZ4", "LZ4"],
+)
+@pytest.mark.parametrize("window", [Window(0, 30, 40, 70), Window(190, 0, 66, 320), Window(3, 5, 1, 1)])
+def test_a_window_of_frames_is_that_part_of_them(
+    tmp_path: Path, reader: FrameReader, options: dict[str, Any], window: Window
+) -> None:
+    data = np.random.default_rng(1).poisson(3.0, (5, 256, 320)).astype("u2")
+    path = make_old(write_plain(tmp_path / "a.h5", "images", data, **options))
+
+    found = reader.read(path, "/images", 1, 5, window)
+
+    np.testing.assert_array_equal(found, data[1:, window.rows, window.columns])
+
+
+def test_whole_frames_come_where_a_window_saves_nothing(tmp_path: Path, reader: FrameReader) -> None:
+    data = frames_of(3, shape=(128, 160))
+    gzip = write_plain(tmp_path / "a.h5", "images", data, chunks=(1, 128, 160), compression="gzip")
+    plain = write_plain(tmp_path / "b.h5", "images", data, chunks=(1, 128, 160))
+
+    assert reader.read(gzip, "/images", 0, 3, Window(0, 0, 20, 20)).shape == (3, 128, 160)
+    for window in (Window(100, 0, 40, 160), Window(0, 0, 128, 160)):
+        assert reader.read(plain, "/images", 0, 3, window).shape == (3, 128, 160)
+
+
+def test_a_window_does_not_hide_that_the_rest_of_a_frame_is_missing(tmp_path: Path, reader: FrameReader) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        images = file.create_dataset("images", (2, 256, 128), "u2", chunks=(1, 128, 128))
+        images[0], images[1, :128] = 1, 2
+
+    with pytest.raises(MissingError, match=r"frame 1 .* is not written"):
+        reader.read(tmp_path / "a.h5", "/images", 0, 2, Window(0, 0, 64, 64))
