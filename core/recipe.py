@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +47,8 @@ class SourceTable(_Table):
     order: Literal["latest", "complete"] | None = None
     """The newest frames first, those passed over later; or file after file. Left open: `latest` for watch, `complete`
     for scan."""
+    roots: tuple[str, ...] = ()
+    """Folders, beside a file's own, to which its links may lead."""
 
 
 class GeometryTable(_Table):
@@ -257,6 +261,17 @@ def recipe_text(name_or_path: str) -> str:
             f"Could not read the recipe {name_or_path!r}: {reason}.",
             f"Shipped recipes are {', '.join(shipped)}; anything else is taken as the path of a TOML file.",
         ) from error
+
+
+def with_roots(text: str, roots: Sequence[Path]) -> str:
+    """The text of a recipe with folders to which links may lead; RecipeError where it names some itself."""
+    if re.search(r"^\s*roots\s*=", text, re.MULTILINE):
+        raise RecipeError("Could not add folders to the recipe: it names roots itself.", "Add them there.")
+    line = f"roots = {json.dumps([str(root.expanduser().absolute()) for root in roots], ensure_ascii=False)}\n"
+    table = re.search(r"^\[source\].*\n", text, re.MULTILINE)
+    if table is None:
+        return f"{text.rstrip()}\n\n[source]\n{line}"
+    return f"{text[: table.end()]}{line}{text[table.end() :]}"
 
 
 def parse_recipe(text: str, origin: str) -> Recipe:

@@ -26,8 +26,9 @@ class Intake:
 
     rows: what earlier engines recorded, and which frames. dataset: the recipe's, or None. latest: see Order. patience:
     seconds without any change after which a file that is not complete is given up: what could be read of it is, the
-    rest is missing. keep_asking: ask again, more and more seldom, after what is missing. make_reader: gives a reader
-    to each thread. stand_in: the copy that is read in place of a file that cannot be.
+    rest is missing. keep_asking: ask again, more and more seldom, after what is missing. roots: folders to which links
+    may lead. make_reader: gives a reader to each thread. stand_in: the copy that is read in place of a file that cannot
+    be.
     """
 
     def __init__(
@@ -40,13 +41,15 @@ class Intake:
         patience: float = 60.0,
         keep_asking: bool = False,
         readers: int = READERS,
-        make_reader: Callable[[], FrameReader] = FrameReader,
+        roots: Sequence[str] = (),
+        make_reader: Callable[[], FrameReader] | None = None,
         stand_in: Callable[[str], Path | None] = lambda path: None,
     ) -> None:
         self._desk = Desk(
             rows, latest=latest, patience=patience, keep_asking=keep_asking, readers=readers, stand_in=stand_in
         )
-        self.watcher = FolderWatcher(paths, self._desk.found)
+        self.watcher = FolderWatcher(paths, self._desk.found, roots)
+        make_reader = make_reader or (lambda: FrameReader(roots=roots))
         self._threads = [
             ReaderThread(number, self._desk, dataset, self._stall, make_reader())
             for number in range(readers + SPARE_READERS)

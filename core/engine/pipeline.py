@@ -96,6 +96,7 @@ class Engine:
             latest=order == "latest",
             patience=self._patience,
             keep_asking=not self._once,
+            roots=self._recipe.source.roots,
             stand_in=self._recovered,
         )
         intake.start()

@@ -1,6 +1,7 @@
 """The process that looks into folders: a file system that does not answer holds it up, and nothing else.
 
-Started as `python -m photon_triage.core.engine.watch_worker SOCKET PATHS`: a socket's descriptor, and JSON.
+Started as `python -m photon_triage.core.engine.watch_worker SOCKET PATHS ROOTS`: a socket's descriptor, and
+JSON of what to look into and of the folders to which links may lead.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ FILES_AT_ONCE = 1000
 def main(arguments: Sequence[str]) -> None:
     """Answer each request with the files that are new, in parts, until the other side hangs up."""
     paths = [Path(path) for path in json.loads(arguments[1])]
+    roots = json.loads(arguments[2])
     with Connection(int(arguments[0])) as connection:
-        watch = FolderWatch(paths, alive=lambda: send(connection, {}))
+        watch = FolderWatch(paths, roots=roots, alive=lambda: send(connection, {}))
         while True:
             try:
                 receive(connection)

@@ -36,12 +36,12 @@ class FolderWatcher(threading.Thread):
     the thread.
     """
 
-    def __init__(self, paths: Sequence[Path], found: Found) -> None:
+    def __init__(self, paths: Sequence[Path], found: Found, roots: Sequence[str] = ()) -> None:
         super().__init__(name="watcher", daemon=True)
         self.scans = 0
         self.problems: dict[str, str] = {}
         self.failure: BaseException | None = None
-        self._paths, self._found = [os.fspath(path) for path in paths], found
+        self._paths, self._found, self._roots = [os.fspath(path) for path in paths], found, list(roots)
         self._closing = threading.Event()
         self._sign: float | None = None
         """When a scan that goes on last gave a sign of life."""
@@ -83,7 +83,7 @@ class FolderWatcher(threading.Thread):
     def _scan(self) -> float:
         """One scan; returns for how long to rest after it."""
         if self._process is None:
-            self._process = _Scanner(self._paths)
+            self._process = _Scanner(self._paths, self._roots)
         began = self._sign = time.monotonic()
         try:
             self._process.ask()
@@ -125,11 +125,11 @@ class FolderWatcher(threading.Thread):
 class _Scanner:
     """A running scanning process."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], roots: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), json.dumps(paths)],
+                [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), json.dumps(paths), json.dumps(roots)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

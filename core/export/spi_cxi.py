@@ -58,7 +58,7 @@ def write(content: Content, path: Path) -> dict[str, Any]:
         raise ExportError(
             "Could not write frames as spi-cxi: none is selected.", "Accept some, or lower the threshold."
         )
-    with FrameReader() as reader:
+    with FrameReader(roots=content.recipe.source.roots) as reader:
         groups: dict[tuple[Any, ...], list[Part]] = {}
         for file, of_file in content.by_file():
             if of_file.rows:

@@ -97,7 +97,7 @@ def _images(content: Content, examples: Sequence[Example]) -> Iterator[tuple[Exa
     for example in examples:
         by_file[example.key.file].append(example)
     table = content.recipe.prepare
-    with FrameReader() as reader:
+    with FrameReader(roots=content.recipe.source.roots) as reader:
         for path, some in by_file.items():
             file = content.files[path]
             _, mask = looked_at(reader, file)

@@ -64,6 +64,7 @@ class Previewer:
 
     def __init__(self, recipe: Recipe, source: FrameSource | None = None) -> None:
         self._roi, self._images = recipe.prepare.roi, recipe.reads_images
+        self._roots = recipe.source.roots
         self._source = source
         self._masks: OrderedDict[tuple[str, str], NDArray[np.bool_] | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -124,7 +125,7 @@ class Previewer:
         if self._source is None:
             from photon_triage.core.sources import FrameReader
 
-            self._source = FrameReader(deadline=READ_DEADLINE_S)
+            self._source = FrameReader(deadline=READ_DEADLINE_S, roots=self._roots)
         return self._source
 
     def _mask(self, source: FrameSource, key: FrameKey) -> NDArray[np.bool_] | None:

@@ -1,7 +1,7 @@
 """HDF5 files open for one look, and the links between them, followed by hand.
 
 HDF5 itself follows links to any file of the system; here a link leads to a regular file in the folder of the file that
-was named, or nowhere.
+was named, or in a folder that the user allows, or nowhere.
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ def open_hdf5(state: FileState) -> Any:
 
 
 class OpenFiles:
-    """The files of one look: the one that was named, and those of its folder that it links to. Closes all together."""
+    """The files of one look: the one that was named, and those that it links to; closes all together.
+
+    A link leads to a file in the folder of the one that was named, or below one of its state's roots.
+    """
 
     def __init__(self, state: FileState) -> None:
         self.state = state
-        self.folder = Path(state.path).parent
+        self.folders = (Path(state.path).parent, *map(Path, state.roots))
         self.states = {state.path: state}
         self.dangling: list[str] = []
         self._files = {state.path: open_hdf5(state)}
@@ -67,16 +70,16 @@ class OpenFiles:
     def linked(self, name: str, origin: Any) -> Any:
         """The file that a link in the file of `origin` names.
 
-        Raises SourceError where it lies outside the folder, NotYetError where it is not there yet.
+        Raises SourceError where it lies outside the folders, NotYetError where it is not there yet.
         """
         where = Path(os.fsdecode(origin.file.filename)).parent
         target = os.path.realpath(where / name)
         if Path(name).is_absolute() and not Path(target).is_file():  # moved since: HDF5 too tries the name alone
             target = os.path.realpath(where / Path(name).name)
-        if not Path(target).is_relative_to(self.folder):
+        if not any(map(Path(target).is_relative_to, self.folders)):
             raise SourceError(
                 f"Reading {self.state.path}: it links to {name}, which lies outside its folder.",
-                "Put the file that is linked to beside it.",
+                "Put that file beside it, or allow its folder (--root FOLDER, or roots in the recipe's [source]).",
             )
         if target not in self._files:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class FileState:
     path: absolute real path. format: "HDF5", "TIFF", "MRC", "CBF", "EDF" or "SMV". age: seconds since the last change
     by this host's clock.
     writing, swmr: what the superblock's status flags say of a writer (version 3 alone has them).
-    superblock: version, -1 where there is none.
+    superblock: version, -1 where there is none. roots: real folders, beside its own, to which its links may lead.
     """
 
     path: str
@@ -63,6 +63,7 @@ class FileState:
     superblock: int = -1
     writing: bool = False
     swmr: bool = False
+    roots: tuple[str, ...] = ()
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
@@ -88,8 +89,11 @@ def regular_file(path: str | os.PathLike[str]) -> str:
     return real
 
 
-def look(path: str | os.PathLike[str]) -> FileState:
-    """What a file is, from its first bytes; raises NotYetError while it is empty or shows no signature."""
+def look(path: str | os.PathLike[str], roots: Sequence[str] = ()) -> FileState:
+    """What a file is, from its first bytes; raises NotYetError while it is empty or shows no signature.
+
+    roots: folders, beside its own, to which its links may lead.
+    """
     real = regular_file(path)
     with translated(real):
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -110,7 +114,15 @@ def look(path: str | os.PathLike[str]) -> FileState:
         base, end = (int.from_bytes(superblock[place : place + 8], "little") for place in (12, 28))
         if version in (2, 3) and superblock[9] == 8 and at - base + end > found.st_size:
             raise waited_for(real, "truncated file, it is shorter than it says", facts[-1])
-        return FileState(real, "HDF5", *facts, superblock=version, writing=bool(flags & 1), swmr=bool(flags & 4))
+        return FileState(
+            real,
+            "HDF5",
+            *facts,
+            superblock=version,
+            writing=bool(flags & 1),
+            swmr=bool(flags & 4),
+            roots=tuple(os.path.realpath(os.path.expanduser(root)) for root in roots),  # noqa: PTH111
+        )
     other = other_format(start)
     if other:
         raise SourceError(f"Opening {real}: it is {other}.", f"Read are {READ}.")

@@ -56,8 +56,8 @@ class FolderWatch:
 
     paths: folders, single files, or patterns such as /data/run_*; folders are not searched below. A scan lists names,
     and asks the file system only about names that are new or have changed lately, and about some of the others, so that
-    it has asked about each within a minute. Links that lead out of the folders, hidden files, FIFOs and devices are
-    passed over, and so are an Eiger's numbered data files once their master file, which links to them, is there.
+    it has asked about each within a minute. Passed over are links that lead out of the folders and of `roots`, hidden
+    files, FIFOs and devices, and an Eiger's numbered data files once their master file, which links to them, is there.
 
     gone, problems: of the last scan, the files that are not there any more, and why a folder could not be listed.
     alive: called now and then during a scan.
@@ -68,10 +68,12 @@ class FolderWatch:
         paths: Sequence[Path],
         suffixes: Sequence[str] = SUFFIXES,
         *,
+        roots: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._paths = [os.path.expanduser(path) for path in paths]  # noqa: PTH111 - names may hold patterns
+        self._roots = [os.path.realpath(os.path.expanduser(root)) for root in roots]  # noqa: PTH111
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
         self._clock, self._alive = clock, alive
         self._folders: dict[str, _Folder] = {}
@@ -94,7 +96,7 @@ class FolderWatch:
             for number, name in enumerate(names):
                 if number % _BETWEEN_SIGNS == 0:
                     self._alive()
-                file = _ask(root, name)
+                file = _ask(root, name, self._roots)
                 told = None if file is None else hash((file.size, file.mtime_ns, file.device, file.inode))
                 if name not in folder.files or folder.files[name] != told:
                     folder.files[name] = told
@@ -194,14 +196,14 @@ def _padded(number: re.Match[str]) -> str:
     return number[0].zfill(20)
 
 
-def _ask(root: str, name: str) -> WatchedFile | None:
+def _ask(root: str, name: str, roots: Sequence[str]) -> WatchedFile | None:
     """The file of that name in a real folder as it is now, None where it is gone, no regular file, or elsewhere."""
     path = _joined(root, name)
     try:
         told = os.lstat(path)
         if stat.S_ISLNK(told.st_mode):
             path = os.path.realpath(path)
-            if os.path.commonpath([path, root]) != root:
+            if all(os.path.commonpath([path, folder]) != folder for folder in (root, *roots)):
                 return None
             told = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):

@@ -92,7 +92,7 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
             "Accept and reject candidates on a screen first, or import labels with `photon-triage labels import`.",
         )
     parts, keys, chosen_labels, boxes, runs, unreadable = [], [], [], [], [], 0
-    with FrameReader() as frames:
+    with FrameReader(roots=session.recipe().source.roots) as frames:
         for path, labelled in sorted(wanted.items()):
             labelled.sort(key=lambda pair: pair[0].key.index)
             try:

@@ -54,7 +54,7 @@ def labelled_candidates(session: Session, min_distance: float) -> LabelledCandid
     listed = _listed(session, points)
     images: list[Image] = []
     sites, accepted, background = [], [], []
-    for key, image in _frames(sorted(points)):
+    for key, image in _frames(sorted(points), session):
         inside = [(point, verdict) for point, verdict in points[key] if _is_on(point, image)]
         sites += [(len(images), y, x) for (x, y), _ in inside]
         accepted += [verdict for _, verdict in inside]
@@ -92,7 +92,7 @@ def accepted_masks(session: Session) -> tuple[list[Mapped], tuple[str, ...]]:
             f"Scan the frames with one model, and accept their masks again. {GIVE_IMAGES}",
         )
     mapped = []
-    for key, image in _frames(sorted(masks)):
+    for key, image in _frames(sorted(masks), session):
         mask = masks[key]
         height, width = mask.values.shape
         window = (slice(mask.top, mask.top + height), slice(mask.left, mask.left + width))
@@ -101,9 +101,9 @@ def accepted_masks(session: Session) -> tuple[list[Mapped], tuple[str, ...]]:
     return mapped, classes.pop()
 
 
-def _frames(keys: Iterable[FrameKey]) -> Iterator[tuple[FrameKey, Image]]:
+def _frames(keys: Iterable[FrameKey], session: Session) -> Iterator[tuple[FrameKey, Image]]:
     """The frames that can still be read."""
-    with FrameReader() as reader:
+    with FrameReader(roots=session.recipe().source.roots) as reader:
         for key in keys:
             try:
                 info = reader.inspect(key.file, key.dataset or None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photon_triage.tui.commands.output import say_json, say_table
+from photon_triage.tui.commands.sessions import RootsOption
 
 if TYPE_CHECKING:
     from photon_triage.core.sources import SourceInfo
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An HDF5, TIFF, MRC, CBF, EDF or SMV file.")],
     dataset: Annotated[str | None, typer.Option(help="The data set to look at, where the file has several.")] = None,
+    roots: RootsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a detector file holds, and why: layout, frames, mask, geometry, and what else was there.
@@ -25,7 +27,7 @@ def inspect(
     """
     from photon_triage.core.sources import FrameReader
 
-    with FrameReader() as reader:
+    with FrameReader(roots=[str(root) for root in roots or ()]) as reader:
         info = reader.inspect(file, dataset, explain=True)
     if as_json:
         say_json(info.to_json())

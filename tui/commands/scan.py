@@ -12,6 +12,7 @@ from photon_triage.tui.commands.sessions import (
     DeviceOption,
     Paths,
     RecipeOption,
+    RootsOption,
     SessionOption,
     count_frames,
     open_session,
@@ -26,6 +27,7 @@ def scan(
     paths: Paths,
     session_path: SessionOption,
     recipe: RecipeOption = None,
+    roots: RootsOption = None,
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds without a change after which an incomplete file is given up.")
     ] = 15.0,
@@ -42,7 +44,7 @@ def scan(
     from photon_triage.core.errors import SessionError
 
     require_paths(paths)
-    session = open_session(session_path, recipe)
+    session = open_session(session_path, recipe, roots)
     began = time.time()
     engine = start_engine(session, paths, once=True, patience=patience, device=device)
     began_work = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,17 +21,30 @@ SessionOption = Annotated[
 RecipeOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="A shipped recipe or a TOML file; see `photon-triage recipes`.")
 ]
+RootsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--root", metavar="FOLDER", help="A folder, beside a file's own, to which its links may lead."),
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the fastest there is, if not given.")]
 
 
-def open_session(path: Path, recipe: str | None) -> Session:
-    """The session in a directory, made with the recipe where there is none yet."""
+def open_session(path: Path, recipe: str | None, roots: Sequence[Path] | None = None) -> Session:
+    """The session in a directory, made with the recipe where there is none yet.
+
+    roots: what the recipe of a new session allows links to lead to, beside a file's own folder.
+    """
     from photon_triage.core.errors import UsageError
-    from photon_triage.core.recipe import recipe_text, shipped_recipes
+    from photon_triage.core.recipe import recipe_text, shipped_recipes, with_roots
     from photon_triage.core.session.session import Session
 
     if recipe is not None:
-        return Session.create(path, recipe_text(recipe), recipe)
+        text = recipe_text(recipe)
+        return Session.create(path, with_roots(text, roots) if roots else text, recipe)
+    if roots:
+        raise UsageError(
+            f"Could not allow {roots[0]} in the session {path}: a session keeps the recipe that it was begun with.",
+            "Give --root together with --recipe when a session begins.",
+        )
     if not Session(path.expanduser().resolve()).recipe_path.exists():
         raise UsageError(
             f"Could not begin the session {path}: no recipe was given.",

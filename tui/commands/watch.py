@@ -12,6 +12,7 @@ from photon_triage.tui.commands.sessions import (
     DeviceOption,
     Paths,
     RecipeOption,
+    RootsOption,
     SessionOption,
     open_session,
     require_paths,
@@ -22,6 +23,7 @@ def watch(
     paths: Paths,
     session_path: SessionOption,
     recipe: RecipeOption = None,
+    roots: RootsOption = None,
     device: DeviceOption = None,
     screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
 ) -> None:
@@ -32,7 +34,7 @@ def watch(
     from photon_triage.core.engine.process import engine_is_running, start_engine
 
     require_paths(paths)
-    session = open_session(session_path, recipe)
+    session = open_session(session_path, recipe, roots)
     if engine_is_running(session):
         say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
     else:
