@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.driver import Driver
 
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.session import Session
+from photon_triage.tui.lines import LineApp, LineDriver
 from photon_triage.tui.screens.keymap import keymap_path, load_keymap
 from photon_triage.tui.screens.main import MainScreen
 from photon_triage.tui.text import safe_text
@@ -19,15 +20,22 @@ from photon_triage.tui.widgets.keys import KEYS
 BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
 
 
-class TriageApp(App[int]):
+class TriageApp(LineApp):
     """One session on a screen."""
 
     TITLE = "photon-triage"
     CSS_PATH = "triage.tcss"
     HORIZONTAL_BREAKPOINTS = BREAKPOINTS
 
-    def __init__(self, session: Session, *, previewer: Previewer | None = None, keymap: Path | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        session: Session,
+        *,
+        previewer: Previewer | None = None,
+        keymap: Path | None = None,
+        driver: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver)
         self.animation_level = "none"
         self._keymap_path = keymap or keymap_path()
         self._main = MainScreen(session, previewer, safe_text(str(self._keymap_path)))
@@ -54,7 +62,7 @@ def run_screen(session_path: Path) -> int:
     Raises SessionError where there is no session.
     """
     session = Session.open(session_path)
-    code = TriageApp(session).run()
+    code = TriageApp(session, driver=LineDriver).run()
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")
     return 1 if code is None else code

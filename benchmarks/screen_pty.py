@@ -1,0 +1,102 @@
+"""The real application on a pseudo-terminal of its own, drained and timed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+PATIENCE_S = 60.0
+MOVE = re.compile(rb"\x1b\[(\d+);(\d+)H|(\n)|(\xe2\x96\xb6)")
+"""Where the terminal's cursor is sent, and the list's own cursor."""
+
+
+class Screen:
+    """`photon-triage attach` in a terminal of that size (columns, rows)."""
+
+    def __init__(self, session: Path, size: tuple[int, int]) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        self.started = time.monotonic()
+        command = [sys.executable, "-P", "-m", "photon_triage.tui", "attach", str(session)]
+        self._process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+        os.close(slave)
+        self.received = 0
+        self._row = -1
+        self._cursor_row = -1
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def read(self, wait: float) -> bytes:
+        """What has come; empty where nothing came for so long."""
+        if not select.select([self._master], [], [], wait)[0]:
+            return b""
+        data = os.read(self._master, 65536)
+        self.received += len(data)
+        for found in MOVE.finditer(data):
+            if found[1]:
+                self._row = int(found[1])
+            elif found[3]:
+                self._row += 1
+            else:
+                self._cursor_row = self._row
+        return data
+
+    def rest(self, seconds: float) -> None:
+        """Read for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.read(left)
+
+    def until(self, text: str) -> float:
+        """Seconds from the start until that text came."""
+        seen, wanted = b"", text.encode()
+        while wanted not in seen:
+            if time.monotonic() - self.started > PATIENCE_S:
+                raise TimeoutError(f"{text!r} did not come; the last was {seen[-400:]!r}")
+            try:
+                seen = seen[-2000:] + self.read(1.0)
+            except OSError as error:
+                raise RuntimeError(f"The screen has ended; its last words were {seen.decode()}") from error
+        return time.monotonic() - self.started
+
+    def press(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._master, keys.encode())
+
+    def key_to_paint(self, presses: int) -> list[float]:
+        """Seconds from a key that moves the list's cursor until the terminal is sent the cursor in another row."""
+        waits = []
+        for place in range(presses):
+            self.rest(0.05 + 0.01 * (place % 7))
+            before = self._cursor_row
+            begun = time.monotonic()
+            self.press("j" if place // 8 % 2 == 0 else "k")
+            while self._cursor_row == before:
+                self.read(1.0)
+                if time.monotonic() - begun > PATIENCE_S:
+                    raise TimeoutError("a key moved nothing")
+            waits.append(time.monotonic() - begun)
+        return waits
+
+    def rss_mib(self) -> float:
+        """Resident memory of the application."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024

@@ -1,0 +1,148 @@
+"""The terminal as a slow, breakable line: nothing waits for it, and what stands on it is not sent again."""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import IO, Any, cast
+
+from rich.console import RenderableType
+from textual._compositor import CompositorUpdate
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.screen import Screen
+
+from photon_triage.tui.painting import Painted
+
+CATCH_UP_S = 0.02
+"""A terminal that was behind is looked after this often."""
+CLOSING_S = 1.0
+"""A terminal that takes nothing holds up the end no longer than this."""
+
+
+class _Line:
+    """The file that the terminal is written through, by one thread; it never raises."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.busy = False
+        self.gone = False
+        """The terminal has hung up."""
+
+    def write(self, text: str) -> None:
+        """Write; returns when the terminal has room for it."""
+        self.busy = True
+        try:
+            self._file.write(text)
+        except OSError:
+            self.gone = True
+
+    def flush(self) -> None:
+        """Write what is held back; called when nothing more waits."""
+        try:
+            self._file.flush()
+        except OSError:
+            self.gone = True
+        self.busy = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class LineDriver(LinuxDriver):
+    """Textual's driver, with a writer that the application never waits for."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        file: Any = self._file
+        self._line = _Line(file)
+        setattr(self, "_file", self._line)  # noqa: B010 - it is a file as far as the writing thread knows
+        self.begun = 0
+        """How often the terminal was taken over: what stood there before is gone then."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal has not taken yet what it was sent."""
+        writer = self._writer_thread
+        return self._line.busy or (writer is not None and not writer._queue.empty())
+
+    @property
+    def gone(self) -> bool:
+        """Whether the terminal has hung up."""
+        return self._line.gone
+
+    def start_application_mode(self) -> None:
+        """Take the terminal over."""
+        self.begun += 1
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Let go of the terminal; one that takes nothing is left as it is."""
+        deadline = time.monotonic() + CLOSING_S
+        while self.behind and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not self.behind:
+            super().close()
+
+    def write(self, data: str) -> None:
+        """Send soon; while the terminal takes nothing and much waits already, it is dropped."""
+        if self._writer_thread is not None:
+            try:
+                self._writer_thread._queue.put_nowait(data)
+            except queue.Full:
+                return
+
+
+class LineApp(App[int]):
+    """An application that sends a terminal only what differs, and nothing while the terminal is behind."""
+
+    def __init__(self, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._painted = Painted()
+        self._begun = 0
+        self._skipped = False
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        driver, update = self._driver, cast(object, renderable)
+        if (
+            not isinstance(driver, LineDriver)
+            or not isinstance(update, CompositorUpdate)
+            or self._batch_count
+            or not self._running
+            or self._closed
+        ):
+            super()._display(screen, renderable)
+            return
+        if driver.behind:
+            if not self._skipped:
+                self._skipped = True
+                self.set_timer(CATCH_UP_S, self._catch_up)
+            self.post_display_hook()
+            return
+        if driver.begun != self._begun:
+            self._begun = driver.begun
+            self._painted.forget()
+        difference = self._painted.difference(update)
+        if difference.pieces or self.cursor_position != self._previous_cursor_position:
+            super()._display(screen, cast(RenderableType, difference))
+        else:
+            self.post_display_hook()
+
+    def _catch_up(self) -> None:
+        driver = self._driver
+        if isinstance(driver, LineDriver) and driver.behind:
+            self.set_timer(CATCH_UP_S, self._catch_up)
+        else:
+            self._skipped = False
+            self.screen.refresh()
+
+    def action_redraw(self) -> None:
+        """Paint everything again, where something else has written on the terminal."""
+        self._painted.forget()
+        self.screen.refresh()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether the terminal takes nothing any more."""
+        return isinstance(self._driver, LineDriver) and (self._driver.gone or self._driver.behind)

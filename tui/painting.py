@@ -1,0 +1,101 @@
+"""What stands on the terminal, so that only what differs is sent: a line of 30 kB/s is enough for live numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.control import Control
+from rich.style import Style
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+
+GAP_CELLS = 8
+"""Equal cells between two changes that are sent again: to move the terminal's cursor costs as much."""
+
+
+class Painted:
+    """The strips that were sent, by line and column."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, dict[int, Strip]] = {}
+        self._region: Region | None = None
+
+    def forget(self) -> None:
+        """Nothing is known of the terminal: whatever comes next is sent whole."""
+        self._lines = {}
+
+    def difference(self, update: CompositorUpdate) -> Difference:
+        """What of an update does not stand there yet; it counts as sent."""
+        if isinstance(update, LayoutUpdate) and update.region != self._region:
+            self._region = update.region
+            self.forget()
+        return Difference([piece for part in _parts(update) for piece in self._changes(*part)])
+
+    def _changes(self, y: int, x: int, strip: Strip) -> Iterator[tuple[int, int, Strip]]:
+        line = self._lines.setdefault(y, {})
+        before, length = line.get(x), strip.cell_length
+        if before is not None and before.cell_length == length:
+            if before != strip:
+                line[x] = strip
+                for start, stop in _spans(before, strip):
+                    yield x + start, y, strip.crop(start, stop)
+            return
+        for other in [at for at, old in line.items() if at < x + length and at + old.cell_length > x]:
+            del line[other]
+        line[x] = strip
+        yield x, y, strip
+
+
+class Difference(CompositorUpdate):
+    """Strips to write, each at its column and line."""
+
+    def __init__(self, pieces: list[tuple[int, int, Strip]]) -> None:
+        self.pieces = pieces
+
+    def render_segments(self, console: Console) -> str:
+        """The text and the escape sequences that a terminal is sent."""
+        return "".join(Control.move_to(x, y).segment.text + strip.render(console) for x, y, strip in self.pieces)
+
+
+def _parts(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
+    """Line, column and content of all strips that an update touches.
+
+    A strip of a `ChopsUpdate` is whole, also where only a part of it is to be painted.
+    """
+    if isinstance(update, LayoutUpdate):
+        for y, strips in enumerate(update.strips, update.region.y):
+            x = update.region.x
+            for strip in strips:
+                yield y, x, strip
+                x += strip.cell_length
+    elif isinstance(update, ChopsUpdate):
+        for y, left, right in update.spans:
+            for end, (x, chop) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+                if chop is not None and x < right and end > left:
+                    yield y, x, chop
+
+
+def _spans(before: Strip, after: Strip) -> Iterator[tuple[int, int]]:
+    """The stretches of cells that differ, those with a short gap between them in one."""
+    old, new = _cells(before), _cells(after)
+    if not len(old) == len(new) == after.cell_length:  # characters of two cells: where they stand takes more to tell
+        yield 0, after.cell_length
+        return
+    start = stop = -1
+    for place, (was, now) in enumerate(zip(old, new, strict=True)):
+        if was == now:
+            continue
+        if start >= 0 and place - stop > GAP_CELLS:
+            yield start, stop
+            start = place
+        if start < 0:
+            start = place
+        stop = place + 1
+    if start >= 0:
+        yield start, stop
+
+
+def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    return [(letter, segment.style) for segment in strip for letter in segment.text]
