@@ -177,11 +177,23 @@ def _last_stamp(folder: Path) -> float:
     with suppress(OSError):
         for entry in os.scandir(folder):
             if entry.name.endswith(".jsonl"):
-                with suppress(OSError), open(entry.path, "rb") as file:  # noqa: PTH123
-                    file.seek(max(0, entry.stat().st_size - _TAIL))
-                    records = (parse_line(entry.name, line) for line in file.read().splitlines()[-_TAIL_LINES:])
-                    latest = max([latest, *(record.stamp for record in records if record)])
+                with suppress(OSError):
+                    latest = max(latest, _last_stamp_in(entry))
     return latest
+
+
+def _last_stamp_in(entry: os.DirEntry[str]) -> float:
+    """The latest stamp among a journal's last records; a decision on many frames may be a long line of its own."""
+    size = entry.stat().st_size
+    with open(entry.path, "rb") as file:  # noqa: PTH123
+        tail = _TAIL
+        while True:
+            file.seek(max(0, size - tail))
+            lines = file.read().splitlines()[-_TAIL_LINES:]
+            stamps = [record.stamp for line in lines if (record := parse_line(entry.name, line))]
+            if stamps or tail >= size:
+                return max(stamps, default=0.0)
+            tail *= 16
 
 
 def _line(record: Record) -> bytes:

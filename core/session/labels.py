@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
+from photon_triage.core.session.label_records import (
+    VERDICTS,
+    Label,
+    Subject,
+    Verdict,
+    key_fields,
+    key_of,
+    label_of,
+    subject_fields,
+    subjects_of,
+)
 from photon_triage.core.session.moves import Place, digests_now, moved_files
 from photon_triage.core.session.results import ResultsReader
 
-Verdict = Literal["accepted", "rejected", "skipped"]
-VERDICTS: tuple[str, ...] = get_args(Verdict)
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One operator's verdict on one frame, or on one candidate where the key has a point."""
-
-    key: FrameKey
-    verdict: Verdict
-    who: str
-    time: float
-    category: str = ""
-    """The class, such as single, multiple or water; empty where none was given."""
-    digest: str = ""
-    """Of the frame's raw bytes, where it was known."""
+__all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,8 @@ class LabelBook:
         self._follower = JournalFollower(folder)
         self._said: dict[FrameKey | None, list[_Said]] = {}
         """By the key that the frame has now; None holds what was said of the threshold."""
-        self._subjects: dict[tuple[str, int], FrameKey | None] = {}
+        self._subjects: dict[tuple[str, int], list[FrameKey | None]] = {}
+        """What each record is about."""
         self._undone: set[tuple[str, int]] = set()
         self._malformed = 0
         self._digests: dict[FrameKey, str] = {}
@@ -116,24 +113,23 @@ class LabelBook:
         if record.kind == "undo":
             undone = (record.fields["journal"], record.fields["of"])
             self._undone.add(undone)
-            return [self._now(self._subjects[undone])] if undone in self._subjects else []
-        subject: FrameKey | None
-        value: Label | bool | float
+            return [self._now(subject) for subject in self._subjects.get(undone, [])]
+        said: list[tuple[FrameKey | None, Label | bool | float]]
         if record.kind == "threshold":
-            subject, value = None, float(record.fields["value"])
+            said = [(None, float(record.fields["value"]))]
         elif record.kind == "label":
-            value = _label(record)
-            subject = value.key
-            if value.digest:
-                self._digests[value.key.frame] = value.digest
+            labels = [label_of(record, fields) for fields in subjects_of(record)]
+            self._digests |= {label.key.frame: label.digest for label in labels if label.digest}
+            said = [(label.key, label) for label in labels]
         elif record.kind == "flag":
-            subject, value = _key(record), bool(record.fields["flagged"])
+            said = [(key_of(fields), bool(record.fields["flagged"])) for fields in subjects_of(record)]
         else:
             return []
-        self._subjects[record.journal, record.sequence] = subject
-        now = self._now(subject)
-        self._said.setdefault(now, []).append(_Said(record.order, subject, value))
-        return [now]
+        self._subjects[record.journal, record.sequence] = [subject for subject, _ in said]
+        touched = [self._now(subject) for subject, _ in said]
+        for now, (subject, value) in zip(touched, said, strict=True):
+            self._said.setdefault(now, []).append(_Said(record.order, subject, value))
+        return touched
 
     def _holds(self, label: Label, key: FrameKey) -> bool:
         """Whether a label is of the frame that has this key now."""
@@ -160,33 +156,48 @@ class LabelBook:
 
 
 class LabelWriter:
-    """Writes decisions to one journal and remembers them, newest last, for undo."""
+    """Writes decisions to one journal and remembers them, newest last, for undo and redo.
+
+    A decision on many frames is one record: its checksum holds for all of them or for none, and one undo takes it back.
+    """
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
-        self._decided: list[tuple[int, FrameKey]] = []
+        self._decided: list[Record] = []
+        self._undone: list[Record] = []
 
     @property
     def undoable(self) -> int:
         """How many decisions of this writer can be taken back."""
         return len(self._decided)
 
+    @property
+    def redoable(self) -> int:
+        """How many decisions that were taken back can be made again."""
+        return len(self._undone)
+
     def decide(self, key: FrameKey, verdict: Verdict, *, category: str = "", digest: str | None = None) -> Record:
         """Record a verdict; on return it is on disk."""
-        fields = _key_fields(key) | {"verdict": verdict}
-        if category:
-            fields["class"] = category
-        if digest:
-            fields["digest"] = digest
-        record = self._journal.append("label", **fields)
-        self._decided.append((record.sequence, key))
-        return record
+        return self.decide_all([Subject(key, digest)], verdict, category)
+
+    def decide_all(self, about: Sequence[Subject], verdict: Verdict, category: str = "") -> Record:
+        """Record one verdict on many frames in one stroke; on return all of it is on disk."""
+        given = {"class": category} if category else {}
+        return self._decide("label", about, {"verdict": verdict, **given})
+
+    def flag(self, key: FrameKey, flagged: bool) -> Record:
+        """Flag a frame or take the flag off."""
+        return self.flag_all([Subject(key)], flagged)
+
+    def flag_all(self, about: Sequence[Subject], flagged: bool) -> Record:
+        """Flag many frames in one stroke, or take their flags off."""
+        return self._decide("flag", about, {"flagged": flagged})
 
     def take_over(self, labels: Iterable[Label]) -> int:
         """Record labels that somebody made elsewhere, keeping their names and times; returns how many."""
         entries = []
         for label in labels:
-            fields = _key_fields(label.key) | {
+            fields = key_fields(label.key) | {
                 "verdict": label.verdict,
                 "labelled_by": label.who,
                 "labelled_at": label.time,
@@ -198,50 +209,38 @@ class LabelWriter:
             self._journal.append_all(entries)
         return len(entries)
 
-    def flag(self, key: FrameKey, flagged: bool) -> Record:
-        """Flag a frame or take the flag off."""
-        return self._journal.append("flag", **_key_fields(key), flagged=flagged)
-
-    def undo(self) -> FrameKey | None:
-        """Take back the last decision; returns its frame, or None when there is nothing left."""
+    def undo(self) -> Record | None:
+        """Take back the last decision; returns its record, or None when there is nothing left."""
         if not self._decided:
             return None
-        sequence, key = self._decided[-1]
-        self._journal.append("undo", journal=self._journal.path.name, of=sequence)
-        self._decided.pop()
-        return key
+        record = self._decided[-1]
+        self._journal.append("undo", journal=self._journal.path.name, of=record.sequence)
+        self._undone.append(self._decided.pop())
+        return record
+
+    def redo(self) -> Record | None:
+        """Make the decision that was taken back last once more, as the newest word; None when there is none.
+
+        Any decision made in between leaves nothing to redo.
+        """
+        if not self._undone:
+            return None
+        record = self._undone[-1]
+        again = self._journal.append(record.kind, **record.fields)
+        self._undone.pop()
+        self._decided.append(again)
+        return again
 
     def set_threshold(self, value: float) -> Record:
         """Record the threshold that the operator chose."""
         return self._journal.append("threshold", value=value)
 
-
-def _key_fields(key: FrameKey) -> dict[str, object]:
-    fields: dict[str, object] = {"file": key.file, "dataset": key.dataset, "index": key.index}
-    return fields | {"point": list(key.point)} if key.point else fields
-
-
-def _key(record: Record) -> FrameKey:
-    """The frame a record is about; raises KeyError or TypeError where it names none."""
-    fields = record.fields
-    file, dataset, index = fields["file"], fields["dataset"], fields["index"]
-    if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
-        raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
-    point = fields.get("point", [])
-    if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
-        raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
-    return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
-
-
-def _label(record: Record) -> Label:
-    """The label a record gives; raises KeyError, TypeError or ValueError where it gives none."""
-    verdict = record.fields["verdict"]
-    if verdict not in VERDICTS:
-        raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
-    who = str(record.fields.get("labelled_by", record.who))
-    when = float(record.fields.get("labelled_at", record.time))
-    category, digest = (str(record.fields.get(name) or "") for name in ("class", "digest"))
-    return Label(_key(record), verdict, who, when, category, digest)
+    def _decide(self, kind: str, about: Sequence[Subject], what: dict[str, Any]) -> Record:
+        frames = [subject_fields(subject) for subject in about]
+        record = self._journal.append(kind, **(frames[0] if len(frames) == 1 else {"frames": frames}), **what)
+        self._decided.append(record)
+        self._undone.clear()
+        return record
 
 
 def _put(keys: set[FrameKey], key: FrameKey, holds: bool) -> None:

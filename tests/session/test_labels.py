@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.journal import JournalWriter
-from photon_triage.core.session.labels import Label, LabelBook, LabelWriter
+from photon_triage.core.session.labels import Label, LabelBook, LabelWriter, Subject
 from photon_triage.core.session.session import Session
 
 from .builders import build_session, key
@@ -47,11 +47,75 @@ def test_undo_brings_back_the_word_before(tmp_path: Path) -> None:
     ada = writer(tmp_path, "ada")
     ada.decide(FRAME, "rejected")
     ada.decide(FRAME, "accepted")
-    assert ada.undo() == FRAME
+    assert ada.undo() is not None
     assert book(tmp_path).labels[FRAME].verdict == "rejected"
-    assert ada.undo() == FRAME
+    assert ada.undo() is not None
     assert book(tmp_path).labels == {}
     assert ada.undo() is None
+
+
+@pytest.mark.usefixtures("clock")
+def test_redo_makes_the_decision_again_as_the_newest_word(tmp_path: Path) -> None:
+    ada, grace = writer(tmp_path, "ada"), writer(tmp_path, "grace")
+    ada.decide(FRAME, "accepted", category="single")
+    ada.undo()
+    grace.decide(FRAME, "rejected")
+    assert ada.redo() is not None
+    label = book(tmp_path).labels[FRAME]
+    assert (label.verdict, label.category, label.who) == ("accepted", "single", "ada")
+    assert ada.redo() is None
+    ada.undo()
+    assert book(tmp_path).labels[FRAME].who == "grace"
+
+
+def test_a_new_decision_leaves_nothing_to_redo(tmp_path: Path) -> None:
+    ada = writer(tmp_path, "ada")
+    ada.decide(FRAME, "accepted")
+    ada.undo()
+    ada.decide(OTHER, "rejected")
+    assert (ada.redoable, ada.redo()) == (0, None)
+    assert set(book(tmp_path).labels) == {OTHER}
+
+
+def test_a_decision_on_many_frames_is_one_record_and_one_undo(tmp_path: Path) -> None:
+    ada = writer(tmp_path, "ada")
+    ada.decide(FRAME, "accepted")
+    ada.decide_all([Subject(FRAME, "d0"), Subject(OTHER, "d1")], "rejected", "ice")
+    assert len(next(tmp_path.glob("*.jsonl")).read_text().splitlines()) == 2
+    labels = book(tmp_path).labels
+    assert {key.index: (label.verdict, label.category, label.digest) for key, label in labels.items()} == {
+        0: ("rejected", "ice", "d0"),
+        1: ("rejected", "ice", "d1"),
+    }
+    ada.undo()
+    assert {key.index: label.verdict for key, label in book(tmp_path).labels.items()} == {0: "accepted"}
+
+
+def test_of_a_torn_decision_on_many_frames_nothing_counts(tmp_path: Path) -> None:
+    writer(tmp_path, "ada").decide_all([Subject(key("/data/a.cxi", index)) for index in range(50)], "accepted")
+    journal = next(tmp_path.glob("*.jsonl"))
+    journal.write_bytes(journal.read_bytes()[:2000])
+    assert book(tmp_path).labels == {}
+
+
+def test_flags_of_many_frames_are_set_and_taken_back_in_one_stroke(tmp_path: Path) -> None:
+    ada = writer(tmp_path, "ada")
+    ada.flag_all([Subject(FRAME), Subject(OTHER)], True)
+    assert book(tmp_path).flagged == {FRAME, OTHER}
+    ada.undo()
+    assert not book(tmp_path).flagged
+    ada.redo()
+    assert book(tmp_path).flagged == {FRAME, OTHER}
+
+
+def test_a_clock_that_was_set_back_is_seen_behind_a_long_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 2000.0)
+    many = [Subject(key(f"/data/{index:0200}.cxi", 0)) for index in range(1000)]
+    writer(tmp_path, "ada").decide_all(many, "accepted")
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert writer(tmp_path, "grace").decide(many[0].key, "rejected").stamp > 2000.0
 
 
 def test_undo_takes_back_only_ones_own(tmp_path: Path) -> None:
@@ -70,7 +134,7 @@ def test_an_undo_that_was_not_saved_can_be_tried_again(tmp_path: Path, monkeypat
         with pytest.raises(SessionError):
             ada.undo()
     assert ada.undoable == 1
-    assert ada.undo() == FRAME
+    assert ada.undo() is not None
     assert book(tmp_path).labels == {}
 
 
@@ -196,7 +260,8 @@ def test_commands_to_the_engine_are_none_of_the_labels_business(tmp_path: Path) 
 
 names = st.sampled_from(["ada", "grace"])
 actions = st.lists(
-    st.tuples(names, st.sampled_from(["accepted", "rejected", "skipped", "undo"]), st.integers(0, 2)), max_size=25
+    st.tuples(names, st.sampled_from(["accepted", "rejected", "skipped", "undo", "redo"]), st.integers(0, 2)),
+    max_size=25,
 )
 
 
@@ -211,6 +276,8 @@ def test_following_in_steps_gives_what_reading_at_once_gives(
     for place, (name, action, index) in enumerate(actions):
         if action == "undo":
             writers[name].undo()
+        elif action == "redo":
+            writers[name].redo()
         else:
             writers[name].decide(key("/data/a.cxi", index), action)  # type: ignore[arg-type]
         if place % step == 0:

@@ -1,0 +1,75 @@
+"""Labels as records of a journal: what is written for them, and what is read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.journal import Record
+
+Verdict = Literal["accepted", "rejected", "skipped"]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One operator's verdict on one frame, or on one candidate where the key has a point."""
+
+    key: FrameKey
+    verdict: Verdict
+    who: str
+    time: float
+    category: str = ""
+    """The class, such as single, multiple or water; empty where none was given."""
+    digest: str = ""
+    """Of the frame's raw bytes, where it was known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A frame or candidate that is decided on, with the digest of the frame's raw bytes where it is known."""
+
+    key: FrameKey
+    digest: str | None = None
+
+
+def subject_fields(subject: Subject) -> dict[str, object]:
+    """What a record says of the frame that it is about."""
+    return key_fields(subject.key) | ({"digest": subject.digest} if subject.digest else {})
+
+
+def subjects_of(record: Record) -> list[dict[str, Any]]:
+    """The frames that a record is about, each as fields: itself, or those in its list."""
+    frames = record.fields.get("frames", [record.fields])
+    if not (isinstance(frames, list) and all(isinstance(fields, dict) for fields in frames)):
+        raise TypeError("Expected a list of frames.")
+    return frames
+
+
+def key_fields(key: FrameKey) -> dict[str, object]:
+    """What a record says of a frame's key."""
+    fields: dict[str, object] = {"file": key.file, "dataset": key.dataset, "index": key.index}
+    return fields | {"point": list(key.point)} if key.point else fields
+
+
+def key_of(fields: dict[str, Any]) -> FrameKey:
+    """The frame that fields name; raises KeyError or TypeError where they name none."""
+    file, dataset, index = fields["file"], fields["dataset"], fields["index"]
+    if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
+        raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
+    point = fields.get("point", [])
+    if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
+        raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
+    return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
+
+
+def label_of(record: Record, fields: dict[str, Any]) -> Label:
+    """The label a record gives to a frame; raises KeyError, TypeError or ValueError where it gives none."""
+    verdict = record.fields["verdict"]
+    if verdict not in VERDICTS:
+        raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
+    who = str(record.fields.get("labelled_by", record.who))
+    when = float(record.fields.get("labelled_at", record.time))
+    category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
+    return Label(key_of(fields), verdict, who, when, category, digest)
