@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,7 @@ from photon_triage.models.precision import (
     wanted_precision,
 )
 
-__all__ = ["InferenceCall", "Plan", "Runner", "best_device", "prepare_for_inference"]
+__all__ = ["InferenceCall", "Plan", "Runner", "best_device", "measured_precisions", "prepare_for_inference"]
 
 log = logging.getLogger("photon_triage.models")
 
@@ -90,6 +91,20 @@ def prepare_for_inference(
     the network run as recorded CUDA graphs.
     """
     return Runner(model, device, wanted_precision(dtype), decide, batch_size)
+
+
+def measured_precisions(model: nn.Module, device: torch.device, batch: Tensor) -> dict[str, float]:
+    """Seconds that the model takes for a batch (batch, channels, height, width), by precision.
+
+    Measured once on a machine and remembered; "bfloat16" is missing where it cannot run. "auto" tries it on real frames
+    where it is `speed.WORTHWHILE` times as fast as float32.
+    """
+    return _precision_seconds(
+        model,
+        batch.to(device),
+        lambda: Network(model, device, torch.float32),
+        lambda: Network(model, device, torch.bfloat16),
+    )
 
 
 class Network:
@@ -227,8 +242,19 @@ def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Netw
             made.append(Network(model, network.device, torch.bfloat16))
         return made[0]
 
+    found = _precision_seconds(model, batch, lambda: network, half)
+    if "bfloat16" not in found or found["bfloat16"] * speed.WORTHWHILE > found["float32"]:
+        return None
+    return half()
+
+
+def _precision_seconds(
+    model: nn.Module, batch: Tensor, single: Callable[[], Network], half: Callable[[], Network]
+) -> dict[str, float]:
+    """What `measured_precisions` gives, with networks that are made only where they are timed."""
+
     def measure() -> dict[str, float]:
-        found = {"float32": speed.seconds(network, batch)}
+        found = {"float32": speed.seconds(single(), batch)}
         try:
             found["bfloat16"] = speed.seconds(half(), batch)
         except RuntimeError as error:
@@ -236,10 +262,7 @@ def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Netw
             log.info("no bfloat16: %s", error)
         return found
 
-    found = speed.measured_once("precision", model, batch, measure)
-    if "bfloat16" not in found or found["bfloat16"] * speed.WORTHWHILE > found["float32"]:
-        return None
-    return half()
+    return speed.measured_once("precision", model, batch, measure)
 
 
 def _device_count(backend: str) -> int:

@@ -92,7 +92,7 @@ def machine(device: torch.device) -> str:
     """The device's name, what its instructions are, torch's version, and the number of threads on a CPU."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    name, flags = _processor()
+    name, flags = processor()
     mark = hashlib.sha256(flags.encode()).hexdigest()[:8]
     return f"{device.type} {name} ({mark}), torch {torch.__version__}, {torch.get_num_threads()} threads"
 
@@ -103,7 +103,7 @@ def architecture_key(model: nn.Module) -> str:
     return f"{type(model).__name__} {hashlib.sha256(repr(shapes).encode()).hexdigest()[:12]}"
 
 
-def _processor() -> tuple[str, str]:
+def processor() -> tuple[str, str]:
     """The processor's name and its flags, as far as the system tells."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

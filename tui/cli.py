@@ -35,6 +35,7 @@ COMMANDS = (
     Command("engine", "engine", "app", "Ask after a session's engine, or stop it."),
     Command("retry", "retry", "retry", "Try files again that were unreadable or missed something."),
     Command("session", "session", "app", "List a session's files, or repair it."),
+    Command("doctor", "doctor", "doctor", "Check this machine, the folders and the terminal, with advice."),
     Command("inspect", "inspect", "inspect", "Say what a detector file holds."),
     Command("recipes", "recipes", "recipes", "List the shipped recipes, or print one."),
     Command("models", "models", "app", "List and inspect models, bring them in and out, choose the one in use."),

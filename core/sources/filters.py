@@ -74,6 +74,11 @@ class Filter:
         return _NAMES.get(self.number, self.stored_name or f"filter {self.number}")
 
 
+def known_filters() -> dict[int, str]:
+    """The names of HDF5's filters by their number: HDF5's own and the registered ones."""
+    return dict(_NAMES)
+
+
 def pipeline(dataset: Any) -> tuple[Filter, ...]:
     """The filters of an h5py data set, in the order of writing."""
     properties = dataset.id.get_create_plist()
