@@ -1,16 +1,17 @@
-"""CrystFEL event lists: `PATH //INDEX`, one frame a line."""
+"""CrystFEL event lists, one frame a line: `PATH //7`, or `//5/2` and `tag-123//` where a file has such frames."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.errors import ExportError, SourceError
 from photon_triage.core.export.text import write_lines
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
     from photon_triage.core.export.content import Content
@@ -21,27 +22,49 @@ LINE_LIMIT = 1023
 
 def write(content: Content, path: Path) -> dict[str, Any]:
     """The event list of the selected frames, or of those that selected candidates are on."""
-    write_lines(path, event_lines(dict.fromkeys(row.frame.key.frame for row in content.rows)))
+    keys = dict.fromkeys(row.frame.key.frame for row in content.rows)
+    write_lines(path, event_lines(keys, _events(keys, content.recipe.source.roots)))
     return {}
 
 
-def event_lines(keys: Iterable[FrameKey]) -> Iterator[bytes]:
+def event_lines(keys: Iterable[FrameKey], events: Mapping[FrameKey, str] | None = None) -> Iterator[bytes]:
     """The lines of an event list, as bytes of the file system's own names.
 
-    A line is split at its last space, so a path may hold spaces. A TIFF file's pages are numbered the same way, and a
-    single page is //0. Raises ExportError for a path that no line can carry.
+    events: what CrystFEL calls a frame where that is not // and its index. A line is split at its last space, so a path
+    may hold spaces. A TIFF file's pages are numbered the same way, and a single page is //0. Raises ExportError for a
+    path or an event that no line can carry.
     """
+    known = events or {}
     for key in keys:
-        yield _line(key)
+        yield _line(key, known.get(key, f"//{key.index}"))
 
 
-def _line(key: FrameKey) -> bytes:
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in key.file):
+def _events(keys: Iterable[FrameKey], roots: Sequence[str]) -> dict[FrameKey, str]:
+    """The events of frames in HDF5 files: more than an index where several axes count frames, or groups do."""
+    by_stack: dict[tuple[str, str], list[FrameKey]] = {}
+    for key in keys:
+        if key.dataset and ("%" in key.dataset or Path(key.file).is_file()):
+            by_stack.setdefault((key.file, key.dataset), []).append(key)
+    events: dict[FrameKey, str] = {}
+    with FrameReader(roots=roots) as reader:
+        for (path, dataset), some in by_stack.items():
+            try:
+                events |= zip(some, reader.events(path, dataset, [key.index for key in some]), strict=True)
+            except SourceError as error:
+                if "%" in dataset:
+                    raise _refused(some[0], f"its event is named by the file, which cannot be read: {error}") from error
+    return events
+
+
+def _line(key: FrameKey, event: str) -> bytes:
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in key.file + event):
         raise _refused(key, "its name holds a line break or another control character")
+    if any(character.isspace() for character in event):
+        raise _refused(key, f"its event {event} holds a space")
     if not Path(key.file).is_absolute():
         raise _refused(key, "its path is not absolute")
     try:
-        line = os.fsencode(key.file) + b" //%d\n" % key.index
+        line = os.fsencode(key.file) + b" " + os.fsencode(event) + b"\n"
     except UnicodeEncodeError as error:
         raise _refused(key, "its name cannot be written as text") from error
     if len(line) >= LINE_LIMIT:

@@ -101,6 +101,12 @@ class FrameReader:
             request = {"do": "present", "path": os.fspath(path), "dataset": dataset, "start": start, "stop": stop}
             return [(low, high) for low, high in self._ask(request)["present"]]
 
+    def events(self, path: str | os.PathLike[str], dataset: str, indices: Sequence[int]) -> list[str]:
+        """What CrystFEL calls these frames of an HDF5 file, such as //7 or tag-123//."""
+        with self._lock:
+            request = {"do": "events", "path": os.fspath(path), "dataset": dataset, "indices": [*map(int, indices)]}
+            return [str(name) for name in self._ask(request)["events"]]
+
     def mask(self, info: SourceInfo) -> np.ndarray | None:
         """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
         if info.mask is None:

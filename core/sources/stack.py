@@ -89,6 +89,11 @@ class FrameStack:
         """Whether each group of many holds one data set of the stack."""
         return bool(self._tags)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The paths of the data sets of a pattern, () where the stack is of no pattern."""
+        return tuple(self._tags)
+
     def part(self, number: int) -> Part:
         """One of the stack's data sets."""
         if number in self._opened:

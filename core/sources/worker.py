@@ -21,6 +21,7 @@ import numpy as np
 from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
+from photon_triage.core.sources.event_names import event_names
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, inspect, open_frames, read_mask, require_range
@@ -45,6 +46,9 @@ class Worker:
                 return self._read(request)
             case "present":
                 return {"present": self._present(path, request["dataset"], request["start"], request["stop"])}
+            case "events":
+                self._let_go()
+                return {"events": event_names(look(path, self._roots), request["dataset"], request["indices"])}
             case "mask":
                 self._let_go()
                 mask = read_mask(SourceInfo.from_json(request["info"]), roots=self._roots)
