@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,15 @@ from torch import nn
 
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.metrics import best_threshold, confusion_at
+from photon_triage.core.training.keeping import Keeper
+from photon_triage.core.training.loop import learn
 from photon_triage.core.training.patches import (
     Marked,
     Patches,
+    PatchLearner,
     PatchPlan,
     Sites,
     elsewhere_drawn,
-    fit_patches,
     objects_drawn,
     on_image,
     score_patches,
@@ -64,44 +65,78 @@ def train_finder(
     validation: Sequence[Marked],
     plan: FindingPlan,
     device: torch.device,
+    keeper: Keeper | None = None,
 ) -> Iterator[Progress]:
     """Train the finder's network in place, yielding after each batch; what remains has the highest validation F1.
 
     F1 is that of the candidates at their best threshold; in the end the last bias is moved so that this threshold is
     the score 0.5. Raises TrainingError where there is nothing to learn, or where it diverges.
     """
-    patches = Patches([each.image for each in training], finder)
-    judges = Patches([each.image for each in validation], finder)
-    objects = [each.objects for each in validation]
-    known = np.concatenate([on_image(place, each.wrong) for place, each in enumerate(training)])
-    mistakes = known
-    positives, negatives = objects_drawn(training), elsewhere_drawn(training)
+    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper)
 
-    def others(rng: np.random.Generator, count: int) -> Sites:
+
+class _Learner(PatchLearner):
+    """Patches, and the network's own mistakes among them; judged by what it finds."""
+
+    def __init__(
+        self,
+        finder: PatchFinder,
+        training: Sequence[Marked],
+        validation: Sequence[Marked],
+        plan: FindingPlan,
+        device: torch.device,
+    ) -> None:
+        self._finder, self._training, self._validation, self._finding = finder, training, validation, plan
+        self._negatives = elsewhere_drawn(training)
+        patches = Patches([each.image for each in training], finder)
+        super().__init__(finder, patches, objects_drawn(training), self._drawn, plan, device)
+        self._judges = Patches([each.image for each in validation], finder)
+        self._objects = [each.objects for each in validation]
+        self._known = np.concatenate([on_image(place, each.wrong) for place, each in enumerate(training)])
+        self._mistakes: Sites = self._known
+        self._windows_rng = np.random.default_rng(plan.seed)
+        self._searched = plan.iterations // (plan.rounds + 1) * plan.rounds
+        self._check_every = max(1, (plan.iterations - self._searched) // plan.checks)
+        self._cut = self._best_cut = 0.0
+
+    def check(self, iteration: int) -> float | None:
+        plan, f1 = self._finding, None
+        phase = plan.iterations // (plan.rounds + 1)
+        if iteration <= self._searched and iteration % phase == 0:
+            windows = _windows(self._training, self._windows_rng)
+            found = search(self._finder, self._patches, windows, plan.min_distance, self._device)
+            self._mistakes = np.concatenate([self._known, _mistakes(found, self._training)])
+        elif iteration > self._searched and is_check(iteration, plan.iterations, self._check_every):
+            regions = _regions(self._validation)
+            found = search(self._finder, self._judges, regions, plan.min_distance, self._device)
+            threshold, f1 = best_cut(judged(found, self._objects), sum(map(len, self._objects)))
+            self._cut = threshold or 0.0
+        self.network.train()
+        return f1
+
+    def best_so_far(self) -> None:
+        self._best_cut = self._cut
+
+    def finish(self) -> None:
+        _lower_log_odds(self.network, self._best_cut)
+        super().finish()
+
+    def memory(self) -> dict[str, Any]:
+        return {
+            "mistakes": self._mistakes.tolist(),
+            "windows_rng": self._windows_rng.bit_generator.state,
+            "best_cut": self._best_cut,
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self._mistakes = np.array(memory["mistakes"], np.int64).reshape(-1, 3)
+        self._windows_rng.bit_generator.state = memory["windows_rng"]
+        self._best_cut = memory["best_cut"]
+
+    def _drawn(self, rng: np.random.Generator, count: int) -> Sites:
+        mistakes = self._mistakes
         hard = rng.choice(mistakes, round(count * MISTAKEN)) if len(mistakes) else mistakes
-        return np.concatenate([hard, negatives(rng, count - len(hard))])
-
-    phase = plan.iterations // (plan.rounds + 1)
-    look_again = {phase * number for number in range(1, plan.rounds + 1)}
-    check_every = max(1, (plan.iterations - phase * plan.rounds) // plan.checks)
-    rng = np.random.default_rng(plan.seed)
-    best, kept, cut = -1.0, None, 0.0
-    for progress in fit_patches(finder, patches, positives, others, plan, device):
-        f1 = None
-        if progress.done in look_again:
-            found = search(finder, patches, _windows(training, rng), plan.min_distance, device)
-            mistakes = np.concatenate([known, _mistakes(found, training)])
-        if progress.done > phase * plan.rounds and is_check(progress, check_every):
-            candidates = judged(search(finder, judges, _regions(validation), plan.min_distance, device), objects)
-            threshold, f1 = best_cut(candidates, sum(map(len, objects)))
-            if f1 > best:
-                best, kept, cut = f1, copy.deepcopy(finder.network.state_dict()), threshold or 0.0
-        finder.network.train()
-        yield replace(progress, f1=f1)
-    if kept is not None:
-        finder.network.load_state_dict(kept)
-    _lower_log_odds(finder.network, cut)
-    finder.network.eval()
+        return np.concatenate([hard, self._negatives(rng, count - len(hard))])
 
 
 @torch.inference_mode()

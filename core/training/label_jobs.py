@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.training.finder_job import finding_plan, new_finder
 from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
+from photon_triage.core.training.loop import learn
 from photon_triage.core.training.network_job import FINDERS, SEGMENTERS, NetworkJob, checked, name_for, registered
-from photon_triage.core.training.patches import Draw, Patches, Sites, elsewhere_drawn, fit_patches, score_patches
+from photon_triage.core.training.patches import Draw, Patches, PatchLearner, Sites, elsewhere_drawn, score_patches
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
 from photon_triage.core.training.scoring import confusion_scores
@@ -43,7 +44,8 @@ def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
         return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
 
     accepted = _drawn(labelled.sites[~held & labelled.accepted])
-    for step in fit_patches(finder, patches, accepted, others, plan, device):
+    learner = PatchLearner(finder, patches, accepted, others, plan, device)
+    for step in learn(learner, plan.iterations):
         note(step.done, step.planned, step.loss, None)
     threshold = job.session.recipe().default_threshold
     cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +13,10 @@ from torch.nn.functional import cross_entropy, pad
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.training.images import Image
+from photon_triage.core.training.loop import Learner
 from photon_triage.core.training.normalising import normalised
 from photon_triage.core.training.objects import Objects
-from photon_triage.core.training.progress import Progress, decayed, smooth
+from photon_triage.core.training.progress import decayed
 from photon_triage.core.training.symmetries import SYMMETRIES, turned
 from photon_triage.models.patchfinder import PatchFinder, log_odds
 
@@ -134,33 +134,40 @@ def on_image(place: int, pixels: NDArray[np.int64]) -> Sites:
     return np.concatenate([np.full((len(pixels), 1), place), pixels], 1)
 
 
-def fit_patches(
-    finder: PatchFinder, patches: Patches, positives: Draw, others: Draw, plan: PatchPlan, device: torch.device
-) -> Iterator[Progress]:
+class PatchLearner(Learner):
     """Adam on batches of half objects and half others, each turned, mirrored and, where it is an object, moved."""
-    rng = np.random.default_rng(plan.seed)
-    network = finder.network.to(device).train()
-    optimizer = torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=WEIGHT_DECAY)
-    wanted = max(1, plan.batch // 2)
-    last = len(finder.classes) - 1
-    smoothed = math.nan
-    for iteration in range(1, plan.iterations + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate * decayed(iteration, plan.iterations)
-        right = patches.moved(positives(rng, wanted), plan.jitter, rng)
-        wrong = others(rng, max(1, plan.batch - wanted))
+
+    def __init__(
+        self,
+        finder: PatchFinder,
+        patches: Patches,
+        positives: Draw,
+        others: Draw,
+        plan: PatchPlan,
+        device: torch.device,
+    ) -> None:
+        self._patches, self._positives, self._others, self._device = patches, positives, others, device
+        self._plan, self._last = plan, len(finder.classes) - 1
+        self.rng = np.random.default_rng(plan.seed)
+        self.network = finder.network.to(device).train()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), plan.rate, weight_decay=WEIGHT_DECAY)
+
+    def rate(self, iteration: int) -> float:
+        """Falling from the plan's."""
+        return self._plan.rate * decayed(iteration, self._plan.iterations)
+
+    def loss(self, iteration: int) -> Tensor:
+        """Cross-entropy."""
+        plan, rng = self._plan, self.rng
+        wanted = max(1, plan.batch // 2)
+        right = self._patches.moved(self._positives(rng, wanted), plan.jitter, rng)
+        wrong = self._others(rng, max(1, plan.batch - wanted))
         sites = np.concatenate([right, wrong])
-        truth = torch.tensor([last] * len(right) + [0] * len(wrong), device=device)
+        truth = torch.tensor([self._last] * len(right) + [0] * len(wrong), device=self._device)
         order = torch.from_numpy(rng.permutation(len(sites)))
-        cut = patches.cut(sites[order.numpy()])
+        cut = self._patches.cut(sites[order.numpy()])
         cut = torch.cat([turned(part, which) for which, part in enumerate(cut.tensor_split(SYMMETRIES))])
-        loss = cross_entropy(network(cut.to(device)), truth[order.to(device)])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        smoothed = smooth(smoothed, float(loss.detach()), iteration)
-        yield Progress(iteration, plan.iterations, smoothed, None)
-    network.eval()
+        return cross_entropy(self.network(cut.to(self._device)), truth[order.to(self._device)])
 
 
 @torch.inference_mode()

@@ -42,6 +42,6 @@ def decayed(iteration: int, iterations: int) -> float:
     return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * (iteration - 1) / iterations)) / 2
 
 
-def is_check(progress: Progress, every: int) -> bool:
+def is_check(iteration: int, iterations: int, every: int) -> bool:
     """Whether to judge the checkpoint: after the last batch, and every so many before it."""
-    return (progress.planned - progress.done) % every == 0
+    return (iterations - iteration) % every == 0

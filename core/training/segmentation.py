@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,10 @@ from torch.nn.functional import cross_entropy
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.training.classes import VOID
 from photon_triage.core.training.images import Image
+from photon_triage.core.training.keeping import Keeper
+from photon_triage.core.training.loop import Learner, learn
 from photon_triage.core.training.normalising import normalised
-from photon_triage.core.training.progress import Progress, decayed, is_check, smooth
+from photon_triage.core.training.progress import Progress, decayed, is_check
 from photon_triage.core.training.scoring import pixel_scores
 from photon_triage.core.training.symmetries import SYMMETRIES, turned
 from photon_triage.models.msd import MSDNet
@@ -58,38 +58,49 @@ def train_segmenter(
     validation: Sequence[Mapped],
     plan: SegmentationPlan,
     device: torch.device,
+    keeper: Keeper | None = None,
 ) -> Iterator[Progress]:
     """Train the segmenter's network in place, yielding after each batch; what remains has the highest validation F1.
 
     Adam on cross-entropy without the void pixels, the classes weighted by one over the root of how common they are.
     Raises TrainingError where it diverges or a class is nowhere to be learned.
     """
-    crops = _Crops(segmenter, training, plan)
-    weights = crops.weights.to(device)
-    network = segmenter.network.to(device).train()
-    optimizer = torch.optim.Adam(network.parameters(), plan.rate)
-    check_every = max(1, plan.iterations // plan.checks)
-    smoothed, best, kept = math.nan, -1.0, None
-    for iteration in range(1, plan.iterations + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate * decayed(iteration, plan.iterations)
-        images, classes = crops.draw()
-        logits = network(images.to(device))
-        loss = cross_entropy(logits, _inner(classes, logits).to(device), weights, ignore_index=VOID)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        smoothed = smooth(smoothed, float(loss.detach()), iteration)
-        f1, progress = None, Progress(iteration, plan.iterations, smoothed, None)
-        if is_check(progress, check_every):
-            f1 = score_segmenter(segmenter, validation, device)["f1"] or 0.0
-            network.train()
-            if f1 > best:
-                best, kept = f1, copy.deepcopy(network.state_dict())
-        yield replace(progress, f1=f1)
-    if kept is not None:
-        network.load_state_dict(kept)
-    network.eval()
+    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper)
+
+
+class _Learner(Learner):
+    """Batches of random crops."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        training: Sequence[Mapped],
+        validation: Sequence[Mapped],
+        plan: SegmentationPlan,
+        device: torch.device,
+    ) -> None:
+        self._segmenter, self._validation, self._plan, self._device = segmenter, validation, plan, device
+        self.rng = np.random.default_rng(plan.seed)
+        self._crops = _Crops(segmenter, training, plan.crop, self.rng)
+        self._weights = self._crops.weights.to(device)
+        self.network = segmenter.network.to(device).train()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), plan.rate)
+        self._check_every = max(1, plan.iterations // plan.checks)
+
+    def rate(self, iteration: int) -> float:
+        return self._plan.rate * decayed(iteration, self._plan.iterations)
+
+    def loss(self, iteration: int) -> Tensor:
+        images, classes = self._crops.draw(self._plan.batch)
+        logits = self.network(images.to(self._device))
+        return cross_entropy(logits, _inner(classes, logits).to(self._device), self._weights, ignore_index=VOID)
+
+    def check(self, iteration: int) -> float | None:
+        if not is_check(iteration, self._plan.iterations, self._check_every):
+            return None
+        f1 = score_segmenter(self._segmenter, self._validation, self._device)["f1"] or 0.0
+        self.network.train()
+        return float(f1)
 
 
 @torch.inference_mode()
@@ -110,8 +121,8 @@ def score_segmenter(segmenter: Segmenter, images: Sequence[Mapped], device: torc
 class _Crops:
     """Random crops of the training images, each turned and mirrored at random."""
 
-    def __init__(self, segmenter: Segmenter, training: Sequence[Mapped], plan: SegmentationPlan) -> None:
-        self._plan, self._rng = plan, np.random.default_rng(plan.seed)
+    def __init__(self, segmenter: Segmenter, training: Sequence[Mapped], side: int, rng: np.random.Generator) -> None:
+        self._side, self._rng = side, rng
         self._images = [normalised(each.image, segmenter.input) for each in training]
         self._classes = [torch.from_numpy(each.classes) for each in training]
         counts = sum(
@@ -134,10 +145,10 @@ class _Crops:
         ]
         self._with_rare = [place for place, pixels in enumerate(self._rare) if len(pixels)]
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """(batch, 1, crop, crop) float32 and the classes (batch, crop, crop) int64."""
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """(count, 1, side, side) float32 and the classes (count, side, side) int64."""
         images, classes = [], []
-        for _ in range(self._plan.batch):
+        for _ in range(count):
             place, rows, columns = self._window()
             which = int(self._rng.integers(SYMMETRIES))
             images.append(turned(self._images[place][rows, columns], which))
@@ -148,7 +159,7 @@ class _Crops:
         """An image and a window of it with something to learn in it."""
         for _ in range(ATTEMPTS):
             place, start = self._corner()
-            rows, columns = (slice(at, at + self._plan.crop) for at in start)
+            rows, columns = (slice(at, at + self._side) for at in start)
             if bool((self._classes[place][rows, columns] != VOID).any()):
                 break
         return place, rows, columns
@@ -157,13 +168,13 @@ class _Crops:
         if self._with_rare and self._rng.random() < 0.5:
             place = int(self._rng.choice(self._with_rare))
             pixel = self._rng.choice(self._rare[place])
-            offset = self._rng.integers(self._plan.crop, size=2)
-            room = np.array(self._images[place].shape) - self._plan.crop
+            offset = self._rng.integers(self._side, size=2)
+            room = np.array(self._images[place].shape) - self._side
             row, column = np.clip(pixel - offset, 0, room).tolist()
             return place, (row, column)
         place = int(self._rng.integers(len(self._images)))
         height, width = self._images[place].shape
-        row, column = self._rng.integers(height - self._plan.crop + 1), self._rng.integers(width - self._plan.crop + 1)
+        row, column = self._rng.integers(height - self._side + 1), self._rng.integers(width - self._side + 1)
         return place, (int(row), int(column))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,12 @@ from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.augment import augment
 from photon_triage.core.training.examples import Examples
-from photon_triage.core.training.progress import Progress, smooth
+from photon_triage.core.training.keeping import Keeper
+from photon_triage.core.training.loop import Learner, learn
+from photon_triage.core.training.progress import Progress
+from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class
-from photon_triage.models.optim import darknet_sgd, learning_rate, set_rate
+from photon_triage.models.optim import darknet_sgd, learning_rate
 from photon_triage.models.runtime import prepare_for_inference
 from photon_triage.models.yolo import detection_loss
 
@@ -54,6 +56,7 @@ def train(
     plan: Plan,
     device: torch.device,
     validation: Examples | None = None,
+    keeper: Keeper | None = None,
 ) -> Iterator[Progress]:
     """Train the detector's network in place, yielding after each batch.
 
@@ -61,42 +64,69 @@ def train(
 
     Raises TrainingError unless there are both positive and negative examples.
     """
-    positives, negatives = np.flatnonzero(examples.positive), np.flatnonzero(~examples.positive)
-    if not len(positives) or not len(negatives):
-        raise TrainingError(
-            f"Could not train on {len(positives)} accepted and {len(negatives)} rejected frames: both are needed.",
-            "Label some of either kind first.",
+    return learn(_Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper)
+
+
+class _Learner(Learner):
+    """Batches of labelled frames, so many of them single hits, augmented."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        preparation: Preparation,
+        examples: Examples,
+        plan: Plan,
+        device: torch.device,
+        validation: Examples | None,
+    ) -> None:
+        self._positives, self._negatives = np.flatnonzero(examples.positive), np.flatnonzero(~examples.positive)
+        if not len(self._positives) or not len(self._negatives):
+            raise TrainingError(
+                f"Could not train on {len(self._positives)} accepted and {len(self._negatives)} rejected frames: "
+                "both are needed.",
+                "Label some of either kind first.",
+            )
+        self._detector, self._examples, self._validation = detector, examples, validation
+        self._preparation, self._plan, self._device = preparation, plan, device
+        self._classes = class_indices(examples, detector)
+        self.rng = np.random.default_rng(plan.seed)
+        self.network: Darknet = detector.network
+        preparation.to(device)
+        self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._begin()
+        self.optimizer = darknet_sgd(self.network, self.network.net)
+
+    def rate(self, iteration: int) -> float:
+        return self._plan.rate if self._plan.rate is not None else learning_rate(self.network.net, iteration)
+
+    def loss(self, iteration: int) -> Tensor:
+        plan = self._plan
+        wanted = max(1, round(plan.batch * POSITIVE_SHARE))
+        chosen = np.concatenate(
+            [self.rng.choice(self._positives, wanted), self.rng.choice(self._negatives, plan.batch - wanted)]
         )
-    rng = np.random.default_rng(plan.seed)
-    model, classes = detector.network, class_indices(examples, detector)
-    preparation.to(device)
-    model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    _set_norms(model, frozen=plan.frozen_norm)
-    optimizer = darknet_sgd(model, model.net)
-    wanted = max(1, round(plan.batch * POSITIVE_SHARE))
-    smoothed, best_f1, best_state = math.nan, -1.0, None
-    for iteration in range(1, plan.iterations + 1):
-        set_rate(optimizer, plan.rate if plan.rate is not None else learning_rate(model.net, iteration))
-        chosen = np.concatenate([rng.choice(positives, wanted), rng.choice(negatives, plan.batch - wanted)])
-        batch, targets = _batch(examples, classes, chosen, preparation, rng, device)
-        model.seen += len(chosen)
-        outputs = model(batch.contiguous(memory_format=torch.channels_last))
-        loss, _ = detection_loss(outputs, targets, model.heads, model.seen)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        smoothed = smooth(smoothed, float(loss.detach()), iteration)
-        f1 = None
-        if validation is not None and (iteration % plan.check_every == 0 or iteration == plan.iterations):
-            f1 = _best_f1(score(detector, preparation, validation, device), validation)
-            model.train()
-            _set_norms(model, frozen=plan.frozen_norm)
-            if f1 >= best_f1:
-                best_f1, best_state = f1, copy.deepcopy(model.state_dict())
-        yield Progress(iteration, plan.iterations, smoothed, f1)
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    model.eval()
+        batch, targets = _batch(self._examples, self._classes, chosen, self._preparation, self.rng, self._device)
+        self.network.seen += len(chosen)
+        outputs = self.network(batch.contiguous(memory_format=torch.channels_last))
+        return detection_loss(outputs, targets, self.network.heads, self.network.seen)[0]
+
+    def check(self, iteration: int) -> float | None:
+        due = iteration % self._plan.check_every == 0 or iteration == self._plan.iterations
+        if self._validation is None or not due:
+            return None
+        f1 = _best_f1(score(self._detector, self._preparation, self._validation, self._device), self._validation)
+        self._begin()
+        return f1
+
+    def memory(self) -> dict[str, Any]:
+        return {"seen": self.network.seen}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self.network.seen = memory["seen"]
+
+    def _begin(self) -> None:
+        self.network.train()
+        _set_norms(self.network, frozen=self._plan.frozen_norm)
 
 
 @torch.inference_mode()
