@@ -51,6 +51,8 @@ class Followed:
     reason: str = ""
     info: SourceInfo | None = None
     there: Spans = field(default_factory=Spans)
+    denied: Spans = field(default_factory=Spans)
+    """Frames that the file says are there and that were not when they were read, each time until patience was over."""
     damaged: Spans = field(default_factory=Spans)
     damage: str = ""
     fresh: int = 0
@@ -123,8 +125,11 @@ class Followed:
         self.shrunk = (self.shrunk or now) if fewer else 0.0
         self.info, self.status, self.recheck = info, "reading", False
         self.reason = _not_there(info)
+        if grown:
+            self.denied = Spans()
         if info.complete or info.proven:
             self.there.add(0, info.available)
+            self.there = self.there.without(self.denied)
             return []
         return [(RIPENS_S, info.available - 1), (LAST_RIPENS_S, info.available)] if grown else []
 
@@ -148,6 +153,12 @@ class Followed:
         self.taken.remove(start, stop)
         self.there.remove(start, stop)
         self.reason, self.recheck = reason, True
+
+    def deny(self, index: int, reason: str) -> None:
+        """A frame is not there, whatever the file says; it is asked for again when more has come."""
+        self.give_back(index, index + 1, reason)
+        self.denied.add(index, index + 1)
+        self.recheck = False
 
     def is_at_end(self, now: float, patience: float) -> bool:
         """Whether all that can be read was, and no more is expected or patience is over."""
@@ -194,7 +205,7 @@ class Followed:
     def revive(self, *, quiet: bool = False) -> None:
         """Begin again with what was given up; quietly: for one look that nobody is told of unless something came."""
         self.taken = self.taken.without(self.damaged)
-        self.damaged, self.damage = Spans(), ""
+        self.damaged, self.denied, self.damage = Spans(), Spans(), ""
         self.status, self.losses, self.tries, self.probed, self.quiet = "waiting", 0, 0, 0, quiet
         self.changed = -math.inf if quiet else time.monotonic()
 

@@ -166,8 +166,7 @@ class ReaderThread(threading.Thread):
                 return
             except NotYetError as error:
                 with self._desk.lock:
-                    followed.give_back(index, index + 1, error.message)
-                    followed.recheck = False
+                    followed.deny(index, error.message)
             except SourceError as error:
                 with self._desk.lock:
                     followed.damage_at(index, error)

@@ -27,7 +27,7 @@ min_lit_pixels = 1
 """
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 180.0) -> None:
     """Wait until it holds; fails when that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -59,7 +59,7 @@ def engine(session: Session, paths: Sequence[Path], **options: Any) -> Iterator[
         yield running
     finally:
         running.stop()
-        thread.join(60)
+        thread.join(180)
         results.close()
     assert not thread.is_alive(), "the engine does not end"
     if errors:
@@ -124,7 +124,7 @@ class Collected:
                 self.order.append((name, index))
 
 
-def follow(intake: Intake, until: Callable[[Collected], bool], seconds: float = 60.0) -> Collected:
+def follow(intake: Intake, until: Callable[[Collected], bool], seconds: float = 180.0) -> Collected:
     """What an intake tells until a condition holds; the intake goes on."""
     told = Collected()
     deadline = time.monotonic() + seconds

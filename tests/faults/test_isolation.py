@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from .memory import HighWater
 from .scale import SOAK
 
 Say = Callable[[str], None]
+ROOT = Path(__file__).parents[2]
 FAULTS = ("crash", "abort", "leave", "hang", "spin", "greedy")
 
 
@@ -24,7 +26,7 @@ FAULTS = ("crash", "abort", "leave", "hang", "spin", "greedy")
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Readers that files can harm, each of which waits a second for an answer; the log says which files have."""
     monkeypatch.setattr(reader, "_WORKER", "tests.faults.bad_worker")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
     monkeypatch.setenv("FAULTS_LOG", str(tmp_path / "log"))
     be_impatient(monkeypatch, 1.0)
     return tmp_path / "log"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +17,7 @@ import tifffile
 
 from photon_triage.core.engine.followed import OVER
 from photon_triage.core.engine.recovery import recover
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.session.commands import ask_to_retry
 from photon_triage.core.sources import FrameReader
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_segment
@@ -175,6 +177,24 @@ def test_a_finished_file_tells_which_of_its_frames_are_there(tmp_path: Path) -> 
     with FrameReader() as reader:
         present = {index for low, high in reader.present(path, "/images", 0, 6) for index in range(low, high)}
     assert present == {0, 1, 4, 5}
+
+
+class Promising(FrameReader):
+    """Reads a file that says of frame 3 that it is there."""
+
+    def read(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int, *more: Any) -> np.ndarray:
+        if start <= 3 < stop:
+            raise MissingError(f"Reading {path}: frame 3 is not written.")
+        return super().read(path, dataset, start, stop, *more)
+
+
+def test_a_frame_that_a_finished_file_promises_in_vain_is_missing(tmp_path: Path) -> None:
+    make_old(write_cxi(tmp_path / "whole.cxi", frames_of(6)))
+    with intake([tmp_path], patience=0.5, make_reader=Promising) as running:
+        told = follow(running, all_over(1))
+    news = told.news["whole.cxi"]
+    assert news.status == "missing" and "frames are not there: 3." in news.reason
+    assert sorted(told.frames["whole.cxi"]) == [0, 1, 2, 4, 5]
 
 
 def test_one_damaged_frame_does_not_cost_the_others(tmp_path: Path) -> None:
