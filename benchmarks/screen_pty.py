@@ -96,6 +96,11 @@ class Screen:
             waits.append(time.monotonic() - begun)
         return waits
 
+    def cpu_s(self) -> float:
+        """Seconds that the application has computed."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rss_mib(self) -> float:
         """Resident memory of the application."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()

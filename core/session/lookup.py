@@ -1,0 +1,51 @@
+"""Many rows of results.db at once: lists of ids, and what is known of frames by their keys."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.frames import FrameKey
+
+KEYS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a labelled frame or candidate: its id, score and run, and whether it is a hit."""
+
+    id: int
+    score: float | None
+    hit: bool
+    run: str
+
+
+def select_ids(db: sqlite3.Connection, query: str, arguments: Sequence[object] = ()) -> NDArray[np.int64]:
+    """The ids that a query of one column gives, in its order.
+
+    SQLite joins them to one text, which is three times as fast as a row each and leaves Python's lock alone meanwhile.
+    """
+    (text,) = db.execute(f"SELECT group_concat(id) FROM (SELECT id FROM ({query}))", arguments).fetchone()
+    return np.fromstring(text or "", dtype=np.int64, sep=",")
+
+
+def look_up(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
+    """What is known of the frames of these keys; those that are not in the results are left out."""
+    wanted: dict[tuple[str, str], list[FrameKey]] = {}
+    for key in keys:
+        wanted.setdefault((key.file, key.dataset), []).append(key)
+    found: dict[FrameKey, Known] = {}
+    for (path, dataset), of_file in wanted.items():
+        for file_id, run in db.execute("SELECT id, run FROM files WHERE path = ? AND dataset = ?", (path, dataset)):
+            for start in range(0, len(of_file), KEYS_AT_ONCE):
+                part = {key.index: key for key in of_file[start : start + KEYS_AT_ONCE]}
+                places = ",".join("?" * len(part))
+                rows = db.execute(
+                    f"SELECT idx, id, score, hit FROM frames WHERE file_id = ? AND idx IN ({places})", (file_id, *part)
+                )
+                found |= {part[index]: Known(id_, score, bool(hit), run) for index, id_, score, hit in rows}
+    return found
