@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,18 +132,14 @@ def as_counts(raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.float32)
 
 
-def as_grey(raw: np.ndarray) -> np.ndarray:
-    """Frames as grey values: any numeric dtype as what torch can hold without a loss of sign; nothing is a gap."""
-    return raw if raw.dtype in (np.uint8, np.int16, np.int32, np.float32) else raw.astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Batch:
     """Frames of one data set on their way through the stages.
 
-    keys: one per frame. frames: (batch, height, width), counts, negative or NaN in gaps. valid: (height, width) bool,
-    or None where the file tells no mask. geometry: that of the file, completed from the recipe. classes: (batch,
-    height, width) uint8, each pixel's place among `class_names`, once a stage has segmented the frames.
+    keys: one per frame. frames: (batch, height, width) as they were stored, or (batch, *window.shape) where only that
+    part of them was read. valid: (height, width) bool of the whole frame, or None where the file tells no mask.
+    geometry: that of the file, completed from the recipe. classes: (batch, height, width) uint8, each pixel's place
+    among `class_names`, once a stage has segmented the frames. whole: (height, width) of the whole frame, for a window.
     """
 
     keys: tuple[FrameKey, ...]
@@ -152,6 +148,23 @@ class Batch:
     geometry: Geometry
     classes: torch.Tensor | None = None
     class_names: tuple[str, ...] = ()
+    window: Window | None = None
+    whole: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the whole frame."""
+        return self.whole or (self.frames.shape[-2], self.frames.shape[-1])
+
+    def cut(self, rows: slice, columns: slice) -> torch.Tensor:
+        """These rows and columns of the whole frame, (batch, rows, columns); they must have been read."""
+        if self.window is None:
+            return self.frames[:, rows, columns]
+        top, left = self.window.top, self.window.left
+        inside = min(rows.start - top, columns.start - left) >= 0
+        if not inside or rows.stop - top > self.window.height or columns.stop - left > self.window.width:
+            raise ValueError(f"Expected rows and columns inside {self.window}. Got {rows} and {columns} instead.")
+        return self.frames[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -160,4 +173,4 @@ class Batch:
         """The frames where `keep` ((batch,) bool) is true."""
         chosen = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
         classes = None if self.classes is None else self.classes[keep]
-        return Batch(chosen, self.frames[keep], self.valid, self.geometry, classes, self.class_names)
+        return replace(self, keys=chosen, frames=self.frames[keep], classes=classes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from photon_triage.core.errors import RecipeError, SourceError
-from photon_triage.core.frames import Box
+from photon_triage.core.frames import Batch, Box
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
 
 LETTERBOX_GREY = 0.5
@@ -52,9 +52,15 @@ class Preparation(nn.Module):
     def forward(self, frames: Tensor, valid: Tensor | None = None) -> Tensor:
         """The network's input, (batch, channels, *size) float32 in [0, 1].
 
-        frames: (batch, height, width), counts; negative and NaN values are gaps. valid: (height, width) bool.
+        frames: (batch, height, width), see `counts_of` for gaps. valid: (height, width) bool.
         """
         return self.fit(self.region(frames, valid))
+
+    def batch(self, batch: Batch, device: torch.device, start: int, stop: int) -> Tensor:
+        """The network's input for the frames start .. stop-1 of a batch; only their ROI goes to the device."""
+        rows, columns = self._window(batch.shape)
+        part = batch.cut(rows, columns)[start:stop].to(device)
+        return self.fit(self._usable(part, batch.shape, batch.valid))
 
     def fit(self, counts: Tensor) -> Tensor:
         """The network's input from counts in the ROI, (batch, rows, columns) as `region` gives them."""
@@ -65,15 +71,21 @@ class Preparation(nn.Module):
 
     def region(self, frames: Tensor, valid: Tensor | None = None) -> Tensor:
         """Counts in the ROI, (batch, rows, columns) float32, 0 where a pixel is bad or a gap."""
-        rows, columns = self._window(frames.shape[-2:])
-        counts = frames[:, rows, columns].float()
+        shape = (frames.shape[-2], frames.shape[-1])
+        rows, columns = self._window(shape)
+        return self._usable(frames[:, rows, columns], shape, valid)
+
+    def _usable(self, region: Tensor, shape: tuple[int, int], valid: Tensor | None) -> Tensor:
+        """Counts where pixels are good, 0 elsewhere, of the ROI of frames of a shape."""
+        rows, columns = self._window(shape)
+        counts = counts_of(region)
         usable = counts >= 0
         for mask, good in ((valid, True), (self.bad, False)):
             if mask is not None:
-                _check_shape(mask, frames, "mask")
+                _check_shape(mask, shape, "mask")
                 usable = usable & (mask[rows, columns] == good)
         if self.dark is not None:
-            _check_shape(self.dark, frames, "dark frame")
+            _check_shape(self.dark, shape, "dark frame")
             counts = counts - self.dark[rows, columns]
         return torch.where(usable, counts, 0.0).clamp_min(0)
 
@@ -103,11 +115,11 @@ class Preparation(nn.Module):
             box.height / sy,
         )
 
-    def _window(self, shape: torch.Size | tuple[int, ...]) -> tuple[slice, slice]:
+    def _window(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         roi = self.table.roi
         if roi is None:
             return slice(0, shape[0]), slice(0, shape[1])
-        check_roi(roi, (shape[0], shape[1]))
+        check_roi(roi, shape)
         return roi.rows, roi.columns
 
     def _scale_and_offset(self, shape: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -129,6 +141,23 @@ class Preparation(nn.Module):
         top, left = (self.size[0] - inner[0]) // 2, (self.size[1] - inner[1]) // 2
         margins = (left, self.size[1] - inner[1] - left, top, self.size[0] - inner[0] - top)
         return nn.functional.pad(_resize(image, inner), margins, value=LETTERBOX_GREY)
+
+
+def counts_of(frames: Tensor) -> Tensor:
+    """Frames of any numeric dtype as counts, float32 of the same shape, negative or NaN in gaps.
+
+    An unsigned 16-, 32- or 64-bit pixel of the largest value is a gap (Eiger marks them so).
+    """
+    match frames.dtype:
+        case torch.uint16:  # by way of int16, of which torch has fast conversions
+            signed = frames.view(torch.int16)
+            counts = signed.float()
+            return torch.where(signed < -1, counts + 65536.0, counts)
+        case torch.uint32:
+            return frames.float().masked_fill_(frames.view(torch.int32) == -1, -1.0)
+        case torch.uint64:
+            return frames.float().masked_fill_(frames.view(torch.int64) == -1, -1.0)
+    return frames.float()
 
 
 def jet(image: Tensor) -> Tensor:
@@ -188,10 +217,9 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(image, size, mode="bilinear", align_corners=False, antialias=smaller)
 
 
-def _check_shape(mask: Tensor, frames: Tensor, what: str) -> None:
-    if mask.shape != frames.shape[-2:]:
+def _check_shape(mask: Tensor, shape: tuple[int, int], what: str) -> None:
+    if tuple(mask.shape) != shape:
         raise RecipeError(
-            f"Could not use a {what} of {mask.shape[0]} x {mask.shape[1]} pixels on frames of "
-            f"{frames.shape[-2]} x {frames.shape[-1]}.",
+            f"Could not use a {what} of {mask.shape[0]} x {mask.shape[1]} pixels on frames of {shape[0]} x {shape[1]}.",
             "Give one of the detector's shape.",
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from photon_triage.core.errors import RecipeError
-from photon_triage.core.frames import Geometry
+from photon_triage.core.frames import Geometry, Window
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -206,6 +206,17 @@ class Recipe(_Table):
     def reads_images(self) -> bool:
         """Whether frames are images whose grey values mean something at any sign, not detector counts."""
         return self.segment is not None or self.patches is not None
+
+    @property
+    def window(self) -> Window | None:
+        """The part of a frame that the stages look at, None where one of them looks at all of it."""
+        rois = [getattr(stage, "roi", None) or self.prepare.roi for stage in self.stages]
+        if any(isinstance(stage, SpotsStage) for stage in self.stages) or None in rois:
+            return None
+        slices = [(roi.rows, roi.columns) for roi in rois if roi is not None]
+        top, left = min(rows.start for rows, _ in slices), min(columns.start for _, columns in slices)
+        bottom, right = max(rows.stop for rows, _ in slices), max(columns.stop for _, columns in slices)
+        return Window(top, left, bottom - top, right - left)
 
     @property
     def unit(self) -> Unit:

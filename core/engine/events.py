@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 from collections import deque
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.frames import Window
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
 
@@ -42,7 +44,8 @@ class Chunk:
     """Frames of a file as they were stored, (n, height, width), with their indices.
 
     valid: (height, width) bool or None. first_seen: monotonic time at which the last of them was known to be there.
-    late: newer frames were read before them. again: they have been scored before, by another model.
+    late: newer frames were read before them. again: they have been scored before, by another model. window: what was
+    read of the frames, None for all.
     """
 
     info: SourceInfo
@@ -52,15 +55,17 @@ class Chunk:
     first_seen: float
     late: bool = False
     again: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Frames to read again."""
+    """Frames to read again, to be scored or, with `digest`, to be digested: of hits only a window was read."""
 
     path: str
     dataset: str
     indices: tuple[int, ...]
+    digest: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,21 @@ class Lost:
     reason: str
 
 
-Event = FileNews | Moved | Replaced | Chunk | Lost
+@dataclass(frozen=True)
+class Digests:
+    """The digests of the frames that were wanted, in their order."""
+
+    wanted: Wanted
+    digests: tuple[str, ...]
+
+
+Event = FileNews | Moved | Replaced | Chunk | Lost | Digests
+
+
+def digest(frame: NDArray[np.generic]) -> str:
+    """A digest of a frame's raw bytes, by which its labels find it again when the file has moved."""
+    return hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).hexdigest()
+
 
 LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
 

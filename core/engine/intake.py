@@ -11,6 +11,7 @@ from photon_triage.core.engine.desk import Desk, Stall
 from photon_triage.core.engine.events import Chunk, Event, FileNews, Wanted
 from photon_triage.core.engine.reading import ReaderThread
 from photon_triage.core.engine.watching import FolderWatcher
+from photon_triage.core.frames import Window
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
 from photon_triage.core.sources import FrameReader
@@ -27,8 +28,8 @@ class Intake:
     rows: what earlier engines recorded, and which frames. dataset: the recipe's, or None. latest: see Order. patience:
     seconds without any change after which a file that is not complete is given up: what could be read of it is, the
     rest is missing. keep_asking: ask again, more and more seldom, after what is missing. roots: folders to which links
-    may lead. make_reader: gives a reader to each thread. stand_in: the copy that is read in place of a file that cannot
-    be.
+    may lead. window: the part of the frames that is looked at, None for all of it. make_reader: gives a reader to each
+    thread. stand_in: the copy that is read in place of a file that cannot be.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Intake:
         keep_asking: bool = False,
         readers: int = READERS,
         roots: Sequence[str] = (),
+        window: Window | None = None,
         make_reader: Callable[[], FrameReader] | None = None,
         stand_in: Callable[[str], Path | None] = lambda path: None,
     ) -> None:
@@ -51,7 +53,7 @@ class Intake:
         self.watcher = FolderWatcher(paths, self._desk.found, roots)
         make_reader = make_reader or (lambda: FrameReader(roots=roots))
         self._threads = [
-            ReaderThread(number, self._desk, dataset, self._stall, make_reader())
+            ReaderThread(number, self._desk, dataset, self._stall, make_reader(), window)
             for number in range(readers + SPARE_READERS)
         ]
         self.readers = readers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import queue
@@ -17,19 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.engine.events import Chunk, Event, FileNews, Lost, Moved, Replaced, Wanted
+from photon_triage.core.engine.events import Chunk, Digests, Event, FileNews, Lost, Moved, Replaced, Wanted, digest
 from photon_triage.core.engine.followed import CHUNK_FRAMES
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
+from photon_triage.core.engine.pinning import pin_for
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.recovery import copy_of
 from photon_triage.core.engine.retries import Retries, as_wished
 from photon_triage.core.errors import TriageError
-from photon_triage.core.frames import Batch, FrameKey, as_counts, as_grey
+from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower, Wishes
 from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.sources import FrameReader
 from photon_triage.core.stages.cascade import Outcome, run_cascade
 from photon_triage.models.classes import background_of
 from photon_triage.models.runtime import best_device
@@ -73,6 +74,7 @@ class Engine:
         self._message = ""
         self._lost_files: set[str] = set()
         self._asked_again = 0
+        self._undigested = deque(Wanted(*place, digest=True) for place in results.hits_without_digest())
         self._held: Event | None = None
         self._wished: tuple[str, ...] = ()
         self._retries = Retries(results)
@@ -97,6 +99,8 @@ class Engine:
             patience=self._patience,
             keep_asking=not self._once,
             roots=self._recipe.source.roots,
+            window=self._recipe.window,
+            make_reader=lambda: FrameReader(roots=self._recipe.source.roots, pin=pin_for(self._device)),
             stand_in=self._recovered,
         )
         intake.start()
@@ -153,7 +157,7 @@ class Engine:
         copy = copy_of(Path(path), self._session.recovered_path)
         return copy if copy.exists() else None
 
-    def _note(self, event: FileNews | Moved | Replaced | Lost) -> None:
+    def _note(self, event: FileNews | Moved | Replaced | Lost | Digests) -> None:
         match event:
             case FileNews():
                 self._note_file(event)
@@ -169,6 +173,10 @@ class Engine:
                 self._say(f"{Path(path).name} was replaced by another file and is read anew", logging.WARNING)
             case Lost():
                 self._note_lost(event)
+            case Digests(wanted, digests):
+                self._asked_again -= 1
+                if (file_id := self._file_ids.get(wanted.path)) is not None:
+                    self._results.put_digests(file_id, dict(zip(wanted.indices, digests, strict=True)))
 
     def _note_file(self, news: FileNews) -> None:
         info, file = news.info, news.file
@@ -233,12 +241,12 @@ class Engine:
             FrameKey(chunk.info.path, chunk.info.dataset, index) for chunk in chunks for index in chunk.indices
         )
         raw = first.frames if len(chunks) == 1 else np.concatenate([chunk.frames for chunk in chunks])
-        values = as_grey(raw) if self._recipe.reads_images else as_counts(raw)
-        frames = torch.from_numpy(values).to(self._device)
+        frames = torch.from_numpy(raw).to(self._device, non_blocking=True)  # held until the stages have answered
         valid = None if first.valid is None else torch.from_numpy(first.valid).to(self._device)
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         try:
-            outcomes = iter(run_cascade(self._running.stages, Batch(keys, frames, valid, geometry)))
+            batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
+            outcomes = iter(run_cascade(self._running.stages, batch))
         except TriageError as error:
             if first.again:
                 self._asked_again -= 1
@@ -249,8 +257,9 @@ class Engine:
         return None
 
     def _record(self, chunk: Chunk, outcomes: list[Outcome]) -> None:
+        digests = not chunk.again and chunk.window is None
         results = [
-            self._result(chunk, place, outcome, None if chunk.again else _digest(chunk, place, outcome))
+            self._result(chunk, place, outcome, digest(chunk.frames[place]) if outcome.hit and digests else None)
             for place, outcome in enumerate(outcomes)
         ]
         file_id = self._file_ids[chunk.info.path]
@@ -260,6 +269,8 @@ class Engine:
             return
         now = time.time()
         self._results.put_frames(file_id, results, now)
+        if chunk.window is not None and (hits := tuple(result.index for result in results if result.hit)):
+            self._undigested.append(Wanted(chunk.info.path, chunk.info.dataset, hits, digest=True))
         if not chunk.late:
             self._lag = time.monotonic() - chunk.first_seen
         self._recent.append((now, len(results)))
@@ -285,7 +296,14 @@ class Engine:
         return ClassMap(values, classes, top, left, background_of(classes))
 
     def _ask_for_old_scores(self, intake: Intake) -> bool:
-        """While there is nothing new, have frames read again that another model has scored; true when some were."""
+        """While there is nothing new, have frames read again that another model has scored; true when some were.
+
+        Before that, hits of which only a window was read, for their digests.
+        """
+        if self._undigested and not self._asked_again:
+            intake.want(self._undigested.popleft())
+            self._asked_again += 1
+            return True
         if self._running.model is None or self._asked_again > 0:
             return self._asked_again > 0
         found = self._results.scored_by_others(self._running.model, AGAIN_FRAMES, self._lost_files)
@@ -298,6 +316,8 @@ class Engine:
 
     def _note_lost(self, lost: Lost) -> None:
         self._asked_again -= 1
+        if lost.wanted.digest:
+            return
         self._lost_files.add(lost.wanted.path)
         self._say(f"{Path(lost.wanted.path).name} keeps its old scores: {lost.reason}", logging.WARNING)
 
@@ -354,13 +374,7 @@ def _go_together(first: Chunk, other: Chunk) -> bool:
         and first.valid is None
         and other.valid is None
         and first.frames.shape[1:] == other.frames.shape[1:]
+        and (first.info.shape, first.window) == (other.info.shape, other.window)
         and first.frames.dtype == other.frames.dtype
         and first.info.geometry == other.info.geometry
     )
-
-
-def _digest(chunk: Chunk, place: int, outcome: Outcome) -> str | None:
-    """A digest of a hit's raw bytes, by which its labels find it again when the file has moved."""
-    if not outcome.hit:
-        return None
-    return hashlib.blake2b(memoryview(chunk.frames[place]).cast("B"), digest_size=16).hexdigest()

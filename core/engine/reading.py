@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.engine.desk import Desk, Stall
-from photon_triage.core.engine.events import Chunk, Event, Lost, Moved, Replaced, Wanted
+from photon_triage.core.engine.events import Chunk, Digests, Event, Lost, Moved, Replaced, Wanted, digest
 from photon_triage.core.engine.followed import ASKED_AGAIN, Followed
 from photon_triage.core.engine.order import Task
 from photon_triage.core.errors import MissingError, NotYetError, ReaderLostError, SourceError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, SourceInfo
 
 LOST_WAIT_S = 1.0
@@ -27,11 +28,18 @@ class ReaderThread(threading.Thread):
     """Looks at files and reads frames with a process of its own."""
 
     def __init__(
-        self, number: int, desk: Desk, dataset: str | None, stall: Callable[[], Stall], reader: FrameReader
+        self,
+        number: int,
+        desk: Desk,
+        dataset: str | None,
+        stall: Callable[[], Stall],
+        reader: FrameReader,
+        window: Window | None = None,
     ) -> None:
         super().__init__(name=f"reader {number}", daemon=True)
         self.failure: BaseException | None = None
         self._number, self._desk, self._dataset, self._stall, self._reader = number, desk, dataset, stall, reader
+        self._window = window
         self._masks: OrderedDict[tuple[str, str | None], NDArray[np.bool_] | None] = OrderedDict()
 
     def run(self) -> None:
@@ -175,7 +183,8 @@ class ReaderThread(threading.Thread):
 
     def _put_frames(self, task: Task, info: SourceInfo, start: int, stop: int) -> None:
         followed = task.followed
-        frames = self._reader.read(info.path, info.dataset, start, stop)
+        frames = self._reader.read(info.path, info.dataset, start, stop, self._window)
+        window = self._window if frames.shape[1:] != info.shape else None
         try:
             valid = self._mask(info)
         except SourceError as error:
@@ -183,7 +192,8 @@ class ReaderThread(threading.Thread):
             return
         if not followed.over:
             followed.changed = time.monotonic()
-            self._desk.put(Chunk(info, tuple(range(start, stop)), frames, valid, followed.seen, late=task.late))
+            indices = tuple(range(start, stop))
+            self._desk.put(Chunk(info, indices, frames, valid, followed.seen, late=task.late, window=window))
 
     def _count_loss(self, followed: Followed, error: ReaderLostError) -> None:
         if self._desk.lost_in_stall():
@@ -203,8 +213,10 @@ class ReaderThread(threading.Thread):
         try:
             info = self._reader.inspect(wanted.path, wanted.dataset or None)
             frames = self._reader.read_indices(info.path, info.dataset, wanted.indices)
-            chunk = Chunk(info, wanted.indices, frames, self._mask(info), time.monotonic(), again=True)
+            if wanted.digest:
+                told: Event = Digests(wanted, tuple(map(digest, frames)))
+            else:
+                told = Chunk(info, wanted.indices, frames, self._mask(info), time.monotonic(), again=True)
         except SourceError as error:
-            self._desk.put(Lost(wanted, error.message))
-        else:
-            self._desk.put(chunk)
+            told = Lost(wanted, error.message)
+        self._desk.put(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -50,6 +50,14 @@ class Recorder:
     ) -> tuple[str, str, list[int]] | None:
         """See ResultsWriter."""
         return self._results.scored_by_others(model, limit, without)
+
+    def hits_without_digest(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """See ResultsWriter."""
+        return self._results.hits_without_digest()
+
+    def put_digests(self, file_id: int, digests: Mapping[int, str]) -> None:
+        """See ResultsWriter."""
+        self._insist(lambda: self._results.put_digests(file_id, digests))
 
     def state(self) -> dict[str, Any]:
         """See ResultsWriter."""

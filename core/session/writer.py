@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.spans import Spans
 
 HISTORY_BIN_S = 10
+DIGESTED_AT_ONCE = 20
 _KEPT = ("dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames")
 """While nothing can be read from a file, what was known of it stays: its frames' keys depend on that."""
 
@@ -119,7 +120,7 @@ class ResultsWriter:
                 "WHERE file_id = ? GROUP BY 1) AS gone WHERE history.bin = gone.bin",
                 (HISTORY_BIN_S, file_id),
             )
-            for table in ("detections", "candidates", "masks"):
+            for table in ("detections", "candidates", "masks", "scores", "former_candidates"):
                 self._db.execute(
                     f"DELETE FROM {table} WHERE frame_id IN (SELECT id FROM frames WHERE file_id = ?)", (file_id,)
                 )
@@ -164,11 +165,35 @@ class ResultsWriter:
                 (int(now // HISTORY_BIN_S), fresh, hits),
             )
 
+    def put_digests(self, file_id: int, digests: Mapping[int, str]) -> None:
+        """Record the digests of frames, by index, that have none yet."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE frames SET digest = ? WHERE file_id = ? AND idx = ? AND digest IS NULL",
+                [(digest, file_id, index) for index, digest in digests.items()],
+            )
+
+    def hits_without_digest(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Hits of which only a window was read, (path, data set, indices) with DIGESTED_AT_ONCE indices at most."""
+        found = self._db.execute(
+            "SELECT f.path, f.dataset, r.idx FROM frames r JOIN files f ON f.id = r.file_id "
+            "WHERE r.hit AND r.digest IS NULL ORDER BY f.id, r.idx"
+        ).fetchall()
+        places: dict[tuple[str, str], list[int]] = {}
+        for path, dataset, index in found:
+            places.setdefault((path, dataset), []).append(index)
+        return [
+            (*place, tuple(indices[start : start + DIGESTED_AT_ONCE]))
+            for place, indices in places.items()
+            for start in range(0, len(indices), DIGESTED_AT_ONCE)
+        ]
+
     def rescore(self, file_id: int, results: Sequence[FrameResult]) -> None:
-        """Replace what networks said of frames that another model has looked at."""
+        """Replace what networks said of frames that another model has looked at; the former scores are kept beside."""
         with self._transaction():
             for result in results:
                 model_id = None if result.model is None else self._model_id(result.model)
+                self._keep_former(file_id, result.index, model_id)
                 updated = self._db.execute(
                     "UPDATE frames SET score = ?, passed = ?, model_id = ? WHERE file_id = ? AND idx = ? RETURNING id",
                     (result.score, result.passed, model_id, file_id, result.index),
@@ -239,6 +264,26 @@ class ResultsWriter:
         self._db.execute(
             "UPDATE files SET done = done + ?, reach = max(reach, ?), updated = ? WHERE id = ?",
             (new, stop, now, file_id),
+        )
+
+    def _keep_former(self, file_id: int, index: int, model_id: int | None) -> None:
+        """Put a frame's score and candidates aside, unless they are of the model that takes their place."""
+        row = self._db.execute(
+            "SELECT id, model_id, score FROM frames WHERE file_id = ? AND idx = ? AND score IS NOT NULL "
+            "AND model_id IS NOT NULL",
+            (file_id, index),
+        ).fetchone()
+        if row is None or row[1] == model_id:
+            return
+        frame_id, former, score = row
+        for model in (former, model_id):
+            for table in ("scores", "former_candidates"):
+                self._db.execute(f"DELETE FROM {table} WHERE frame_id = ? AND model_id = ?", (frame_id, model))
+        self._db.execute("INSERT INTO scores (frame_id, model_id, score) VALUES (?, ?, ?)", (frame_id, former, score))
+        self._db.execute(
+            "INSERT INTO former_candidates (frame_id, model_id, x, y, score) "
+            "SELECT frame_id, ?, x, y, score FROM candidates WHERE frame_id = ?",
+            (former, frame_id),
         )
 
     def _put_finds(self, frame_id: int, result: FrameResult) -> None:

@@ -45,16 +45,15 @@ class Classify:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> StageResult:
         """Pass frames whose score reaches the recipe's threshold."""
-        shape = (batch.frames.shape[-2], batch.frames.shape[-1])
         scores: list[Tensor] = []
         detections: list[tuple[Found, ...]] = []
         for start in range(0, len(batch), self._size):
-            part = batch.frames[start : start + self._size].to(self._device)
-            best = best_of_class(self._run(self._prepare(part, batch.valid)), self._detector, self._index)
+            part = self._prepare.batch(batch, self._device, start, start + self._size)
+            best = best_of_class(self._run(part), self._detector, self._index)
             scores.append(best.scores)
             columns = (best.likeliest.tolist(), best.likeliest_scores.tolist(), best.boxes.tolist())
             for category, score, (x, y, w, h) in zip(*columns, strict=True):
-                box = self._prepare.to_frame((x, y, w, h), shape)
+                box = self._prepare.to_frame((x, y, w, h), batch.shape)
                 found = Found(self._detector.classes[category], score, box)
                 detections.append((found,) if score >= SHOWN_FROM else ())
         every = torch.cat(scores)

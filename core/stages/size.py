@@ -45,7 +45,7 @@ class Size:
 
     def _set_up(self, batch: Batch) -> None:
         """Rings (pixels, radii) one-hot and models (diameters + 1, radii), made anew when shape or geometry change."""
-        key = (batch.frames.shape[-2:], batch.geometry, batch.frames.device)
+        key = (batch.shape, batch.geometry, batch.frames.device)
         if key == self._for:
             return
         radius = radius_map(batch, self._roi)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import Batch, Box
-from photon_triage.core.prepare import check_roi
+from photon_triage.core.prepare import check_roi, counts_of
 from photon_triage.core.recipe import Roi
 
 
@@ -61,17 +61,12 @@ class Stage(Protocol):
 
 def counts_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
     """Counts and usable pixels of a region, (batch, rows, columns) each: float32, 0 where unusable; bool."""
-    shape = (batch.frames.shape[-2], batch.frames.shape[-1])
-    frames, valid = batch.frames, batch.valid
-    if roi is not None:
-        check_roi(roi, shape)
-        frames = frames[:, roi.rows, roi.columns]
-        valid = None if valid is None else valid[roi.rows, roi.columns]
-    frames = frames.float()
-    usable = frames >= 0
+    frames, valid = _region(batch, roi)
+    counts = counts_of(frames)
+    usable = counts >= 0
     if valid is not None:
         usable = usable & valid
-    return torch.where(usable, frames, 0.0), usable
+    return torch.where(usable, counts, 0.0), usable
 
 
 def image_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
@@ -79,14 +74,21 @@ def image_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
 
     For images that are not counts: reconstructed slices, micrographs.
     """
-    frames, valid = batch.frames, batch.valid
-    if roi is not None:
-        check_roi(roi, (frames.shape[-2], frames.shape[-1]))
-        frames = frames[:, roi.rows, roi.columns]
-        valid = None if valid is None else valid[roi.rows, roi.columns]
+    frames, valid = _region(batch, roi)
     frames = frames.float()
     usable = frames.isfinite()
     return frames, usable if valid is None else usable & valid
+
+
+def _region(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor | None]:
+    """A region of the frames as they were stored, and of the file's mask."""
+    height, width = batch.shape
+    if roi is None:
+        rows, columns = slice(0, height), slice(0, width)
+    else:
+        check_roi(roi, batch.shape)
+        rows, columns = roi.rows, roi.columns
+    return batch.cut(rows, columns), None if batch.valid is None else batch.valid[rows, columns]
 
 
 def radius_map(batch: Batch, roi: Roi | None) -> Tensor | None:
@@ -94,7 +96,7 @@ def radius_map(batch: Batch, roi: Roi | None) -> Tensor | None:
     x0, y0 = batch.geometry.beam_center_x, batch.geometry.beam_center_y
     if x0 is None or y0 is None:
         return None
-    height, width = batch.frames.shape[-2:]
+    height, width = batch.shape
     device = batch.frames.device
     y = torch.arange(height, device=device, dtype=torch.float32) - y0
     x = torch.arange(width, device=device, dtype=torch.float32) - x0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from photon_triage.core.engine.events import digest
 from photon_triage.core.engine.process import engine_is_running, engine_status, start_engine, stop_engine
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
@@ -213,3 +214,20 @@ def test_an_engine_that_cannot_begin_says_why(tmp_path: Path) -> None:
     state = session.engine_state()
     assert state["status"] == "failed" and "'first'" in state["message"]
     assert "Traceback" in session.log_path.read_text()
+
+
+def test_where_a_recipe_looks_at_a_part_of_the_frames_hits_still_get_a_digest_of_all_of_it(tmp_path: Path) -> None:
+    data = frames_of(30, shape=(256, 320))
+    write_cxi(tmp_path / "run_0001.cxi", data)
+    roi = "[prepare]\nroi = { top = 10, left = 20, height = 30, width = 40 }\n"
+    part = Session.create(tmp_path / "part", LIT.replace("[[stages]]", f"{roi}[[stages]]"), "lit")
+
+    assert start_engine(part, [tmp_path / "run_0001.cxi"], once=True, patience=1).wait(60) == 0
+
+    reader = part.results()
+    rows = {row.key.index: row for row in reader.all_frames()}
+    reader.close()
+    assert [rows[index].digest for index in range(30)] == [
+        None if index < 4 else digest(data[index]) for index in range(30)
+    ]
+    assert rows[9].measures["photons"] == 30 * 40 * 10
