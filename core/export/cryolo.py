@@ -1,7 +1,7 @@
 """crYOLO's .cbox files since 1.8: a STAR file with the boxes of one image or volume and their confidence.
 
 Source: the tables that crYOLO writes and reads (cryolo/CoordsIO.py, write_cbox_file): `global` with the format's
-version, `cryolo` with the boxes by their lower left corner, `cryolo_include` with the slices that were looked at;
+version, `cryolo` with the boxes by their lower left corner, `cryolo_include` with the slices that hold boxes;
 <NA> stands for what is not known.
 """
 
@@ -34,7 +34,7 @@ def write(content: Content, path: Path) -> dict[str, Any]:
         )
     points, size = points_of(content, flip_tiff=True), content.box_size
     head = [f"# {SIMULATED}"] if content.simulated else []
-    slices = sorted({row.frame.key.index for row in content.every}) if is_volume(file) else []
+    slices = sorted({point.z for point in points if point.z is not None})
     write_lines(
         path,
         [

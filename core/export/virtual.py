@@ -1,7 +1,8 @@
 """Virtual data sets of frames that lie in other HDF5 files.
 
-What such a data set names is not touched when it is written, and HDF5 reads zeros where it finds nothing that fits. So
-a frame of each file is read back, in a process of its own, and held against the frame itself.
+What such a data set names is not touched when it is written. HDF5 reads zeros where it finds nothing, and can take all
+memory where it finds data of other axes. So another process looks at what is named, and reads a frame of each file
+back, which is held against the frame itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from photon_triage.core.sources import FrameReader
 if TYPE_CHECKING:
     from photon_triage.core.export.spi_cxi import Part
 
-READ_BACK_S = 120.0
+READ_BACK_S = 60.0
+MEMORY_LIMIT = 4 * 2**30
 _READER = "photon_triage.core.export.virtual"
 
 
@@ -55,16 +57,16 @@ def check_virtual(path: Path, groups: Sequence[tuple[str, Sequence[Part]]], read
             expected.append(_digest(next(pixels(reader, part.file, part.indices[:1]))[0]))
             files.append(part.file.path)
             place += len(part.rows)
-    for file, here, there in zip(files, expected, _read_back(path, wanted), strict=True):
+    answer = _read_back(path, wanted)
+    if "misfit" in answer:
+        raise _refused(answer["file"], answer["misfit"])
+    for file, here, there in zip(files, expected, answer["digests"], strict=True):
         if here != there:
-            raise ExportError(
-                f"Could not put the frames of {file} into a virtual data set: other pixels come back out of it.",
-                "Export with --copy, which writes the frames themselves.",
-            )
+            raise _refused(file, "other pixels come back out of it")
 
 
-def _read_back(path: Path, wanted: Sequence[tuple[str, int]]) -> list[str]:
-    """The digests of frames of a file, read by another process."""
+def _read_back(path: Path, wanted: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The `digests` of frames of a file, read by another process; or a `file` that cannot stand in it, and why."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", _READER, str(path)],
@@ -74,12 +76,9 @@ def _read_back(path: Path, wanted: Sequence[tuple[str, int]]) -> list[str]:
             timeout=READ_BACK_S,
             check=True,
         )
-        return [str(digest) for digest in json.loads(done.stdout)]
+        return dict(json.loads(done.stdout))
     except (subprocess.SubprocessError, OSError, ValueError) as error:
-        raise ExportError(
-            f"Could not read the virtual data set back: {error}.",
-            "Export with --copy, which writes the frames themselves.",
-        ) from error
+        raise _refused(str(path), f"its reader ended with {type(error).__name__}") from error
 
 
 def _require_plain(part: Part) -> None:
@@ -93,10 +92,14 @@ def _require_plain(part: Part) -> None:
     elif not part.info.path.isprintable():
         reason = "its name holds a line break or another control character"
     if reason:
-        raise ExportError(
-            f"Could not put the frames of {part.file.path} into a virtual data set: {reason}.",
-            "Export with --copy, which writes the frames themselves.",
-        )
+        raise _refused(part.file.path, reason)
+
+
+def _refused(path: str, reason: str) -> ExportError:
+    return ExportError(
+        f"Could not put the frames of {path} into a virtual data set: {reason}.",
+        "Export with --copy, which writes the frames themselves.",
+    )
 
 
 def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -116,11 +119,30 @@ def _digest(frame: np.ndarray) -> str:
 
 def _answer(path: str) -> None:
     """Print the digests of the frames that stdin names, as JSON: [data set, index] each."""
+    import resource
+
     import hdf5plugin  # noqa: F401  # the filters of the files that the data set names
 
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     with h5py.File(path, "r", locking=False) as file:
-        digests = [_digest(file[name][index]) for name, index in json.load(sys.stdin)]
-    sys.stdout.write(json.dumps(digests))
+        wanted = json.load(sys.stdin)
+        answer = next(filter(None, (_misfit(file[name]) for name in {name for name, _ in wanted})), None)
+        answer = answer or {"digests": [_digest(file[name][index]) for name, index in wanted]}
+    sys.stdout.write(json.dumps(answer))
+
+
+def _misfit(data: Any) -> dict[str, Any] | None:
+    """A source of a virtual data set (n, height, width) that does not hold such frames, and what is wrong with it."""
+    for escaped, dataset in {(each.file_name, each.dset_name) for each in data.virtual_sources()}:
+        name = escaped.replace("%%", "%")
+        with h5py.File(name, "r", locking=False) as file:
+            source = file.get(dataset)
+            if not isinstance(source, h5py.Dataset):
+                return {"file": name, "misfit": f"{dataset} is no data set"}
+            if source.ndim != data.ndim or source.shape[1:] != data.shape[1:]:
+                misfit = f"{dataset} has the shape {source.shape}, and frames of {data.shape[1:]} are wanted"
+                return {"file": name, "misfit": misfit}
+    return None
 
 
 if __name__ == "__main__":
