@@ -1,0 +1,61 @@
+"""Processes made to be killed: an engine, and screens on which keys are pressed without a pause.
+
+They are forked from a server that has imported what they need, so that many can begin and end in a short time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+MODULES = ["photon_triage.core.engine.pipeline", "photon_triage.tui.app", "photon_triage.core.session.preview"]
+
+
+def context() -> ForkServerContext:
+    """Where such processes come from."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(MODULES)
+    return made
+
+
+def run_engine(session: Path, data: Path) -> None:
+    """An engine on a session, until it is killed."""
+    from photon_triage.core.engine.pipeline import Engine
+    from photon_triage.core.engine.recording import Recorder
+    from photon_triage.core.session.results import ResultsWriter
+    from photon_triage.core.session.session import Session
+
+    opened = Session.open(session)
+    Engine(opened, [data], Recorder(ResultsWriter(opened.results_path)), device="cpu").run()
+
+
+def run_screen(session: Path, listener: Path) -> None:
+    """A screen on a session, until it is killed: keys decide frames; what it says is saved goes to the listener."""
+    from photon_triage.core.session.session import Session
+    from photon_triage.tui.app import TriageApp
+    from photon_triage.tui.screens.main import MainScreen
+    from photon_triage.tui.widgets.candidates import CandidateList
+
+    rng, heard = random.Random(os.getpid()), os.open(listener, os.O_WRONLY)
+    told = MainScreen._told
+
+    def tell(self: MainScreen, text: str) -> None:
+        os.write(heard, f"{os.getpid()} {text}\n".encode())  # one write: never torn
+        told(self, text)
+
+    MainScreen._told = tell  # type: ignore[method-assign]
+
+    async def press() -> None:
+        app = TriageApp(Session.open(session))
+        async with app.run_test(size=(100, 30)) as pilot:
+            main = next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
+            while main.query_one(CandidateList).row is None:
+                await pilot.pause(0.02)
+            while True:
+                await pilot.press(rng.choice(["a", "a", "x", "j", "k", "G", "g", "space"]))
+
+    asyncio.run(press())
