@@ -24,6 +24,9 @@ _VELOX = re.compile(r"/Data/Image/[0-9a-f]+/Data$")
 _FRAMES_FIRST = re.compile(r"/(entry_\d+|exchange|INSTRUMENT|data/[^/]*data|entry\d*/(data|instrument/.+)/data)(/|$)")
 """Where conventions put (frame, y, x), however small an image may be."""
 
+_EVENT_LISTS = ("timestamp", "event_time", "fiducials")
+"""What psana's files have for each event: where the first axis counts those, the second counts modules."""
+
 _MOST_CHANNELS = 4
 _MOST_CHILDREN = 60
 
@@ -96,6 +99,8 @@ def _second_axis(files: OpenFiles, path: str, dataset: Any, shape: tuple[int, ..
         return "module"
     if len(shape) != 4:
         return ""
+    if any(_counts_events(files.optional(name), shape[0]) for name in _EVENT_LISTS):
+        return "module"
     entry = path.strip("/").partition("/")[0]
     detector = files.optional(f"{entry}/instrument/detector")
     if not isinstance(detector, h5py.Group):
@@ -107,6 +112,10 @@ def _second_axis(files: OpenFiles, path: str, dataset: Any, shape: tuple[int, ..
         return "module"
     is_nxmx = text(files.optional(f"{entry}/definition")) == "NXmx"
     return "channel" if is_nxmx and shape[1] <= _MOST_CHANNELS and (masked or axes_of_module) else ""
+
+
+def _counts_events(node: Any, events: int) -> bool:
+    return isinstance(node, h5py.Dataset) and node.shape == (events,)
 
 
 def _axes_of_module(files: OpenFiles, detector: Any) -> int:

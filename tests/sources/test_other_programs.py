@@ -216,3 +216,41 @@ def test_a_name_that_promises_another_format(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(SourceError, match="does not begin as"):
         inspect(make_old(tmp_path / name))
+
+
+@pytest.mark.parametrize("dtype", ["i2", "f4"])
+def test_a_stack_of_the_name_of_a_coordinate_is_a_stack(tmp_path: Path, dtype: str) -> None:
+    path = make_old(write_plain(tmp_path / "x.h5", "x", frames_of(3, dtype=dtype)))
+
+    assert inspect(path).frames == 3
+
+
+def test_coordinates_of_every_pixel_of_modules_are_no_frames(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "geometry.h5", "w") as file:
+        for axis in "xyz":
+            file[axis] = np.ones((8, 64, 64), "f4")
+
+    with pytest.raises(SourceError, match="a coordinate"):
+        inspect(make_old(tmp_path / "geometry.h5"))
+
+
+def test_a_table_of_pandas_is_no_frame(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "x.h5", "df/block0_values", MATRIX)
+    with h5py.File(path, "a") as file:
+        file["df"].attrs["pandas_type"] = "frame"
+
+    with pytest.raises(SourceError, match="a table"):
+        inspect(make_old(path))
+
+
+def test_modules_of_events_of_the_lcls_stand_below_each_other(tmp_path: Path) -> None:
+    frames = frames_of(6).reshape(3, 2, 48, 64)
+    path = write_plain(tmp_path / "run.h5", "jungfrau4M/calib", frames)
+    with h5py.File(path, "a") as file:
+        file["timestamp"] = np.arange(3)
+        file["UserDataCfg/jungfrau4M/mask"] = np.ones((2, 48, 64), "u1")
+
+    info = inspect(make_old(path))
+
+    assert (info.dataset, info.frames, info.shape) == ("/jungfrau4M/calib", 3, (96, 64))
+    np.testing.assert_array_equal(read_frames(path, info.dataset, 0, 3), frames.reshape(3, 96, 64))

@@ -17,7 +17,7 @@ _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
     "a flat field or gain map": r"flat_?field|flats?|white|gain_?map|gain|sensitivity|trimbit|efficiency",
     "a dark": r"darks?|pedestals?|offsets?|background|bkg|noise|rms",
-    "a calibration": r"calib\w*|geometry|polar_angle|azimuth\w*|distance|[xyz]_pixel_offset|pixel_[xyz]|countrate_\w+",
+    "a calibration": r"calibration\w*|calib_\w+|geometry|polar_angle|azimuth\w*|distance|[xyz]_pixel_offset|pixel_[xyz]|countrate_\w+",
     "an error estimate": r"errors?|uncertaint\w+|sigma|variance|weights?|std|stddev|idev|qdev",
     "a preview": r"preview\w*|thumb\w*|logo|icon|snapshot|screenshot|photo|webcam|overview",
     "spectra": r"spectr\w*|mcas?|xrf|fluo\w*|histogram\w*|waveforms?|traces?|digitizer\w*",
@@ -52,12 +52,16 @@ def look_alike(path: str, dataset: Any) -> str | None:
         return f"a colour picture (its interpretation is {meant})"
     if attribute(dataset.parent, "NX_class") == "NXmonitor":
         return "a monitor (its group says so)"
+    if attribute(dataset.parent, "pandas_type"):
+        return "a table (its group is one of pandas)"
     spectral = _spectral_axis(dataset)
     if spectral:
         return f"spectra (its last axis is {spectral})"
     for part in reversed(parts[-2:]):
         for kind, pattern in _PATTERNS.items():
-            if pattern.match(part) and (part == parts[-1] or kind != "a coordinate"):
+            if pattern.match(part) and (
+                kind != "a coordinate" or (part == parts[-1] and _is_coordinate(part, dataset))
+            ):
                 return f"{kind} (its name says so)"
     if any(part.lower() in ("preview", "thumbnail", "calibration") for part in parts):
         return "a preview or calibration (its group says so)"
@@ -95,6 +99,14 @@ def unread_kind(dataset: Any) -> str:
     if dtype.kind not in "iuf":
         return {"c": "complex numbers", "b": "true and false: a mask"}.get(dtype.kind, "texts or references")
     return "" if dataset.ndim <= MOST_AXES else f"it has more than {MOST_AXES} axes"
+
+
+def _is_coordinate(name: str, dataset: Any) -> bool:
+    """Whether an array of this name is a coordinate: numbers for each pixel, not counts, of modules only beside others."""
+    if dataset.dtype.kind != "f":
+        return False
+    beside = [letter for letter in "xyzXYZ" if letter != name[-1] and f"{name[:-1]}{letter}" in dataset.parent]
+    return dataset.ndim == 2 or bool(beside)
 
 
 def _interpretation(dataset: Any) -> str:
