@@ -254,3 +254,10 @@ def test_modules_of_events_of_the_lcls_stand_below_each_other(tmp_path: Path) ->
 
     assert (info.dataset, info.frames, info.shape) == ("/jungfrau4M/calib", 3, (96, 64))
     np.testing.assert_array_equal(read_frames(path, info.dataset, 0, 3), frames.reshape(3, 96, 64))
+
+
+@pytest.mark.parametrize("name", ["dark_subtracted", "flatfield_corrected/data", "background_removed/images"])
+def test_frames_after_a_correction_are_frames(tmp_path: Path, name: str) -> None:
+    path = make_old(write_plain(tmp_path / "x.h5", name, frames_of(3)))
+
+    assert (inspect(path).dataset, inspect(path).frames) == (f"/{name}", 3)

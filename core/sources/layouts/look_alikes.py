@@ -17,7 +17,8 @@ _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
     "a flat field or gain map": r"flat_?field|flats?|white|gain_?map|gain|sensitivity|trimbit|efficiency",
     "a dark": r"darks?|pedestals?|offsets?|background|bkg|noise|rms",
-    "a calibration": r"calibration\w*|calib_\w+|geometry|polar_angle|azimuth\w*|distance|[xyz]_pixel_offset|pixel_[xyz]|countrate_\w+",
+    "a calibration": r"calibration\w*|calib_\w+|geometry|polar_angle|azimuth\w*|distance|[xyz]_pixel_offset|pixel_[xyz]"
+    r"|countrate_\w+",
     "an error estimate": r"errors?|uncertaint\w+|sigma|variance|weights?|std|stddev|idev|qdev",
     "a preview": r"preview\w*|thumb\w*|logo|icon|snapshot|screenshot|photo|webcam|overview",
     "spectra": r"spectr\w*|mcas?|xrf|fluo\w*|histogram\w*|waveforms?|traces?|digitizer\w*",
@@ -28,6 +29,9 @@ _WORDS = {
 _PATTERNS = {
     kind: re.compile(rf"(?:.*[_\W])?(?:{words})(?:[_\W\d].*)?$", re.IGNORECASE) for kind, words in _WORDS.items()
 }
+_CORRECTED = re.compile(r"corrected|subtracted|removed|[_\W]free", re.IGNORECASE)
+"""Frames after a dark or a flat field was applied, not these."""
+
 _MASK_FILE = re.compile(r"(^|[_\-.])(mask|bad_?pix(el)?s?(map|mask)?|pixel_?mask)", re.IGNORECASE)
 _SPECTRAL = ("energy", "channel", "tof", "time_of_flight", "wavelength", "spectrum", "mca", "frequency", "two_theta")
 _TIMES_OF_FLIGHT = ("time_of_flight", "tof")
@@ -58,7 +62,7 @@ def look_alike(path: str, dataset: Any) -> str | None:
     if spectral:
         return f"spectra (its last axis is {spectral})"
     for part in reversed(parts[-2:]):
-        for kind, pattern in _PATTERNS.items():
+        for kind, pattern in () if _CORRECTED.search(part) else _PATTERNS.items():
             if pattern.match(part) and (
                 kind != "a coordinate" or (part == parts[-1] and _is_coordinate(part, dataset))
             ):
@@ -102,7 +106,7 @@ def unread_kind(dataset: Any) -> str:
 
 
 def _is_coordinate(name: str, dataset: Any) -> bool:
-    """Whether an array of this name is a coordinate: numbers for each pixel, not counts, of modules only beside others."""
+    """Whether an array of such a name is a coordinate: no counts, and of several modules only beside another axis."""
     if dataset.dtype.kind != "f":
         return False
     beside = [letter for letter in "xyzXYZ" if letter != name[-1] and f"{name[:-1]}{letter}" in dataset.parent]
