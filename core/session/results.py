@@ -123,6 +123,13 @@ class ResultsReader:
             ).fetchall()
         )
 
+    def measured(self, name: str) -> list[tuple[float, float | None]]:
+        """What a stage has measured under that name, of every hit that has it, with the frame's score."""
+        return self._db.execute(
+            "SELECT json_extract(measures, ?) AS value, score FROM frames WHERE hit = 1 AND value IS NOT NULL",
+            (f'$."{name}"',),
+        ).fetchall()
+
     def listing(self, unit: Unit = "frames") -> Listing:
         """What a list holds: frames, or the candidates on them."""
         return self._listings[unit]

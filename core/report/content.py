@@ -1,0 +1,225 @@
+"""What a report says, gathered from a session once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.metrics import Comparison, Curve, Estimate, confusion_at, curve, wilson
+from photon_triage.core.recipe import Recipe, SizeStage
+from photon_triage.core.report.tables import ExportFacts, ModelFacts, export_facts, model_facts
+from photon_triage.core.session.labels import Label, LabelBook
+from photon_triage.core.session.matching import labels_of, scores_of_points
+from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.rows import Counts, FileRow, FrameRow
+from photon_triage.core.session.session import Session
+
+SHEET_FRAMES = 24
+"""Frames on a contact sheet."""
+NEAR = 500
+"""Frames nearest to the threshold among which undecided ones are looked for."""
+MEASURES = {
+    "size": ("diameter_nm", "diameter / nm"),
+    "spots": ("spots", "spots"),
+    "lit-pixels": ("lit_pixels", "lit pixels"),
+}
+"""By the kind of a stage, what it measures and what that is called; the first that a recipe has is shown."""
+
+Seat = Literal["conflict", "flag", "against the score", "near the threshold", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run: its frames, its hits with their rate, and how many frames of it were accepted."""
+
+    name: str
+    frames: int
+    hits: int
+    rate: Estimate
+    accepted: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """What a stage has measured of every hit.
+
+    values: (n,) float64. scores: (n,) float64, NaN where there is none. window: what passes, where the stage says so.
+    """
+
+    title: str
+    values: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    window: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A frame on a contact sheet, what was said of it, and why it is doubtful."""
+
+    row: FrameRow
+    verdict: str
+    why: Seat = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything on the page but the frames' pixels."""
+
+    session: Session
+    recipe: Recipe
+    made: float
+    begun: float | None
+    counts: Counts
+    threshold: float
+    selected: int
+    history: Sequence[tuple[float, int, int]]
+    runs: tuple[RunRow, ...]
+    agreement: Comparison
+    curve: Curve
+    recall_is_biased: bool
+    verdicts: Mapping[str, int]
+    classes: Mapping[str, int]
+    people: Mapping[str, int]
+    conflicts: int
+    flagged: int
+    sizes: Sizes | None
+    models: tuple[ModelFacts, ...]
+    exports: tuple[ExportFacts, ...]
+    accepted: tuple[Shown, ...]
+    doubtful: tuple[Shown, ...]
+    given_up: tuple[FileRow, ...]
+
+
+def gather(session: Session) -> Report:
+    """Read a session; another one may be writing to it.
+
+    Raises SessionError where there are no results yet.
+    """
+    recipe, book = session.recipe(), session.labels()
+    threshold = session.threshold(book)
+    reader = session.results()
+    try:
+        counts, files = reader.counts(), reader.files()
+        truth = {key: label.verdict == "accepted" for key, label in book.labels.items() if label.verdict != "skipped"}
+        patches = recipe.patches
+        scores = reader.scores() if patches is None else scores_of_points(truth, reader, patches.min_distance)
+        history = reader.history()
+        return Report(
+            session=session,
+            recipe=recipe,
+            made=time.time(),
+            begun=history[0][0] if history else None,
+            counts=counts,
+            threshold=threshold,
+            selected=reader.listing(recipe.unit).selected_count(threshold),
+            history=history,
+            runs=_runs(reader, files, book),
+            agreement=confusion_at(scores, truth, threshold),
+            curve=curve(scores, truth),
+            recall_is_biased=patches is not None or _only_ranked(scores, truth),
+            verdicts=Counter(label.verdict for label in book.labels.values()),
+            classes=dict(Counter(label.category for label in book.labels.values() if label.category).most_common()),
+            people=dict(Counter(label.who for label in book.labels.values()).most_common()),
+            conflicts=len(book.conflicts),
+            flagged=len(book.flagged),
+            sizes=_sizes(reader, recipe),
+            models=model_facts(session, reader),
+            exports=export_facts(session.exports_path),
+            accepted=_accepted(reader, recipe, book),
+            doubtful=_doubtful(reader, recipe, book, threshold),
+            given_up=tuple(row for row in files if row.status in ("unreadable", "missing")),
+        )
+    finally:
+        reader.close()
+
+
+def _only_ranked(scores: Mapping[FrameKey, float | None], truth: Mapping[FrameKey, bool]) -> bool:
+    """Whether only frames with a score were labelled, while there are others: then misses were not looked for."""
+    labelled = [scores[key] for key in truth if key in scores]
+    return None not in labelled and len(labelled) < len(scores)
+
+
+def _runs(reader: ResultsReader, files: Sequence[FileRow], book: LabelBook) -> tuple[RunRow, ...]:
+    run_of = {(row.path, row.dataset): row.run for row in files}
+    accepted = Counter(
+        run_of.get((label.key.file, label.key.dataset), "")
+        for label in book.labels.values()
+        if label.verdict == "accepted"
+    )
+    rows = []
+    for run, frames, hits, _ in reversed(reader.runs()):
+        bounds = wilson(hits, frames)
+        rows.append(RunRow(run, frames, hits, Estimate(hits / frames, bounds.low, bounds.high), accepted[run]))
+    return tuple(rows)
+
+
+def _sizes(reader: ResultsReader, recipe: Recipe) -> Sizes | None:
+    by_kind = {stage.kind: stage for stage in recipe.stages}
+    kind = next((kind for kind in MEASURES if kind in by_kind), None)
+    if kind is None:
+        return None
+    name, title = MEASURES[kind]
+    found = np.array(reader.measured(name), dtype=np.float64).reshape(-1, 2)
+    stage = by_kind[kind]
+    window = (stage.min_diameter_nm, stage.max_diameter_nm) if isinstance(stage, SizeStage) else None
+    return Sizes(title, found[:, 0], found[:, 1], window)
+
+
+def _accepted(reader: ResultsReader, recipe: Recipe, book: LabelBook) -> tuple[Shown, ...]:
+    """Accepted frames drawn at random, always the same of the same labels, the highest score first."""
+    keys = sorted((key for key, label in book.labels.items() if label.verdict == "accepted"), key=attrgetter("frame"))
+    drawn = random.Random(0).sample(keys, len(keys))
+    shown: list[Shown] = []
+    for key in drawn:
+        row = _row(reader, recipe, key)
+        if row is not None:
+            shown.append(Shown(row, "accepted"))
+        if len(shown) == SHEET_FRAMES:
+            break
+    return tuple(sorted(shown, key=lambda each: -(each.row.score or 0.0)))
+
+
+def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold: float) -> tuple[Shown, ...]:
+    """Where people differ, what they flagged, where they differ from the score, and what lies near the threshold."""
+    shown: dict[int, Shown] = {}
+
+    def add(row: FrameRow | None, label: Label | None, why: Seat) -> bool:
+        if row is not None and len(shown) < SHEET_FRAMES:
+            shown.setdefault(row.id, Shown(row, label.verdict if label else "undecided", why))
+        return len(shown) < SHEET_FRAMES
+
+    seats: tuple[tuple[set[FrameKey], Seat], ...] = ((book.conflicts, "conflict"), (book.flagged, "flag"))
+    for keys, why in seats:
+        for key in sorted(keys, key=attrgetter("frame")):
+            if not add(_row(reader, recipe, key), book.labels.get(key), why):
+                break
+    listing = reader.listing(recipe.unit)
+    edge = listing.selected_count(threshold)
+    ranked = listing.ids(hits_only=False, order="score")[max(edge - NEAR // 2, 0) : edge + NEAR // 2]
+    near = list(listing.rows(ranked).values())
+    near.sort(key=lambda row: abs((row.score if row.score is not None else 2.0) - threshold))
+    radius = recipe.patches.min_distance if recipe.patches else 0.0
+    labels = labels_of([row.key for row in near], book.labels, radius)
+    for row in reversed(near):
+        label = labels.get(row.key)
+        if label is None or label.verdict == "skipped" or row.score is None or len(shown) >= SHEET_FRAMES // 2:
+            continue
+        if (label.verdict == "accepted") != (row.score >= threshold):
+            add(row, label, "against the score")
+    for row in near:
+        if row.key not in labels and row.score is not None and not add(row, None, "near the threshold"):
+            break
+    return tuple(shown.values())
+
+
+def _row(reader: ResultsReader, recipe: Recipe, key: FrameKey) -> FrameRow | None:
+    return reader.listing(recipe.unit).row_of(key, recipe.patches.min_distance if recipe.patches else 0.0)
