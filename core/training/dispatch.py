@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
 from photon_triage.core.errors import TrainingError
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.training.finder_job import train_from_objects
 from photon_triage.core.training.label_jobs import train_from_accepted_masks, train_from_candidates
-from photon_triage.core.training.network_job import FINDERS, STAGE_OF, NetworkJob, family_of, require_known
+from photon_triage.core.training.network_job import (
+    FINDERS,
+    SEGMENTERS,
+    STAGE_OF,
+    NetworkJob,
+    checked,
+    family_of,
+    name_for,
+    require_known,
+)
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.runs import TrainingRun, training_run
 from photon_triage.core.training.segmenter_job import train_from_masks
 
 DRAWN = ("masks", "points", "within")
 
+Train = Callable[[NetworkJob, ModelEntry | None, TrainingRun, Note], Trained]
+
 
 def run_network_training(job: NetworkJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:
     """Train, score, save and register a segmenter or a patch finder, from images or from the session's labels.
+
+    What was interrupted goes on where it was.
 
     Raises TrainingError, SourceError, LabelError, SessionError or ModelError.
     """
@@ -30,11 +48,11 @@ def run_network_training(job: NetworkJob, note: Note = lambda done, planned, los
                 "Could not train on images: no network was named.",
                 f"Give --network with one of {', '.join(STAGE_OF)}, or --base with a model to continue.",
             )
-        return (train_from_objects if family in FINDERS else train_from_masks)(job, note)
+        return _run(job, family in FINDERS, train_from_objects if family in FINDERS else train_from_masks, note)
     if given := [name for name in DRAWN if getattr(job, name)]:
         raise TrainingError(f"Could not train: --{given[0]} was given without --images.", "Add the --images.")
     finds = family in FINDERS if family is not None else job.session.recipe().patches is not None
-    return (train_from_candidates if finds else train_from_accepted_masks)(job, note)
+    return _run(job, finds, train_from_candidates if finds else train_from_accepted_masks, note)
 
 
 def trains_network(job: NetworkJob) -> bool:
@@ -45,3 +63,20 @@ def trains_network(job: NetworkJob) -> bool:
         return family_of(find_model(job.base, job.session.models_path)) in STAGE_OF
     recipe = job.session.recipe()
     return recipe.classify is None and bool(recipe.networks)
+
+
+def _run(job: NetworkJob, finds: bool, train: Train, note: Note) -> Trained:
+    base = checked(job, FINDERS if finds else SEGMENTERS)
+    named = replace(job, name=name_for(job, base))
+    with training_run(job.session, str(named.name), _settings(job, base), anew=job.anew) as run:
+        trained = train(named, base, run, note)
+        run.done()
+    return trained
+
+
+def _settings(job: NetworkJob, base: ModelEntry | None) -> dict[str, Any]:
+    """What the training follows from, beside the labels."""
+    told = ("session", "name", "device", "command", "note", "anew")
+    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in told}
+    recipe = job.session.recipe_path.read_text(encoding="utf-8")
+    return settings | {"base": base and base.path.name, "recipe": recipe}

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.label_files import read_labels
+from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.classes import object_masks
 from photon_triage.core.training.finding import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.images import Example, Image, read_examples
 from photon_triage.core.training.network_job import (
-    FINDERS,
     NetworkJob,
-    checked,
     facts_of_images,
     name_for,
     new_network,
@@ -31,6 +30,7 @@ from photon_triage.core.training.objects import Objects, objects_at, objects_in,
 from photon_triage.core.training.patches import NOTHING_WRONG, Marked
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.runs import TrainingRun
 from photon_triage.core.training.split import split
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder
@@ -47,10 +47,9 @@ GAP = 8
 """Pixels about an object from which nothing else is learned: the patch there holds most of it."""
 
 
-def train_from_objects(job: NetworkJob, note: Note) -> Trained:
+def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
     """Train, score, save and register; raises TrainingError, SourceError, LabelError, SessionError or ModelError."""
     began = time.time()
-    base = checked(job, FINDERS)
     if (not job.masks) == (job.points is None):
         raise TrainingError(
             "Could not train a network that finds objects: it needs either masks or points of them.",
@@ -75,7 +74,7 @@ def train_from_objects(job: NetworkJob, note: Note) -> Trained:
     else:
         finder = new_finder(job, [each.image for each in groups.training])
     plan = finding_plan(job, continues=base is not None)
-    for step in train_finder(finder, groups.training, groups.validation, plan, device):
+    for step in run.follow(train_finder(finder, groups.training, groups.validation, plan, device, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     scores = {}
     if base is not None and old is not None:

@@ -17,6 +17,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.examples import Examples, gather
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
+from photon_triage.core.training.runs import TrainingRun, training_run
 from photon_triage.core.training.scoring import confusion_scores
 from photon_triage.core.training.split import hold_back
 from photon_triage.core.training.train import OTHER, WANTED, Plan, score, train
@@ -47,6 +48,7 @@ class TrainingJob:
     device: str | None = None
     command: str = ""
     note: str = ""
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,27 @@ class _Judges:
 def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:
     """Train, score, save and register; `note(done, planned, loss, f1)` is called after each batch.
 
-    Raises TrainingError, SessionError or ModelError.
+    What was interrupted goes on where it was. Raises TrainingError, SessionError or ModelError.
     """
-    began = time.time()
     if job.name is not None:
         checked_name(job.name)
+    base = None if job.cfg is not None else _base(job)
+    name = job.name or free_name(base.name if base else "model", job.session.models_path)
+    with training_run(job.session, name, _settings(job, base), anew=job.anew) as run:
+        trained = _trained(job, base, name, run, note)
+        run.done()
+    return trained
+
+
+def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: TrainingRun, note: Note) -> Trained:
+    began = time.time()
     device = best_device(job.device)
     recipe = job.session.recipe()
-    base = None if job.cfg is not None else _base(job)
     old = None if base is None else load_detector(base.path)
     detector = _new_detector(job) if base is None else load_detector(base.path)
     model = detector.network
     preparation = preparation_for(recipe, model.input_size, model.in_channels)
-    examples = gather(job.session, preparation)
+    examples = gather(job.session, preparation, run.labels(job.session.labels().labels.values()))
     if len(examples) < LEAST_LABELS:
         raise TrainingError(
             f"Could not train on {job.session.path}: only {len(examples)} labelled frames reach the network.",
@@ -86,7 +96,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         examples = examples.take(~held)
     validation = None if job.validation is None else _judges(job.validation, preparation)
     plan = _plan(job, model)
-    for step in train(detector, preparation, examples, plan, device, validation.examples if validation else None):
+    judging = validation.examples if validation else None
+    for step in run.follow(train(detector, preparation, examples, plan, device, judging, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     suggested = None
     if validation is not None:
@@ -95,7 +106,6 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         judges = _judges(job.test, preparation)
     assert judges is not None
     threshold = recipe.default_threshold
-    name = job.name or free_name(base.name if base else "model", job.session.models_path)
     scores = {}
     if old is not None and base is not None:
         scores[base.name] = _judge(old, preparation, judges, threshold, device)
@@ -157,6 +167,16 @@ def _base(job: TrainingJob) -> ModelEntry:
             "Begin a new one with --from-cfg hitnet, or name one with --base.",
         )
     return find_model(str(name), job.session.models_path)
+
+
+def _settings(job: TrainingJob, base: ModelEntry | None) -> dict[str, Any]:
+    """What the training follows from, beside the labels."""
+    settings = {name: getattr(job, name) for name in ("cfg", "iterations", "rate", "seed")}
+    for name in ("validation", "test"):
+        session = getattr(job, name)
+        settings[name] = session and str(session.path)
+    recipe = job.session.recipe_path.read_text(encoding="utf-8")
+    return settings | {"base": base and base.path.name, "recipe": recipe}
 
 
 def _plan(job: TrainingJob, model: Darknet) -> Plan:

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
+from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.finder_job import finding_plan, new_finder
 from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
 from photon_triage.core.training.loop import learn
-from photon_triage.core.training.network_job import FINDERS, SEGMENTERS, NetworkJob, checked, name_for, registered
+from photon_triage.core.training.network_job import NetworkJob, name_for, registered
 from photon_triage.core.training.patches import Draw, Patches, PatchLearner, Sites, elsewhere_drawn, score_patches
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.runs import TrainingRun
 from photon_triage.core.training.scoring import confusion_scores
 from photon_triage.core.training.segmenter_job import train_on_maps
 from photon_triage.core.training.split import hold_back
@@ -23,16 +25,16 @@ from photon_triage.models.patchfinder import load_patch_finder
 from photon_triage.models.runtime import best_device
 
 
-def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
+def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
     """Continue or begin a patch finder on accepted and rejected candidates; score old and new on held-back ones.
 
     Raises TrainingError, SessionError or ModelError.
     """
     began = time.time()
-    base = checked(job, FINDERS)
     device = best_device(job.device)
     plan = finding_plan(job, continues=base is not None)
-    labelled = labelled_candidates(job.session, plan.min_distance)
+    labels = run.labels(job.session.labels().labels.values())
+    labelled = labelled_candidates(job.session, labels, plan.min_distance)
     held = hold_back(labelled.accepted, job.seed)
     old = None if base is None else load_patch_finder(base.path)
     finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
@@ -45,7 +47,7 @@ def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
 
     accepted = _drawn(labelled.sites[~held & labelled.accepted])
     learner = PatchLearner(finder, patches, accepted, others, plan, device)
-    for step in learn(learner, plan.iterations):
+    for step in run.follow(learn(learner, plan.iterations, run.keeper)):
         note(step.done, step.planned, step.loss, None)
     threshold = job.session.recipe().default_threshold
     cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
@@ -76,11 +78,10 @@ def train_from_candidates(job: NetworkJob, note: Note) -> Trained:
     return registered(job, base, finder, scores, data, how)
 
 
-def train_from_accepted_masks(job: NetworkJob, note: Note) -> Trained:
+def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
     """Continue or begin a segmenter on the frames whose mask was accepted; raises as the above."""
-    base = checked(job, SEGMENTERS)
-    mapped, classes = accepted_masks(job.session)
-    return train_on_maps(job, base, mapped, classes, note)
+    mapped, classes = accepted_masks(job.session, run.labels(job.session.labels().labels.values()))
+    return train_on_maps(job, base, mapped, classes, run, note)
 
 
 def _drawn(sites: Sites) -> Draw:

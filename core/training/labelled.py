@@ -42,13 +42,13 @@ class LabelledCandidates:
     background: tuple[Marked, ...]
 
 
-def labelled_candidates(session: Session, min_distance: float) -> LabelledCandidates:
-    """Read the frames of a session's labelled candidates; skipped ones are left out.
+def labelled_candidates(session: Session, labels: Iterable[Label], min_distance: float) -> LabelledCandidates:
+    """Read the frames of candidates that were labelled in a session; skipped ones are left out.
 
     Raises TrainingError where there are too few.
     """
     points: dict[FrameKey, list[tuple[Point, bool]]] = defaultdict(list)
-    labels = [label for label in session.labels().labels.values() if label.key.point and label.verdict != "skipped"]
+    labels = [label for label in labels if label.key.point and label.verdict != "skipped"]
     for label in labels:
         points[label.key.frame].append((_point(label), label.verdict == "accepted"))
     listed = _listed(session, points)
@@ -73,12 +73,12 @@ def labelled_candidates(session: Session, min_distance: float) -> LabelledCandid
     )
 
 
-def accepted_masks(session: Session) -> tuple[list[Mapped], tuple[str, ...]]:
+def accepted_masks(session: Session, labels: Iterable[Label]) -> tuple[list[Mapped], tuple[str, ...]]:
     """The frames whose segmentation was accepted, with it, and the names of its classes.
 
     Raises TrainingError where there are fewer than two, or where their classes differ.
     """
-    accepted = [key for key, label in session.labels().labels.items() if label.verdict == "accepted" and not key.point]
+    accepted = [label.key for label in labels if label.verdict == "accepted" and not label.key.point]
     masks = _stored_masks(session, accepted)
     classes = {mask.classes for mask in masks.values()}
     if len(masks) < 2:

@@ -57,6 +57,7 @@ class NetworkJob:
     device: str | None = None
     command: str = ""
     note: str = ""
+    anew: bool = False
 
 
 def checked(job: NetworkJob, families: tuple[str, ...]) -> ModelEntry | None:

@@ -10,9 +10,7 @@ from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.classes import class_maps
 from photon_triage.core.training.images import read_examples
 from photon_triage.core.training.network_job import (
-    SEGMENTERS,
     NetworkJob,
-    checked,
     facts_of_images,
     name_for,
     new_network,
@@ -21,6 +19,7 @@ from photon_triage.core.training.network_job import (
 )
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.runs import TrainingRun
 from photon_triage.core.training.segmentation import (
     Mapped,
     SegmentationPlan,
@@ -45,9 +44,8 @@ CONTINUED = 0.3
 """A network that has learned before goes on with this part of the rate and of the iterations."""
 
 
-def train_from_masks(job: NetworkJob, note: Note) -> Trained:
+def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
     """Train, score, save and register; raises TrainingError, SourceError, SessionError or ModelError."""
-    base = checked(job, SEGMENTERS)
     if not job.masks:
         raise TrainingError(
             "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
@@ -61,11 +59,16 @@ def train_from_masks(job: NetworkJob, note: Note) -> Trained:
     names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())
     maps, classes = class_maps(examples, names, job.void)
     mapped = [Mapped(example.image, found) for example, found in zip(examples, maps, strict=True)]
-    return train_on_maps(job, base, mapped, classes, note)
+    return train_on_maps(job, base, mapped, classes, run, note)
 
 
 def train_on_maps(
-    job: NetworkJob, base: ModelEntry | None, mapped: Sequence[Mapped], classes: tuple[str, ...], note: Note
+    job: NetworkJob,
+    base: ModelEntry | None,
+    mapped: Sequence[Mapped],
+    classes: tuple[str, ...],
+    run: TrainingRun,
+    note: Note,
 ) -> Trained:
     """The same on images and class maps that were read already."""
     began = time.time()
@@ -80,7 +83,7 @@ def train_on_maps(
             "Leave --classes out, or begin a new network.",
         )
     plan = _plan(job, segmenter, groups, continues=base is not None)
-    for step in train_segmenter(segmenter, groups.training, groups.validation, plan, device):
+    for step in run.follow(train_segmenter(segmenter, groups.training, groups.validation, plan, device, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     scores = {}
     if base is not None and old is not None:

@@ -64,7 +64,8 @@ def labelled_session(folder: Path, count: int = 6) -> Session:
 
 
 def test_candidates_with_a_verdict_are_read(tmp_path: Path) -> None:
-    labelled = labelled_candidates(labelled_session(tmp_path), 12)
+    session = labelled_session(tmp_path)
+    labelled = labelled_candidates(session, session.labels().labels.values(), 12)
     assert len(labelled.images) == 6 and labelled.unreachable == 1
     assert (labelled.accepted.sum(), (~labelled.accepted).sum()) == (18, 18)
     for each in labelled.background:
@@ -121,7 +122,7 @@ def session_of_masks(folder: Path, accepted: int, **changes: Any) -> Session:
 
 def test_accepted_masks_are_read_with_their_part_of_the_frame(tmp_path: Path) -> None:
     session = session_of_masks(tmp_path, 3)
-    mapped, classes = accepted_masks(session)
+    mapped, classes = accepted_masks(session, session.labels().labels.values())
     assert len(mapped) == 3 and classes == ("background", "disc")
     for each in mapped:
         assert each.image.shape == each.classes.shape == (80, 80) and VOID not in each.classes

@@ -91,6 +91,7 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the split into training and held-back labels, and the rest.")
     ] = 0,
+    anew: Annotated[bool, typer.Option("--anew", help="Begin anew, also where a training was interrupted.")] = False,
     device: DeviceOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -104,13 +105,16 @@ def train(
     lenet learns to find objects. The last images are held back.
 
     The new model is registered under a name of its own; the engine goes on with the old one until
-    `photon-triage models use SESSION NAME`.
+    `photon-triage models use SESSION NAME`. A training runs at low priority beside the engine. After an interruption
+    the same command goes on where it was, with the labels that it began with.
     """
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.dispatch import run_network_training, trains_network
     from photon_triage.core.training.job import TrainingJob, run_training
     from photon_triage.core.training.network_job import NetworkJob
+    from photon_triage.core.training.runs import lower_priority
 
+    lower_priority()
     session = open_session(session_path, recipe) if images or recipe else Session.open(session_path)
     command = "photon-triage " + shlex.join(sys.argv[1:])
     job = NetworkJob(
@@ -136,6 +140,7 @@ def train(
         device=device,
         command=command,
         note=note,
+        anew=anew,
     )
     run: Callable[[Note], Trained]
     if from_cfg is None and trains_network(job):
@@ -159,6 +164,7 @@ def train(
             device=device,
             command=command,
             note=note,
+            anew=anew,
         )
         run = partial(run_training, detector)
     with progress_bar("training", None, quiet=quiet or as_json) as advance:
@@ -170,8 +176,8 @@ def train(
             trained = run(show)
         except KeyboardInterrupt:
             raise TrainingError(
-                "The training was interrupted; no model was written.",
-                "Begin again, with fewer --iterations if need be.",
+                "The training was interrupted; no model was written yet.",
+                "Give the same command again: it goes on where it was. With --anew it begins anew.",
                 title="Interrupted",
             ) from None
     if as_json:
