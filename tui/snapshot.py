@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -14,30 +16,34 @@ from numpy.typing import NDArray
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.metrics import Confusion, confusion_at
+from photon_triage.core.metrics import Confusion
 from photon_triage.core.recipe import Unit
-from photon_triage.core.session.labels import Label
-from photon_triage.core.session.listing import Listing
+from photon_triage.core.session.journal import user_name
+from photon_triage.core.session.labels import Label, LabelBook
+from photon_triage.core.session.lookup import Known
+from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
+from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
+from photon_triage.tui.listed import asks_labels, listed
 
 T = TypeVar("T")
 Ids = NDArray[np.int64]
 
-ORDERS = ("score", "time", "uncertainty")
 SHOWN = ("hits", "all", "undecided", "flagged")
 TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 REST_FACTOR = 8.0
 """A query is asked again no sooner than this many times as long as it took, so that a large session stays cheap."""
-NOWHERE = -1
-"""In place of an id, where a label is of something that is not in the results."""
+MANY_BYTES = 200_000
+"""Journals of that size, about a thousand labels, are read after the list has been shown once."""
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class ListSpec:
-    """Which frames the list holds and in which order."""
+    """Which frames the list holds and in which order: one of QUEUES, one of SHOWN, and a filter's text."""
 
     order: str = "score"
     shown: str = "hits"
@@ -63,7 +69,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Agreement with the labels at one threshold; `audit` counts only files that are labelled completely."""
+    """Agreement with the labels at one threshold, those apart that the audit counts.
+
+    audit: of files that are labelled completely, while there is no random sample.
+    """
 
     threshold: float
     labelled: Confusion
@@ -93,11 +102,16 @@ class Snapshot:
     conflicts: frozenset[int] = frozenset()
     verdicts: Mapping[str, int] = field(default_factory=dict)
     undecided: int = 0
+    labelled: bool = True
+    """Whether the labels are in it; they are not in the first look at a session that has many."""
     damaged: int = 0
     saved_threshold: float = 0.5
     selected: int = 0
     measured: Measured | None = None
     table: Sequence[Measured] = ()
+    audit: AuditView = field(default_factory=AuditView)
+    needed: int | None = None
+    """How many more audited frames recall needs to be known well enough."""
     ids: Ids | None = None
     """The list in its new order, or None where the one on the screen still holds."""
     serial: int = 0
@@ -124,14 +138,6 @@ class Paced(Generic[T]):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    id: int
-    score: float | None
-    hit: bool
-    run: str
-
-
 class SnapshotBuilder:
     """Builds snapshots with a connection and a label book of its own; called from one thread at a time."""
 
@@ -141,12 +147,13 @@ class SnapshotBuilder:
         self._unit = recipe.unit
         self._radius = recipe.patches.min_distance if recipe.patches else 0.0
         self._default_threshold = recipe.default_threshold
-        self._book = session.labels()
+        self._book = LabelBook(session.journal_path)
         self._book_version = 1
+        self._glanced = not _are_many(session.journal_path)
         self._reader: ResultsReader | None = None
         self._lock = threading.Lock()
         self._moved = Paced(False)
-        self._known: dict[FrameKey, _Known] = {}
+        self._known: dict[FrameKey, Known] = {}
         self._model: object = None
         self._everything: object = None
         self._serial = -1
@@ -160,9 +167,12 @@ class SnapshotBuilder:
         self._ids: Paced[Ids] = Paced(NO_IDS)
         self._census: Paced[frozenset[tuple[str, str]]] = Paced(frozenset())
         self._look_up: Paced[int] = Paced(0)
-        self._by_id: Paced[_ById] = Paced(_ById())
+        self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
         self._measured: Paced[Measured | None] = Paced(None)
         self._table: Paced[tuple[Measured, ...]] = Paced(())
+        self._audit: Paced[AuditView] = Paced(AuditView())
+        self._needed: Paced[int | None] = Paced(None)
+        self._who = session.who or user_name()
 
     def build(self, request: Request) -> Snapshot:
         """The session as it stands now; what cannot be read is said in `problem`."""
@@ -179,7 +189,32 @@ class SnapshotBuilder:
                 self._reader.close()
                 self._reader = None
 
+    def _glance(self, request: Request) -> Snapshot | None:
+        """What is known at once: the list without its labels, of which there are many."""
+        self._glanced = True
+        reader = self._open()
+        if reader is None or asks_labels(request.spec.order, request.spec.shown, request.spec.text):
+            return None
+        state, counts = reader.state(), reader.counts()
+        return Snapshot(
+            time=time.time(),
+            state=state,
+            started=True,
+            alive=engine_is_alive(state),
+            counts=counts,
+            history=reader.history(),
+            run=_newest_run(reader),
+            undecided=_worth_deciding(counts, self._unit),
+            labelled=False,
+            saved_threshold=self._default_threshold,
+            ids=self._list_of(reader, request.spec, self._default_threshold, ById(), AuditView()),
+            serial=request.serial,
+            saves=request.saves,
+        )
+
     def _build(self, request: Request) -> Snapshot:
+        if not self._glanced and (glance := self._glance(request)) is not None:
+            return glance
         if self._book.refresh():
             self._book_version += 1
         saved = self._book.threshold if self._book.threshold is not None else self._default_threshold
@@ -204,14 +239,23 @@ class SnapshotBuilder:
         counts = self._counts.get(version, reader.counts)
         self._follow_moves(reader, state, counts)
         self._follow_labels(reader, state, version)
-        by_id = self._by_id.get((self._book_version, self._look_up.value), self._labels_by_id, now=True)
-        ids = self._list(reader, request, version, saved, by_id)
+        audit = self._audit.get(
+            (self._book_version, self._look_up.value, saved),
+            lambda: view_audit(self._book, self._known, (saved, *TABLE_THRESHOLDS), self._radius),
+            now=first or request.spec.order == AUDIT,
+        )
+        by_id, truth = self._by_id.get(
+            (self._book_version, self._look_up.value, audit),
+            lambda: labels_by_id(self._book, self._known, audit.keys),
+            now=True,
+        )
+        ids = self._list(reader, request, version, saved, by_id, audit)
         selected = self._selected.get(
             (version, threshold),
             lambda: reader.listing(self._unit).selected_count(threshold),
             now=request.threshold is not None,
         )
-        measure_key = (self._book_version, self._look_up.value, self._census.value)
+        measure_key = (self._book_version, self._look_up.value, self._census.value, audit)
         return Snapshot(
             time=time.time(),
             state=state,
@@ -231,8 +275,10 @@ class SnapshotBuilder:
             damaged=self._book.damaged,
             saved_threshold=saved,
             selected=selected,
-            measured=self._measured.get((measure_key, threshold), lambda: self._measure(threshold), now=True),
-            table=self._table.get((measure_key, threshold), lambda: self._measure_table(threshold)),
+            measured=self._measured.get((measure_key, threshold), lambda: self._measure(truth, threshold), now=True),
+            table=self._table.get((measure_key, threshold), lambda: self._measure_table(truth, threshold)),
+            audit=audit,
+            needed=self._needed.get((audit, saved), lambda: audit.needed(saved, "recall")),
             ids=ids,
             serial=request.serial,
             saves=request.saves,
@@ -250,21 +296,41 @@ class SnapshotBuilder:
         return self._reader
 
     def _list(
-        self, reader: ResultsReader, request: Request, version: int, threshold: float, by_id: _ById
+        self,
+        reader: ResultsReader,
+        request: Request,
+        version: int,
+        threshold: float,
+        by_id: ById,
+        audit: AuditView,
     ) -> Ids | None:
         anew = request.serial != self._serial
         if not anew and not request.live:
             return None
         spec = request.spec
-        labels = (self._book_version, self._look_up.value) if spec.shown in ("undecided", "flagged") else None
+        told = asks_labels(spec.order, spec.shown, spec.text)
+        labels = (self._book_version, self._look_up.value, audit) if told else None
         before = self._ids.value
         ids = self._ids.get(
             (spec, version, request.serial, labels),
-            lambda: _listed(reader.listing(self._unit), spec, threshold, by_id),
+            lambda: self._list_of(reader, spec, threshold, by_id, audit),
             now=anew,
         )
         self._serial = request.serial
         return ids if anew or ids is not before else None
+
+    def _list_of(self, reader: ResultsReader, spec: ListSpec, threshold: float, by_id: ById, audit: AuditView) -> Ids:
+        return listed(
+            reader.listing(self._unit),
+            by_id,
+            audit.ids,
+            order=spec.order,
+            shown=spec.shown,
+            text=spec.text,
+            threshold=threshold,
+            radius=self._radius,
+            who=self._who,
+        )
 
     def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
         """Find labelled frames again whose files were moved, once files have come or were moved."""
@@ -281,7 +347,7 @@ class SnapshotBuilder:
         if model != self._model:
             self._known.clear()
             self._model = model
-        wanted = self._book.labels.keys() | self._book.flagged
+        wanted = self._book.labels.keys() | self._book.flagged | drawn_keys(self._book.draws)
         missing = [key for key in wanted if key not in self._known]
         self._look_up.get(
             (self._book_version, everything, model, bool(missing) and version),
@@ -292,83 +358,47 @@ class SnapshotBuilder:
     def _look_up_frames(self, reader: ResultsReader, wanted: set[FrameKey], everything: object) -> int:
         again = everything != self._everything
         self._everything = everything
-        changed = False
-        for key in wanted:
-            if key in self._known and not again:
-                continue
-            row = reader.listing(self._unit).row_of(key, self._radius)
-            if row is not None:
-                known = _Known(row.id, row.score, row.hit, row.run)
-            elif key.point and (frame := reader.listing("frames").row_of(key.frame)) is not None:
-                known = _Known(NOWHERE, None, False, frame.run)  # no candidate stands where somebody marked one
-            else:
-                continue
-            changed |= self._known.get(key) != known
-            self._known[key] = known
+        found = self._find(reader, wanted if again else wanted - self._known.keys())
+        changed = any(self._known.get(key) != known for key, known in found.items())
+        self._known |= found
         return self._look_up.value + changed
 
-    def _labels_by_id(self) -> _ById:
-        book, known = self._book, self._known
-        labels = {known[key].id: label for key, label in book.labels.items() if key in known}
-        labels.pop(NOWHERE, None)
-        accepted: dict[str, int] = {}
-        for key, label in book.labels.items():
-            if label.verdict == "accepted" and key in known:
-                accepted[known[key].run] = accepted.get(known[key].run, 0) + 1
-        return _ById(
-            labels,
-            frozenset(known[key].id for key in book.flagged if key in known) - {NOWHERE},
-            frozenset(known[key].id for key in book.conflicts if key in known) - {NOWHERE},
-            len({known[key].id for key in book.labels if key in known and known[key].hit}),
-            accepted,
-        )
+    def _find(self, reader: ResultsReader, keys: set[FrameKey]) -> dict[FrameKey, Known]:
+        if self._unit == "frames":
+            return reader.look_up(keys)
+        found = {}
+        for key in keys:
+            row = reader.listing(self._unit).row_of(key, self._radius)
+            if row is not None:
+                found[key] = Known(row.id, row.score, row.hit, row.run)
+            elif key.point and (frame := reader.listing("frames").row_of(key.frame)) is not None:
+                found[key] = Known(NOWHERE, None, False, frame.run)  # no candidate stands where somebody marked one
+        return found
 
-    def _truth(self) -> dict[FrameKey, bool]:
-        return {
-            key: label.verdict == "accepted"
-            for key, label in self._book.labels.items()
-            if label.verdict != "skipped" and key in self._known
-        }
+    def _measure(self, truth: Truth, threshold: float) -> Measured:
+        audited = truth.confusion(threshold, self._census.value) if self._census.value else None
+        audit = audited if audited and audited.n else None
+        return Measured(threshold, truth.confusion(threshold), audit)
 
-    def _measure(self, threshold: float) -> Measured:
-        truth = self._truth()
-        scores = {key: self._known[key].score for key in truth}
-        audited = {key: told for key, told in truth.items() if (key.file, key.dataset) in self._census.value}
-        audit = confusion_at(scores, audited, threshold).confusion if audited else None
-        return Measured(threshold, confusion_at(scores, truth, threshold).confusion, audit)
-
-    def _measure_table(self, threshold: float) -> tuple[Measured, ...]:
+    def _measure_table(self, truth: Truth, threshold: float) -> tuple[Measured, ...]:
         others = [value for value in TABLE_THRESHOLDS if abs(value - threshold) > 0.005]
-        return tuple(self._measure(value) for value in sorted([*others, threshold]))
+        return tuple(self._measure(truth, value) for value in sorted([*others, threshold]))
 
 
-@dataclass(frozen=True, slots=True)
-class _ById:
-    labels: Mapping[int, Label] = field(default_factory=dict)
-    flagged: frozenset[int] = frozenset()
-    conflicts: frozenset[int] = frozenset()
-    decided_hits: int = 0
-    accepted_in_run: Mapping[str, int] = field(default_factory=dict)
+def _are_many(journals: Path) -> bool:
+    """Whether it takes long to read these journals."""
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(journals)) > MANY_BYTES
+    except OSError:
+        return False
 
 
 def _worth_deciding(counts: Counts, unit: Unit) -> int:
     return counts.candidates if unit == "candidates" else counts.hits
 
 
-def _listed(listing: Listing, spec: ListSpec, threshold: float, by_id: _ById) -> Ids:
-    found = listing.ids(
-        hits_only=spec.shown in ("hits", "undecided"), order=spec.order, near=threshold, containing=spec.text
-    )
-    ids = np.array(found, dtype=np.int64)
-    if spec.shown == "undecided":
-        ids = ids[~np.isin(ids, np.fromiter(by_id.labels, dtype=np.int64))]
-    if spec.shown == "flagged":
-        ids = ids[np.isin(ids, np.fromiter(by_id.flagged, dtype=np.int64))]
-    return ids
-
-
 def _newest_run(reader: ResultsReader) -> str:
-    return max(((row.updated, row.id, row.run) for row in reader.files()), default=(0.0, 0, ""))[2]
+    return reader.newest_run()
 
 
 def _census(reader: ResultsReader, labels: Mapping[FrameKey, Label]) -> frozenset[tuple[str, str]]:

@@ -7,8 +7,11 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import TypeVar
 
 from photon_triage.core.audit.intervals import CONFIDENCE
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Pair:
         return (max(kappa - half, -1.0), min(kappa + half, 1.0))
 
 
-def pairs(verdicts: Mapping[Hashable, Mapping[str, bool]]) -> list[Pair]:
+def pairs(verdicts: Mapping[Key, Mapping[str, bool]]) -> list[Pair]:
     """The agreement of all pairs of people with frames in common, most frames first.
 
     verdicts: of each frame, by person, whether it was accepted.

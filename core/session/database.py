@@ -13,8 +13,8 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 2
-"""Of the tables: 1 knew no missing files and no frames passed over."""
+VERSION = 3
+"""Of the tables: 1 knew no missing files and no frames passed over, 2 no scores of a second model."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "gpfs", "lustre", "beegfs", "fuse", "9p", "afs", "ceph")
 FILE_COLUMNS = (
@@ -95,7 +95,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
     schema = SCHEMA.read_text(encoding="utf-8")
     old = [row[1] for row in db.execute("PRAGMA table_info(files)")]
     steps = ["PRAGMA legacy_alter_table = ON", "BEGIN IMMEDIATE"]
-    if old:
+    if old and version < 2:
         names = ", ".join(old)
         steps += [
             "ALTER TABLE files RENAME TO old_files",

@@ -24,6 +24,8 @@ class Label:
     """The class, such as single, multiple or water; empty where none was given."""
     digest: str = ""
     """Of the frame's raw bytes, where it was known."""
+    queue: str = ""
+    """The order of work that it was made from; empty where that is not known, as with labels from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +74,4 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
     who = str(record.fields.get("labelled_by", record.who))
     when = float(record.fields.get("labelled_at", record.time))
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
-    return Label(key_of(fields), verdict, who, when, category, digest)
+    return Label(key_of(fields), verdict, who, when, category, digest, str(record.fields.get("queue") or ""))

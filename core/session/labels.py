@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.audits import DRAW, DRAWN, Draw, DrawBook, moved
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
 from photon_triage.core.session.label_records import (
     VERDICTS,
@@ -58,6 +59,11 @@ class LabelBook:
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
         self.threshold: float | None = None
+        self.opinions: dict[FrameKey, dict[str, bool]] = {}
+        """Of frames that several people decided on, whether each accepted them; who skipped has none."""
+        self.draws: tuple[Draw, ...] = ()
+        """The audit's random samples, the oldest first."""
+        self._draws = DrawBook()
 
     @property
     def damaged(self) -> int:
@@ -67,7 +73,7 @@ class LabelBook:
     def refresh(self) -> bool:
         """Take in what is new; true when anything was.
 
-        `labels`, `flagged` and `conflicts` are replaced, never changed: who holds one may go on reading it.
+        `labels`, `flagged`, `conflicts` and the others are replaced, never changed: who holds one may go on reading it.
         """
         new = self._follower.new_records()
         touched: set[FrameKey | None] = set()
@@ -78,6 +84,8 @@ class LabelBook:
                 self._malformed += 1
         if touched:
             self._settle(touched)
+        if any(record.kind in (DRAW, DRAWN) for record in new):
+            self._settle_draws()
         return bool(new)
 
     def follow_moves(self, reader: ResultsReader) -> bool:
@@ -94,6 +102,7 @@ class LabelBook:
             for said in (each for saids in before.values() for each in saids):
                 self._said.setdefault(self._now(said.subject), []).append(said)
             touched |= before.keys() | self._said.keys()
+            self._settle_draws()
         if reader.state().get("replaced"):
             digests = digests_now((key for key in self._said if key), reader)
             touched |= {key for key in self._said if key and self._digests_now.get(key.frame) != digests.get(key.frame)}
@@ -124,6 +133,7 @@ class LabelBook:
         elif record.kind == "flag":
             said = [(key_of(fields), bool(record.fields["flagged"])) for fields in subjects_of(record)]
         else:
+            self._draws.take(record)
             return []
         self._subjects[record.journal, record.sequence] = [subject for subject, _ in said]
         touched = [self._now(subject) for subject, _ in said]
@@ -137,6 +147,7 @@ class LabelBook:
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
+        opinions = dict(self.opinions)
         for subject in touched:
             said = sorted(self._said.get(subject, []), key=attrgetter("order"))
             values = [each.value for each in said if each.order[1:] not in self._undone]
@@ -146,13 +157,23 @@ class LabelBook:
             given = [value for value in values if isinstance(value, Label) and self._holds(value, subject)]
             flags = [value for value in values if isinstance(value, bool)]
             each_verdict = {label.who: label.verdict for label in given}
+            told = {who: verdict == "accepted" for who, verdict in each_verdict.items() if verdict != "skipped"}
             if given:
                 labels[subject] = given[-1] if given[-1].key == subject else replace(given[-1], key=subject)
             else:
                 labels.pop(subject, None)
             _put(flagged, subject, bool(flags) and flags[-1])
-            _put(conflicts, subject, len(set(each_verdict.values()) - {"skipped"}) > 1)
-        self.labels, self.flagged, self.conflicts = labels, flagged, conflicts
+            _put(conflicts, subject, len(set(told.values())) > 1)
+            if len(told) > 1:
+                opinions[subject] = told
+            else:
+                opinions.pop(subject, None)
+        self.labels, self.flagged, self.conflicts, self.opinions = labels, flagged, conflicts, opinions
+
+    def _settle_draws(self) -> None:
+        draws = self._draws.draws()
+        now = {drawn.key: self._now(drawn.key) or drawn.key for each in draws for drawn in each.frames}
+        self.draws = moved(draws, now)
 
 
 class LabelWriter:
@@ -163,6 +184,8 @@ class LabelWriter:
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
+        self.queue = ""
+        """The order of work that decisions are made from; it is kept with each."""
         self._decided: list[Record] = []
         self._undone: list[Record] = []
 
@@ -182,7 +205,7 @@ class LabelWriter:
 
     def decide_all(self, about: Sequence[Subject], verdict: Verdict, category: str = "") -> Record:
         """Record one verdict on many frames in one stroke; on return all of it is on disk."""
-        given = {"class": category} if category else {}
+        given = ({"class": category} if category else {}) | ({"queue": self.queue} if self.queue else {})
         return self._decide("label", about, {"verdict": verdict, **given})
 
     def flag(self, key: FrameKey, flagged: bool) -> Record:

@@ -5,13 +5,43 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.filters import Filter
+from photon_triage.core.session.lookup import select_ids
 from photon_triage.core.session.rows import FrameRow
 
 ROWS_AT_ONCE = 500
+POPULATION_ROWS = 10_000
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """All frames, or all candidates: arrays of (n,).
+
+    files: (path, data set). file: places among them. passed: stages. score: NaN where no network has looked. points:
+    (n, 2) x and y of candidates, None for frames.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    file: NDArray[np.int64]
+    index: NDArray[np.int64]
+    passed: NDArray[np.int64]
+    score: NDArray[np.float64]
+    points: NDArray[np.int64] | None
+
+    def key(self, place: int) -> FrameKey:
+        """The key of one."""
+        path, dataset = self.files[self.file[place]]
+        point = () if self.points is None else (int(self.points[place, 0]), int(self.points[place, 1]))
+        return FrameKey(path, dataset, int(self.index[place]), point)
 
 
 class Listing:
@@ -24,33 +54,96 @@ class Listing:
     SCORE: ClassVar[str]
     HITS: ClassVar[str]
     """The condition that keeps only hits."""
+    DRAWN: ClassVar[str]
+    """What `population` reads: file, index, stages passed, score, x and y."""
+    APART: ClassVar[str]
+    """How far two models' scores lie apart: id and `apart`."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def ids(
-        self, *, hits_only: bool = True, order: str = "score", near: float = 0.5, containing: str = ""
+        self,
+        *,
+        hits_only: bool = True,
+        order: str = "score",
+        near: float = 0.5,
+        only: Filter = EVERYTHING,
+        radius: float = 0.0,
     ) -> list[int]:
-        """Ids in list order: "score" (highest first, unscored last), "time" (newest first) or "uncertainty".
+        """The same as `id_array`, as a list."""
+        found = self.id_array(hits_only=hits_only, order=order, near=near, only=only, radius=radius)
+        return [int(id_) for id_ in found]
 
-        "uncertainty" puts the scores closest to `near` first; `containing` keeps what has that text in path or run.
+    def id_array(
+        self,
+        *,
+        hits_only: bool = True,
+        order: str = "score",
+        near: float = 0.5,
+        only: Filter = EVERYTHING,
+        radius: float = 0.0,
+    ) -> NDArray[np.int64]:
+        """Ids in list order: "score" (highest first, unscored last), "newest", "uncertain" or "disagree".
+
+        "uncertain" puts the scores closest to `near` first, "disagree" those on which two models differ most; what only
+        one model has scored is not in it. only: what SQL can tell of that filter holds; where it says hit or miss,
+        `hits_only` does not count. radius: pixels within which two models' candidates are the same.
         """
         by = {
             "score": f"{self.SCORE} DESC, {self.ID} DESC",
-            "time": f"{self.ID} DESC",
-            "uncertainty": f"{self.SCORE} IS NULL, abs({self.SCORE} - ?), {self.ID} DESC",
+            "newest": f"{self.ID} DESC",
+            "uncertain": f"{self.SCORE} IS NULL, abs({self.SCORE} - ?), {self.ID} DESC",
+            "disagree": f"o.apart DESC, {self.ID} DESC",
         }[order]
-        tables, conditions = self.TABLES, [self.HITS] if hits_only else []
-        arguments: list[str | float] = []
-        if containing:
+        tables = self.TABLES
+        if order == "disagree":
+            if not self.has_second_scores():
+                return np.empty(0, dtype=np.int64)
+            tables += f" JOIN ({self.APART}) o ON o.id = {self.ID}"
+        conditions, arguments = only.conditions(self.SCORE)
+        if only.words or only.runs or only.files:
             tables += " JOIN files f ON f.id = r.file_id"
-            conditions.append("(instr(lower(f.path), ?) OR instr(lower(f.run), ?))")
-            arguments += [containing.lower()] * 2
-        if order == "uncertainty":
+        if hits_only and not only.seen:
+            conditions.insert(0, self.HITS)
+        if order == "disagree":
+            arguments[:0] = [radius**2] * self.APART.count("?")
+        if order == "uncertain":
             arguments.append(near)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        rows = self._db.execute(f"SELECT {self.ID} FROM {tables} {where} ORDER BY {by}", arguments)
-        return [row[0] for row in rows]
+        if not where and order != "disagree" and (everything := self._everything(by, arguments)) is not None:
+            return everything
+        return select_ids(self._db, f"SELECT {self.ID} AS id FROM {tables} {where} ORDER BY {by}", arguments)
+
+    def _everything(self, by: str, arguments: Sequence[object]) -> NDArray[np.int64] | None:
+        """All ids in that order, where there is a faster way than to ask for them."""
+        return None
+
+    def has_second_scores(self) -> bool:
+        """Whether a second model has scored anything."""
+        try:
+            return self._db.execute("SELECT 1 FROM scores LIMIT 1").fetchone() is not None
+        except sqlite3.OperationalError:  # made by an earlier version, and no engine of this one has run on it yet
+            return False
+
+    def population(self) -> Population:
+        """Everything that an audit draws from, scored or not."""
+        known = self._db.execute("SELECT id, path, dataset FROM files ORDER BY id").fetchall()
+        cursor = self._db.execute(f"SELECT {self.DRAWN} FROM {self.TABLES}")
+        parts = [np.empty((0, 6))]
+        while rows := cursor.fetchmany(POPULATION_ROWS):
+            parts.append(np.array(rows, dtype=np.float64))
+        table = np.concatenate(parts)
+        whole = table[:, [0, 1, 2]].astype(np.int64)
+        points = None if np.isnan(table[:, 4]).all() else table[:, 4:].astype(np.int64)
+        return Population(
+            tuple((path, dataset) for _, path, dataset in known),
+            np.searchsorted(np.array([id_ for id_, *_ in known], dtype=np.int64), whole[:, 0]),
+            whole[:, 1],
+            whole[:, 2],
+            table[:, 3],
+            points,
+        )
 
     def rows(self, ids: Sequence[int]) -> dict[int, FrameRow]:
         """What is known of these, by id."""
@@ -94,6 +187,31 @@ class FrameListing(Listing):
         "NULL, NULL"
     )
     ID, SCORE, HITS = "r.id", "r.score", "r.hit = 1"
+    DRAWN = "r.file_id, r.idx, r.passed, r.score, NULL, NULL"
+    APART = (
+        "SELECT s.frame_id AS id, max(abs(n.score - s.score)) AS apart "
+        "FROM scores s JOIN frames n ON n.id = s.frame_id WHERE s.model_id <> n.model_id GROUP BY s.frame_id"
+    )
+
+    def _everything(self, by: str, arguments: Sequence[object]) -> NDArray[np.int64] | None:
+        """Ids without a hole need not be read: only those with a score, which stand in the index, and come first."""
+        first, last = self._db.execute("SELECT (SELECT min(id) FROM frames), (SELECT max(id) FROM frames)").fetchone()
+        (recorded,) = self._db.execute("SELECT sum(frames) FROM history").fetchone()
+        if first is None or recorded != last - first + 1:
+            return None
+        if by == "r.id DESC":
+            return np.arange(last, first - 1, -1, dtype=np.int64)
+        scored = select_ids(
+            self._db, f"SELECT r.id FROM frames r WHERE hit IN (0, 1) AND score IS NOT NULL ORDER BY {by}", arguments
+        )
+        others = np.ones(recorded, dtype=np.bool_)
+        others[scored - first] = False
+        return np.concatenate([scored, first + np.flatnonzero(others)[::-1]])
+
+    def selected_count(self, threshold: float) -> int:
+        """How many have a score of at least the threshold."""
+        found = self._db.execute("SELECT count(*) FROM frames WHERE hit IN (0, 1) AND score >= ?", (threshold,))
+        return int(found.fetchone()[0])
 
     def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
         """What is known of the frame of that key."""
@@ -108,6 +226,15 @@ class CandidateListing(Listing):
         "c.id, f.path, f.dataset, r.idx, f.run, r.seen, r.passed, 1, c.score, r.digest, r.measures, r.id, c.x, c.y"
     )
     ID, SCORE, HITS = "c.id", "c.score", "1"
+    DRAWN = "r.file_id, r.idx, r.passed, c.score, c.x, c.y"
+    # A candidate that the other model did not find has no score there: the other one thought nothing of that place.
+    APART = (
+        "SELECT n.id AS id, max(abs(n.score - coalesce((SELECT max(w.score) FROM former_candidates w "
+        "WHERE w.frame_id = n.frame_id AND w.model_id = s.model_id "
+        "AND (w.x - n.x) * (w.x - n.x) + (w.y - n.y) * (w.y - n.y) <= ?), 0))) AS apart "
+        "FROM scores s JOIN frames m ON m.id = s.frame_id JOIN candidates n ON n.frame_id = s.frame_id "
+        "WHERE s.model_id <> m.model_id GROUP BY n.id"
+    )
 
     def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
         """What is known of the candidate nearest to the key's point, within `radius` pixels of it."""

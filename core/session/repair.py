@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ _FINDS = {
     "detections": "frame_id, class, score, x, y, width, height",
     "candidates": "frame_id, x, y, score",
     "masks": "frame_id, y, x, background, classes, png",
+    "scores": "frame_id, model_id, score",
+    "former_candidates": "frame_id, model_id, x, y, score",
 }
 
 
@@ -88,15 +90,16 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
 def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[int], None]) -> tuple[int, int, int]:
     new.executemany("INSERT OR IGNORE INTO models (id, name) VALUES (?, ?)", _rows(old, "models", "id, name"))
     recorded: dict[int, Spans] = {}
-    for row in _rows(old, "files", _FILE if _has(old, "device") else f"{database.FILE_COLUMNS}, 0, 0"):
+    for row in _rows(old, "files", _FILE if _has(old, "files", "device") else f"{database.FILE_COLUMNS}, 0, 0"):
         if isinstance(row[1], str) and _is_json(row[8]):
             new.execute(f"INSERT OR IGNORE INTO files ({_FILE}) VALUES ({','.join('?' * len(row))})", row)
             recorded[row[0]] = Spans()
     frames = 0
+    finds = {table: columns for table, columns in _FINDS.items() if _has(old, table, columns)}
     for row in _rows(old, "frames", _FRAME):
         _, file_id, index = row[:3]
         if file_id in recorded and isinstance(index, int) and index >= 0 and _is_json(row[-1]):
-            frames += _save_frame(old, new, row, recorded[file_id])
+            frames += _save_frame(old, new, row, finds, recorded[file_id])
             if frames % 1000 == 0:
                 advance(frames)
     more = 0
@@ -113,12 +116,18 @@ def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[i
     return len(recorded), frames, more
 
 
-def _save_frame(old: sqlite3.Connection, new: sqlite3.Connection, row: tuple[Any, ...], recorded: Spans) -> bool:
+def _save_frame(
+    old: sqlite3.Connection,
+    new: sqlite3.Connection,
+    row: tuple[Any, ...],
+    tables: Mapping[str, str],
+    recorded: Spans,
+) -> bool:
     """Take over a frame with all that was found on it, or nothing of it."""
     frame_id, _, index = row[:3]
     finds = {}
     try:
-        for table, columns in _FINDS.items():
+        for table, columns in tables.items():
             finds[table] = old.execute(f"SELECT {columns} FROM {table} WHERE frame_id = ?", (frame_id,)).fetchall()
     except sqlite3.Error:
         return False
@@ -128,7 +137,7 @@ def _save_frame(old: sqlite3.Connection, new: sqlite3.Connection, row: tuple[Any
         ).fetchone()
         if taken is None:
             return False
-        for table, columns in _FINDS.items():
+        for table, columns in tables.items():
             marks = ",".join("?" * (columns.count(",") + 1))
             new.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", finds[table])
     except sqlite3.IntegrityError:
@@ -159,11 +168,13 @@ def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[An
                 waiting += [(middle, stop), (start, middle)]
 
 
-def _has(db: sqlite3.Connection, column: str) -> bool:
+def _has(db: sqlite3.Connection, table: str, columns: str) -> bool:
+    """Whether a table has these columns, and its description can be read."""
     try:
-        return any(row[1] == column for row in db.execute("PRAGMA table_info(files)"))
+        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
     except sqlite3.Error:
         return False
+    return set(columns.split(", ")) <= there
 
 
 def _is_json(text: Any) -> bool:

@@ -13,6 +13,7 @@ from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database
 from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
+from photon_triage.core.session.lookup import Known, look_up
 from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
 from photon_triage.core.session.trouble import with_trouble
@@ -91,6 +92,15 @@ class ResultsReader:
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""
         return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
+
+    def newest_run(self) -> str:
+        """The run of the file that changed last; "" where there is none."""
+        row = self._db.execute("SELECT run FROM files ORDER BY updated DESC, id DESC LIMIT 1").fetchone()
+        return "" if row is None else str(row[0])
+
+    def look_up(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
+        """What is known of the frames of these keys; those that are not there are left out."""
+        return look_up(self._db, keys)
 
     def places_of(self, digest: str, index: int) -> list[tuple[str, str]]:
         """(file, data set) of the frames with this digest at this index."""

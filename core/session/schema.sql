@@ -70,6 +70,21 @@ CREATE TABLE IF NOT EXISTS candidates (
 CREATE INDEX IF NOT EXISTS candidates_by_frame ON candidates (frame_id);
 CREATE INDEX IF NOT EXISTS candidates_by_score ON candidates (score);
 
+CREATE TABLE IF NOT EXISTS scores (         -- by models that have scored a frame besides the one in `frames`
+    frame_id INTEGER NOT NULL REFERENCES frames,
+    model_id INTEGER NOT NULL REFERENCES models,
+    score    REAL NOT NULL,
+    PRIMARY KEY (frame_id, model_id)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS former_candidates (  -- what those models found on it
+    frame_id INTEGER NOT NULL REFERENCES frames,
+    model_id INTEGER NOT NULL REFERENCES models,
+    x INTEGER NOT NULL, y INTEGER NOT NULL,
+    score    REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS former_candidates_by_frame ON former_candidates (frame_id, model_id);
+
 CREATE TABLE IF NOT EXISTS masks (
     frame_id   INTEGER PRIMARY KEY REFERENCES frames,
     y INTEGER NOT NULL, x INTEGER NOT NULL,      -- where the mask begins in the whole frame

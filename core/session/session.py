@@ -31,6 +31,8 @@ class Session:
         self.exports_path = path / "exports"
         self.recovered_path = path / "recovered"
         self.log_path = path / "engine.log"
+        self.who: str | None = None
+        """Under which name this process decides; the account's, if None."""
 
     @classmethod
     def open(cls, path: Path | str) -> Session:
@@ -83,8 +85,8 @@ class Session:
         return ResultsReader(self.results_path)
 
     def journal(self, who: str | None = None) -> JournalWriter:
-        """A journal of one's own to append to."""
-        return JournalWriter(self.journal_path, who)
+        """A journal of one's own to append to, under that name, else the session's `who`."""
+        return JournalWriter(self.journal_path, who or self.who)
 
     def labels(self, *, follow_moves: bool = True) -> LabelBook:
         """The labels so far, also those of files that were moved; call refresh() to follow."""

@@ -138,15 +138,17 @@ async def test_next_and_previous_undecided(hits: FakeSession) -> None:
         assert driver.list.cursor == 0
 
 
-async def test_sort_goes_through_the_orders(hits: FakeSession) -> None:
+async def test_a_queue_is_chosen_by_its_number_or_by_enter(hits: FakeSession) -> None:
     async with opened(hits) as driver:
         await driver.ready()
         await driver.press("s")
-        await driver.shows("by time")
+        await driver.shows("What to look at first", "8  disputed")
+        await driver.press("2")
+        await driver.shows("by newest")
         await driver.until(lambda: driver.list.selected == 40)
-        await driver.press("s")
-        await driver.shows("by uncertainty")
-        await driver.press("s")
+        await driver.press("s", "j", "enter")
+        await driver.shows("by uncertain")
+        await driver.press("s", "1")
         await driver.shows("by score")
         await driver.until(lambda: driver.list.selected == 1)
 
@@ -196,7 +198,7 @@ async def test_zoom_gives_the_picture_the_width_and_takes_it_back(hits: FakeSess
 
 @pytest.mark.parametrize(
     ("key", "shown"),
-    [("plus", "p98"), ("minus", "p99.5"), ("l", "linear"), ("m", "fire"), ("w", "96×64 whole frame")],
+    [("plus", "p98"), ("minus", "p99.5"), ("l", "linear"), ("m", "viridis"), ("w", "96×64 whole frame")],
 )
 async def test_the_picture_is_looked_at_in_other_ways(hits: FakeSession, key: str, shown: str) -> None:
     async with opened(hits) as driver:

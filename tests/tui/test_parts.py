@@ -97,7 +97,7 @@ def test_a_frame_of_invalid_pixels_can_be_drawn() -> None:
 @pytest.mark.parametrize("rows", [20, 21])
 def test_cells_and_letters_hold_two_rows_each(rows: int) -> None:
     picture = np.arange(rows * 30, dtype=np.uint8).reshape(rows, 30) % (LEVELS + 2)
-    for lines in (cells_of(picture, "fire"), letters_of(picture)):
+    for lines in (cells_of(picture, "viridis"), letters_of(picture)):
         assert len(lines) == (rows + 1) // 2
         assert {sum(len(segment.text) for segment in line) for line in lines} == {30}
 
@@ -150,7 +150,7 @@ def test_a_frozen_list_is_not_read_again(hits: FakeSession) -> None:
     builder.build(Request(serial=1))
     hits.add_frames(2)
     assert builder.build(Request(serial=1, live=False)).ids is None
-    anew = builder.build(Request(spec=ListSpec(order="time"), serial=2, live=False)).ids
+    anew = builder.build(Request(spec=ListSpec(order="newest"), serial=2, live=False)).ids
     assert anew is not None and anew[0] == 42
     builder.close()
 

@@ -41,6 +41,15 @@ class Decisions:
         self.lost = 0
         """How many decisions could not be written since the last one that could."""
 
+    def work_from(self, queue: str) -> None:
+        """Keep with each decision from now on that it is made from this order of work."""
+
+        def write() -> None:
+            self._writer.queue = queue
+
+        # In the order of the keys: what was decided before still is of the queue that it was decided from.
+        self.queue.put(write, lambda _: None, self._not_saved)
+
     def decide(self, row: FrameRow, verdict: Verdict, category: str = "", *, go_on: bool = True) -> None:
         """Write a verdict; the cursor goes on at once, the letter follows when the verdict is on disk."""
         candidates = self._candidates

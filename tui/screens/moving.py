@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
+from photon_triage.core.session.queues import WHAT, Queue
 from photon_triage.tui.screens.filter import FilterScreen
+from photon_triage.tui.screens.queue import QueueScreen
 from photon_triage.tui.screens.triage import TriageScreen
-from photon_triage.tui.snapshot import ORDERS, ListSpec
+from photon_triage.tui.snapshot import ListSpec
 
 
 class Moving(TriageScreen):
@@ -38,14 +41,23 @@ class Moving(TriageScreen):
 
     def action_tail(self) -> None:
         """Follow the newest frames."""
-        self._relist(replace(self._spec, order="time"))
+        self.action_queue("newest")
         self.say("following the newest frames")
 
     def action_sort(self) -> None:
-        """Sort by the next order."""
-        order = ORDERS[(ORDERS.index(self._spec.order) + 1) % len(ORDERS)]
-        self._relist(replace(self._spec, order=order))
-        self.say(f"sorted by {order}")
+        """Choose an order of work."""
+
+        def chosen(queue: str | None) -> None:
+            if queue is not None:
+                self.action_queue(queue)
+
+        self.app.push_screen(QueueScreen(self._spec.order), chosen)
+
+    def action_queue(self, queue: str) -> None:
+        """Take up an order of work."""
+        self._relist(replace(self._spec, order=queue))
+        self._decisions.work_from(queue)
+        self.say(f"{queue}: {WHAT[cast('Queue', queue)]}")
 
     def action_filter(self) -> None:
         """Ask for a filter."""

@@ -1,0 +1,102 @@
+"""Which ids a list holds, in its order: what results.db tells, and what the labels tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.session.filters import Filter, parse_filter
+from photon_triage.core.session.labels import Label
+from photon_triage.core.session.listing import Listing
+from photon_triage.core.session.queues import FOLLOWING, Queue
+from photon_triage.tui.labelled import ById
+
+Ids = NDArray[np.int64]
+
+
+def asks_labels(order: str, shown: str, text: str) -> bool:
+    """Whether a list changes with the labels."""
+    wanted = parse_filter(text)
+    return order not in FOLLOWING or shown in ("undecided", "flagged") or bool(wanted.decided or wanted.classes)
+
+
+def listed(
+    listing: Listing,
+    by_id: ById,
+    audit: Sequence[int],
+    *,
+    order: str,
+    shown: str,
+    text: str,
+    threshold: float,
+    radius: float,
+    who: str,
+) -> Ids:
+    """The ids of a queue that a filter lets through.
+
+    audit: drawn frames in the order to label them. shown: "hits", "all", "undecided" or "flagged"; queues that the
+    labels tell hold misses too. radius: within which candidates of two models are the same. who: whose decisions are
+    "mine".
+    """
+    wanted = parse_filter(text)
+    if order in FOLLOWING:
+        hits_only = shown in ("hits", "undecided")
+        ids = listing.id_array(hits_only=hits_only, order=order, near=threshold, only=wanted, radius=radius)
+    else:
+        ids = _array(_told(cast("Queue", order), by_id, audit, who))
+        if wanted.conditions("")[0]:
+            ids = ids[np.isin(ids, listing.id_array(hits_only=False, only=wanted))]
+    if shown == "undecided":
+        ids = ids[~np.isin(ids, _array(by_id.labels))]
+    if shown == "flagged":
+        ids = ids[np.isin(ids, _array(by_id.flagged))]
+    return _as_labelled(ids, wanted, by_id, who)
+
+
+def _told(queue: Queue, by_id: ById, audit: Sequence[int], who: str) -> Sequence[int]:
+    """The ids of a queue that the labels tell."""
+    match queue:
+        case "audit":
+            return audit
+        case "flagged":
+            return sorted(by_id.flagged, reverse=True)
+        case "disputed":
+            return sorted(by_id.conflicts, reverse=True)
+    mine = [(label.time, id_) for id_, label in by_id.labels.items() if label.who == who]
+    return [id_ for _, id_ in sorted(mine, reverse=True)]
+
+
+def _as_labelled(ids: Ids, wanted: Filter, by_id: ById, who: str) -> Ids:
+    """Those that are labelled as a filter wants."""
+    if wanted.classes:
+        ids = ids[np.isin(ids, _array(_where(by_id, lambda label: label.category.lower() in wanted.classes)))]
+    if not wanted.decided:
+        return ids
+    kept = np.zeros(len(ids), dtype=np.bool_)
+    for state in wanted.decided:
+        if state == "undecided":
+            kept |= ~np.isin(ids, _array(by_id.labels))
+        else:
+            kept |= np.isin(ids, _array(_in_state(state, by_id, who)))
+    return ids[kept]
+
+
+def _in_state(state: str, by_id: ById, who: str) -> Collection[int]:
+    if state == "flagged":
+        return by_id.flagged
+    if state == "disputed":
+        return by_id.conflicts
+    if state == "mine":
+        return _where(by_id, lambda label: label.who == who)
+    return _where(by_id, lambda label: label.verdict == state)
+
+
+def _where(by_id: ById, holds: Callable[[Label], bool]) -> list[int]:
+    return [id_ for id_, label in by_id.labels.items() if holds(label)]
+
+
+def _array(ids: Collection[int]) -> Ids:
+    return np.fromiter(ids, dtype=np.int64, count=len(ids))
