@@ -9,7 +9,7 @@ START = 1024
 """Bytes of a file's start that tell its format: those of an MRC header."""
 
 SUFFIXES_OF = {
-    "HDF5": (".h5", ".hdf5", ".hdf", ".he5", ".nxs", ".nx", ".nx5", ".nexus", ".cxi"),
+    "HDF5": (".h5", ".hdf5", ".hdf", ".he5", ".nxs", ".nx", ".nx5", ".nexus", ".cxi", ".emd"),
     "TIFF": (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".mccd"),
     "MRC": (".mrc", ".mrcs", ".st", ".rec", ".map", ".ccp4", ".ali", ".preali"),
     "CBF": (".cbf",),

@@ -70,4 +70,5 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+    """Counts as they are, other numbers to what single precision holds."""
+    return value if value.is_integer() else float(f"{value:.7g}")

@@ -30,7 +30,7 @@ class LitPixels:
         table = self._table
         counts, usable = counts_in(batch, self._roi)
         lit = (counts >= table.photon_threshold).flatten(1).sum(1)
-        photons = counts.flatten(1).sum(1)
+        photons = _total(counts)
         passed = (lit >= table.min_lit_pixels) & (photons >= table.min_photons)
         columns = {"lit_pixels": lit.float(), "photons": photons}
         if table.signal_radius is not None:
@@ -51,6 +51,12 @@ class LitPixels:
         inside, area = flat @ near, good @ near
         outside, rest = flat @ (1 - near), good @ (1 - near)
         return inside - area * outside / rest.clamp_min(1)
+
+
+def _total(counts: Tensor) -> Tensor:
+    """The sum of each frame, (batch,): row by row, then in double precision, where single loses what exceeds 2^24."""
+    rows = counts.sum(2)
+    return rows.sum(1) if rows.device.type == "mps" else rows.double().sum(1)
 
 
 class Spots:

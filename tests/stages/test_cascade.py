@@ -3,7 +3,9 @@ from __future__ import annotations
 import torch
 
 from photon_triage.core.frames import Batch, Box, FrameKey, Geometry
+from photon_triage.core.recipe import LitPixelsStage
 from photon_triage.core.stages.cascade import run_cascade
+from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.stage import Found, StageResult
 
 
@@ -48,3 +50,13 @@ def test_a_stage_after_which_nothing_is_left_ends_the_cascade() -> None:
     last = Above(1.0)
     assert [passed for passed, _, _ in run(Above(9.0), last)] == [0] * 5
     assert last.shown == []
+
+
+def test_counts_are_told_to_the_last_pixel() -> None:
+    frames = torch.full((1, 1200, 1000), 21.0)
+    frames[0, 0, 0] = 20.0
+    batch = Batch((FrameKey("f", "", 0),), frames, None, Geometry())
+
+    (outcome,) = run_cascade([LitPixels(LitPixelsStage(kind="lit-pixels"))], batch)
+
+    assert outcome.measures == {"lit_pixels": 1_200_000, "photons": 25_199_999}
