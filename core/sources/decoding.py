@@ -19,7 +19,6 @@ from photon_triage.core.sources.filters import (
     LZ4,
     SHUFFLE,
     ZSTANDARD,
-    Blocks,
     ChunkCheck,
     Filter,
 )
@@ -63,8 +62,10 @@ class Decoder:
     @property
     def has_parts(self) -> bool:
         """Whether a part of a chunk can be decoded without the rest."""
-        numbers = {one.number for one in self._filters}
-        return not numbers or (bool(numbers & {LZ4, BITSHUFFLE}) and SHUFFLE not in numbers)
+        numbers = {one.number: one.values for one in self._filters}
+        if LZ4 in numbers:
+            return 0 < (numbers[LZ4] or (0,))[0] < self.chunk_bytes and SHUFFLE not in numbers
+        return not numbers or (BITSHUFFLE in numbers and SHUFFLE not in numbers)
 
     def decode(self, mask: int, raw: memoryview, low: int, high: int, out: memoryview | None = None) -> Any:
         """The bytes low .. high-1 of a decoded chunk; into `out` if there is one.
@@ -111,21 +112,21 @@ class Decoder:
 
     def _framed(self, data: memoryview, bitshuffled: bool, low: int, high: int, out: memoryview | None) -> memoryview:
         """Decode the blocks of an LZ4 or bitshuffle chunk that hold the bytes low .. high-1."""
-        blocks = self._check.blocks(data)
+        blocks = self._check.blocks(data, high)
         if isinstance(blocks, str):
             raise DamagedError(blocks)
         compressed = self.chunk_bytes - blocks.tail
-        first, last = low // blocks.size, min(-(-high // blocks.size), len(blocks.spans))
+        first, last = low // blocks.size, len(blocks.bounds) - 1
         start, stop = first * blocks.size, min(last * blocks.size, compressed)
         tail = blocks.tail if high > compressed else 0
         exact = (start, stop + tail) == (low, high)
         target = out if out is not None and exact else scratch("blocks", stop + tail - start)
         unshuffled = scratch("bits", stop - start) if bitshuffled else target[: stop - start]
-        if bitshuffled:
-            _require_compressed(blocks, first, last, compressed)
+        if bitshuffled and blocks.stored:
+            raise LeftToHdf5Error  # only HDF5's LZ4 filter keeps such a block as it is
         if stop > start:
             # The framing again for these blocks alone, written over what is before them.
-            begin, end = blocks.spans[first][0] - 16, blocks.spans[last - 1][1]
+            begin, end = blocks.bounds[first] - 12, blocks.bounds[last]
             struct.pack_into(">QI", data, begin, stop - start, min(blocks.size, stop - start))
             try:
                 _codecs().lz4h5_decode(data[begin:end], out=unshuffled)
@@ -137,7 +138,7 @@ class Decoder:
             except (RuntimeError, ValueError) as error:
                 raise DamagedError(f"its chunk cannot be decoded ({error})") from error
         if tail:
-            at = blocks.spans[-1][1] if blocks.spans else 12
+            at = blocks.bounds[-1]
             target[stop - start :] = data[at : at + tail]
         return target if exact else target[low - start : high - start]
 
@@ -148,14 +149,6 @@ class Decoder:
         for place, plane in enumerate(planes):
             target[place :: self._itemsize] = plane
         return target.data
-
-
-def _require_compressed(blocks: Blocks, first: int, last: int, compressed: int) -> None:
-    """LeftToHdf5Error where a block has its decoded size: only HDF5's LZ4 filter keeps such a block as it is."""
-    for place in range(first, last):
-        begin, end = blocks.spans[place]
-        if end - begin == min(blocks.size, compressed - place * blocks.size):
-            raise LeftToHdf5Error
 
 
 def _checked(data: memoryview) -> memoryview:

@@ -106,13 +106,16 @@ def require_decoders(filters: tuple[Filter, ...], path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The blocks of a raw chunk: the decoded size of one, and where each begins (behind its length) and ends.
+    """The first blocks of a raw chunk, or all of them.
 
-    tail: bytes that follow the last block uncompressed.
+    size: decoded bytes of a block. bounds: where each begins, with its length before it, and where the last one ends.
+    stored: whether one of them has its decoded size. tail: bytes behind the last block of a chunk that are not
+    compressed.
     """
 
     size: int
-    spans: list[tuple[int, int]]
+    bounds: list[int]
+    stored: bool
     tail: int
 
 
@@ -140,8 +143,11 @@ class ChunkCheck:
         found = self.blocks(memoryview(raw)[: max(0, len(raw) - self.trailer)])
         return found if isinstance(found, str) else None
 
-    def blocks(self, raw: memoryview) -> Blocks | str:
-        """The blocks of a chunk without its checksum; why it must not be decoded, where that is so."""
+    def blocks(self, raw: memoryview, needed: int | None = None) -> Blocks | str:
+        """The blocks of a chunk without its checksum; why it must not be decoded, where that is so.
+
+        needed: leading bytes of the decoded chunk that are asked for, all left open; no block behind them is looked at.
+        """
         end = len(raw)
         if end < 12:
             return "its chunk is shorter than its header"
@@ -150,22 +156,25 @@ class ChunkCheck:
             return f"its chunk decodes to {total} bytes where {self.chunk_bytes} are expected"
         if block == 0 or block % self.element:
             return f"its chunk has blocks of {block} bytes"
-        blocks, rest = divmod(total, block)
-        tail = rest % self.element
-        if rest - tail:
-            blocks += 1
+        tail = total % block % self.element
+        compressed = total - tail
+        wanted = compressed if needed is None else min(needed, compressed)
         longest = block + block // 255 + 16  # LZ4_compressBound, and above Zstandard's for these sizes
-        position = 12
+        position, stored, bounds = 12, False, [12]
         length_at = struct.Struct(">I").unpack_from
-        spans = []
-        for _ in range(blocks):
-            if position + 4 > end:
-                return "its chunk ends before its last block"
-            (length,) = length_at(raw, position)
-            if length == 0 or length > longest:
-                return f"its chunk has a block of {length} bytes"
-            position += 4 + length
-            spans.append((position - length, position))
-        if position + tail > end:
+        try:
+            for _ in range(-(-wanted // block)):
+                (length,) = length_at(raw, position)
+                if not 0 < length <= longest:
+                    return f"its chunk has a block of {length} bytes"
+                if length == block:
+                    stored = True
+                position += 4 + length
+                bounds.append(position)
+        except struct.error:
             return "its chunk ends before its last block"
-        return Blocks(block, spans, tail)
+        if position + (tail if wanted == compressed else 0) > end:
+            return "its chunk ends before its last block"
+        if len(bounds) * block > compressed and len(bounds) > 1:
+            stored |= bounds[-1] - bounds[-2] - 4 == compressed - (len(bounds) - 2) * block
+        return Blocks(block, bounds, stored, tail)

@@ -86,15 +86,8 @@ class RawChunks:
         Raises SourceError where one is damaged, and like h5py where it cannot be read.
         """
         jobs = [self._job(chunk, part, place) for chunk in self._chunks(part)]
-        if len(jobs) == 1:
-            results = [jobs[0]()]
-        else:
-            futures = [_threads().submit(job) for job in jobs]
-            wait(futures)  # all of them, also where one fails: they write to the caller's memory
-            results = [future.result() for future in futures]
-        for left in results:
-            if left is not None:
-                read_part(self._dataset, *left)
+        for left in _in_threads(jobs):
+            read_part(self._dataset, *left)
 
     def _chunks(self, part: Selection) -> Iterator[_Chunk]:
         """The chunks that a part touches."""
@@ -171,6 +164,32 @@ _Job = Callable[[], tuple[Selection, np.ndarray] | None]
 """Reads a chunk; what it returns is left to HDF5."""
 
 
+def _in_threads(jobs: list[_Job]) -> list[tuple[Selection, np.ndarray]]:
+    """Do jobs in this thread and in others, which take one after the other; returns what is left to HDF5."""
+    left: list[tuple[Selection, np.ndarray]] = []
+    waiting = iter(jobs)
+
+    def work() -> None:
+        for job in waiting:
+            if (undone := job()) is not None:
+                left.append(undone)
+
+    others = [_threads().submit(work) for _ in range(min(thread_count(), len(jobs)) - 1)]
+    try:
+        work()
+    finally:
+        wait(others)  # also where a job fails: they write to the caller's memory
+    for other in others:
+        other.result()
+    return left
+
+
+def thread_count() -> int:
+    """How many threads read and decode chunks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(MOST_THREADS, cores // 2))
+
+
 def _is_plain(dataset: Any) -> bool:
     """Whether numbers lie in the file as they do in memory: all bits used, IEEE floats."""
     return bool(h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type())
@@ -183,5 +202,4 @@ def _bytes_of(target: np.ndarray) -> memoryview | None:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(max(2, min(MOST_THREADS, cores // 2)), "chunks")
+    return ThreadPoolExecutor(thread_count() - 1, "chunks")
