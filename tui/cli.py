@@ -43,6 +43,7 @@ COMMANDS = (
     Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
     Command("export", "export", "export", "Write the selected frames as a list for the next program."),
+    Command("compare", "compare", "compare", "Hold lists from elsewhere against the labels and each other."),
     Command("report", "report", "report", "Write what a session came to as one HTML page."),
     Command("simulate", "simulate", "app", "Write a beamtime of known truth."),
 )

@@ -23,7 +23,7 @@ LINE_LIMIT = 1023
 def write(content: Content, path: Path) -> dict[str, Any]:
     """The event list of the selected frames, or of those that selected candidates are on."""
     keys = dict.fromkeys(row.frame.key.frame for row in content.rows)
-    write_lines(path, event_lines(keys, _events(keys, content.recipe.source.roots)))
+    write_lines(path, event_lines(keys, event_names(keys, content.recipe.source.roots)))
     return {}
 
 
@@ -39,8 +39,11 @@ def event_lines(keys: Iterable[FrameKey], events: Mapping[FrameKey, str] | None 
         yield _line(key, known.get(key, f"//{key.index}"))
 
 
-def _events(keys: Iterable[FrameKey], roots: Sequence[str]) -> dict[FrameKey, str]:
-    """The events of frames in HDF5 files: more than an index where several axes count frames, or groups do."""
+def event_names(keys: Iterable[FrameKey], roots: Sequence[str]) -> dict[FrameKey, str]:
+    """The events of frames in HDF5 files: more than an index where several axes count frames, or groups do.
+
+    A frame whose file cannot be read has none. Raises ExportError where only the file knows it.
+    """
     by_stack: dict[tuple[str, str], list[FrameKey]] = {}
     for key in keys:
         if key.dataset and ("%" in key.dataset or Path(key.file).is_file()):

@@ -1,0 +1,9 @@
+"""Selections from elsewhere: read, matched with a session's frames, held against its labels and against each other."""
+
+from __future__ import annotations
+
+from photon_triage.core.compare.comparing import Compared, compare
+from photon_triage.core.compare.frames import KnownFrames
+from photon_triage.core.compare.lists import LoadedList, load_list
+
+__all__ = ["Compared", "KnownFrames", "LoadedList", "compare", "load_list"]
