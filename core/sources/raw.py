@@ -27,16 +27,16 @@ from photon_triage.core.sources.view import Selection, read_part
 LEAST_BYTES = 2**15
 """Chunks of fewer bytes are decoded before a thread has been given one."""
 MOST_THREADS = 4
-_PIECE = 2**20
 _LONGEST, _ROOM = 8, 2**16
 """How much longer than its pixels a chunk may be: blocks of a few bytes with a length before each."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk in the file: its corner in the data set, filters that it did without, place and length in bytes."""
+    """A chunk in the file: where it lies in the data set, filters that it did without, place and length in bytes."""
 
     corner: tuple[int, ...]
+    shape: tuple[int, ...]
     mask: int
     offset: int
     length: int
@@ -66,8 +66,7 @@ class RawChunks:
         else:
             if dataset.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS or dataset.id.get_offset() is None:
                 return None
-            entry = max(1, math.prod(dataset.shape[1:]) * dtype.itemsize)
-            shape, filters = (max(1, _PIECE // entry), *dataset.shape[1:]), ()
+            shape, filters = (1, *dataset.shape[1:]), ()
         size = math.prod(shape) * dtype.itemsize
         if size < LEAST_BYTES:
             return None
@@ -91,19 +90,29 @@ class RawChunks:
 
     def _chunks(self, part: Selection) -> Iterator[_Chunk]:
         """The chunks that a part touches."""
+        if self._contiguous is not None:
+            yield from self._entries(part, self._contiguous)
+            return
         ranges = [range(r.start // step * step, r.stop, step) for r, step in zip(part, self._shape, strict=True)]
-        entry = math.prod(self._shape[1:]) * self._dtype.itemsize
         for corner in itertools.product(*ranges):
-            if self._contiguous is not None:
-                yield _Chunk(corner, 0, self._contiguous + corner[0] * entry, self._decoder.chunk_bytes)
-            else:
-                told = self._dataset.id.get_chunk_info_by_coord(corner)
-                yield _Chunk(corner, int(told.filter_mask), int(told.byte_offset), int(told.size))
+            told = self._dataset.id.get_chunk_info_by_coord(corner)
+            yield _Chunk(corner, self._shape, int(told.filter_mask), int(told.byte_offset), int(told.size))
+
+    def _entries(self, part: Selection, offset: int) -> Iterator[_Chunk]:
+        """Whole entries together, as many as threads make good use of; parts of entries one by one."""
+        first, *others = part
+        rest = self._shape[1:]
+        whole = all((r.start, r.stop) == (0, side) for r, side in zip(others, rest, strict=True))
+        count = -(-(first.stop - first.start) // thread_count()) if whole else 1
+        size = math.prod(rest) * self._dtype.itemsize
+        for start in range(first.start, first.stop, count):
+            corner = (start, *(0 for _ in rest))
+            yield _Chunk(corner, (count, *rest), 0, offset + start * size, count * size)
 
     def _job(self, chunk: _Chunk, part: Selection, place: np.ndarray) -> _Job:
         inside = [
             slice(max(r.start, low), min(r.stop, low + step))
-            for r, low, step in zip(part, chunk.corner, self._shape, strict=True)
+            for r, low, step in zip(part, chunk.corner, chunk.shape, strict=True)
         ]
         there = tuple(slice(i.start - r.start, i.stop - r.start) for i, r in zip(inside, part, strict=True))
         box = [slice(i.start - low, i.stop - low) for i, low in zip(inside, chunk.corner, strict=True)]
@@ -126,7 +135,7 @@ class RawChunks:
 
     def _fetch(self, chunk: _Chunk, box: list[slice], target: np.ndarray) -> None:
         """The box of a chunk into `target`, of the box's shape."""
-        low, high, shape, inner = self._slab(box)
+        low, high, shape, inner = self._slab(chunk.shape, box)
         direct = _bytes_of(target) if target.dtype == self._dtype and target.nbytes == high - low else None
         if self._decoder.stored_plainly:
             if chunk.length < high:
@@ -142,12 +151,12 @@ class RawChunks:
         if direct is None:
             target[...] = np.frombuffer(data, self._dtype).reshape(shape)[inner]
 
-    def _slab(self, box: list[slice]) -> tuple[int, int, tuple[int, ...], tuple[slice, ...]]:
+    def _slab(self, chunk: tuple[int, ...], box: list[slice]) -> tuple[int, int, tuple[int, ...], tuple[slice, ...]]:
         """The run of a chunk's bytes that holds a box: first, one past the last, its shape, and the box in it."""
-        axis = next((a for a, side in enumerate(self._shape) if side > 1), len(self._shape) - 1)
-        row = math.prod(self._shape[axis + 1 :]) * self._dtype.itemsize
+        axis = next((a for a, side in enumerate(chunk) if side > 1), len(chunk) - 1)
+        row = math.prod(chunk[axis + 1 :]) * self._dtype.itemsize
         rows = box[axis].stop - box[axis].start
-        shape = (*self._shape[:axis], rows, *self._shape[axis + 1 :])
+        shape = (*chunk[:axis], rows, *chunk[axis + 1 :])
         inner = (*box[:axis], slice(0, rows), *box[axis + 1 :])
         return box[axis].start * row, box[axis].stop * row, shape, inner
 
