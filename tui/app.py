@@ -56,12 +56,13 @@ class TriageApp(LineApp):
         self.call_after_refresh(self._main.say, f"Keymap {self._keymap_path}: no key is left for {names}.")
 
 
-def run_screen(session_path: Path) -> int:
+def run_screen(session_path: Path, who: str | None = None) -> int:
     """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
 
     Raises SessionError where there is no session.
     """
     session = Session.open(session_path)
+    session.who = who
     code = TriageApp(session, driver=LineDriver).run()
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")

@@ -42,6 +42,7 @@ COMMANDS = (
     Command("train", "train", "train", "Train a model on what was accepted and rejected."),
     Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
+    Command("audit", "audit", "audit", "Draw frames at random, and estimate the numbers of all frames from them."),
     Command("export", "export", "export", "Write the selected frames as a list for the next program."),
     Command("compare", "compare", "compare", "Hold lists from elsewhere against the labels and each other."),
     Command("report", "report", "report", "Write what a session came to as one HTML page."),

@@ -24,7 +24,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def import_labels(
     session_path: SessionPath,
     table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="file,dataset,index,verdict,class,who,time")],
-    who: Annotated[str | None, typer.Option(help="Who made the labels that name nobody; you, if not given.")] = None,
+    who: Annotated[
+        str | None,
+        typer.Option("--as", "--who", metavar="NAME", help="Who made the labels that name nobody; you, if not given."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take labels over into a session, with their names and times.

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from photon_triage.tui.commands.audit import audit_report
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
     from photon_triage.core.metrics import Confusion, Estimate
-    from photon_triage.core.session.labels import Label
+    from photon_triage.core.session.labels import Label, LabelBook
 
+WANTED_HALF_WIDTH = 0.05
 BIASED = (
     "Labels came from ranked candidates only: singles that never became candidates are not counted as missed, so "
     "recall may be too high."
@@ -86,6 +88,9 @@ def metrics(
         "classes": class_counts(labels),
         "recall_may_be_biased": against is None if patches else only_candidates(scores, truth),
         "simulated": simulated,
+        "audit": audit_report(session, book, threshold, WANTED_HALF_WIDTH),
+        "ranked": None if against else ranked(labels, scores, threshold),
+        "people": people(book),
     }
     if as_json:
         say_json(report)
@@ -104,6 +109,38 @@ def estimates(confusion: Confusion, beta: float) -> dict[str, Estimate]:
         "f_beta": confusion.f_beta(beta),
         "iou": confusion.iou,
     }
+
+
+def ranked(labels: list[Label], scores: dict[FrameKey, float | None], threshold: float) -> dict[str, Any]:
+    """Agreement with labels that were not made in the audit: of lists with the best first, or from elsewhere."""
+    from photon_triage.core.metrics import confusion_at
+    from photon_triage.core.session.queues import AUDIT
+
+    told = [label for label in labels if label.queue != AUDIT and label.verdict != "skipped"]
+    found = confusion_at(scores, {label.key: label.verdict == "accepted" for label in told}, threshold).confusion
+    precision = found.precision
+    return {
+        "n": found.n,
+        "precision": precision.value,
+        "precision_interval": [precision.low, precision.high],
+    }
+
+
+def people(book: LabelBook) -> list[dict[str, Any]]:
+    """How far each two people agree on the frames that both accepted or rejected."""
+    from photon_triage.core.audit.agreement import pairs
+
+    return [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "n": pair.n,
+            "disagreements": pair.disagreements,
+            "kappa": pair.kappa,
+            "kappa_interval": list(pair.interval),
+        }
+        for pair in pairs(book.opinions)
+    ]
 
 
 def class_counts(labels: list[Label]) -> dict[str, int]:
@@ -135,6 +172,14 @@ def _say_report(report: dict[str, Any], shown: dict[str, Estimate], counted: str
         )
         for name, estimate in shown.items()
     )
+    _say_audit(report["audit"])
+    for pair in report["people"]:
+        kappa = (
+            "undefined"
+            if pair["kappa"] is None
+            else "{:.2f} (95 % {:.2f} to {:.2f})".format(pair["kappa"], *pair["kappa_interval"])
+        )
+        say(f"{pair['first']} and {pair['second']}: n = {pair['n']}, differ on {pair['disagreements']}, kappa {kappa}")
     say("classes: " + ", ".join(f"{name} {count}" for name, count in report["classes"].items()))
     if report["unmatched"]:
         say(f"{report['unmatched']} labels are of frames that were not read, and do not count.")
@@ -142,3 +187,14 @@ def _say_report(report: dict[str, Any], shown: dict[str, Estimate], counted: str
         say(BIASED)
     if report["simulated"]:
         say(SIMULATED)
+
+
+def _say_audit(audit: dict[str, Any]) -> None:
+    if not audit["n"]:
+        return
+    told = (
+        f"{name} {audit[key]:.3f} ({audit[f'{key}_interval'][0]:.3f} to {audit[f'{key}_interval'][1]:.3f})"
+        for name, key in (("hit rate", "hit_rate"), ("P", "precision"), ("R", "recall"), ("F1", "f1"))
+        if audit[key] is not None
+    )
+    say(f"of all {audit['frames']:,}, by n = {audit['n']} drawn at random: {', '.join(told)}")

@@ -25,6 +25,10 @@ RootsOption = Annotated[
     list[Path] | None,
     typer.Option("--root", metavar="FOLDER", help="A folder, beside a file's own, to which its links may lead."),
 ]
+AsOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Who decides, where several share an account; it, if not given."),
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the fastest there is, if not given.")]
 
 

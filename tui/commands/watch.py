@@ -9,6 +9,7 @@ import typer
 
 from photon_triage.tui.commands.output import say
 from photon_triage.tui.commands.sessions import (
+    AsOption,
     DeviceOption,
     Paths,
     RecipeOption,
@@ -25,6 +26,7 @@ def watch(
     recipe: RecipeOption = None,
     roots: RootsOption = None,
     device: DeviceOption = None,
+    who: AsOption = None,
     screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
 ) -> None:
     """Watch files as they come in, triage them, and show them; the engine goes on when the screen is closed.
@@ -40,20 +42,23 @@ def watch(
     else:
         start_engine(session, paths, device=device)
     if screen:
-        _open_screen(session.path)
+        _open_screen(session.path, who)
 
 
-def attach(session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]) -> None:
+def attach(
+    session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
+    who: AsOption = None,
+) -> None:
     """Open a screen on a session; its engine, if one is at work, is left as it is."""
     from photon_triage.core.session.session import Session
 
-    _open_screen(Session.open(session_path).path)
+    _open_screen(Session.open(session_path).path, who)
 
 
-def _open_screen(path: Path) -> None:
+def _open_screen(path: Path, who: str | None) -> None:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(path)
+    code = run_screen(path, who)
     say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)

@@ -1,0 +1,63 @@
+"""An audit as commands and screens use it: drawn from a session, written to its journals, and as it stands."""
+
+from __future__ import annotations
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session.audits import Audit, Draw, audit_of, draw_audit, record_draw
+from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.matching import labels_of, scores_of_points
+from photon_triage.core.session.session import Session
+
+
+def draw_more(session: Session, book: LabelBook, threshold: float, more: int, seed: int | None = None) -> Draw:
+    """Draw so many more frames and write the draw into a journal of one's own.
+
+    seed: see draw_audit. Raises SessionError where there is nothing to draw from, or the draw cannot be written.
+    """
+    recipe = session.recipe()
+    reader = session.results()
+    try:
+        keys = [drawn.key for drawn in book.draws[-1].frames] if book.draws else []
+        drawn = draw_audit(
+            reader.listing(recipe.unit),
+            book.draws,
+            labels_of(keys, book.labels, _radius(session)),
+            threshold=threshold,
+            more=more,
+            model=str(reader.state().get("model") or ""),
+            seed=seed,
+        )
+    finally:
+        reader.close()
+    if not drawn.frames:
+        raise SessionError(
+            f"Could not draw {recipe.unit} from {session.path}: there are none yet.", "Wait until the engine has some."
+        )
+    journal = session.journal()
+    try:
+        record_draw(journal, drawn)
+    finally:
+        journal.close()
+    return drawn
+
+
+def audit_now(session: Session, book: LabelBook) -> Audit | None:
+    """The audit as it stands, None before the first draw."""
+    keys = {drawn.key for each in book.draws for drawn in each.frames}
+    if not keys:
+        return None
+    radius = _radius(session)
+    reader = session.results()
+    try:
+        if session.recipe().patches:
+            scores = scores_of_points(keys, reader, radius)
+        else:
+            scores = {key: known.score for key, known in reader.look_up(keys).items()}
+    finally:
+        reader.close()
+    return audit_of(book.draws, labels_of(keys, book.labels, radius), scores)
+
+
+def _radius(session: Session) -> float:
+    patches = session.recipe().patches
+    return patches.min_distance if patches else 0.0
