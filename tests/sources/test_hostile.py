@@ -192,3 +192,11 @@ def test_the_check_of_a_chunk_takes_any_block_size(block: int, rest: bytes) -> N
     problem = ChunkCheck((BITSHUFFLE,), 2**20).problem(0, struct.pack(">QI", 2**20, block) + rest)
 
     assert problem is None or problem.startswith("its chunk")
+
+
+def test_a_chunk_of_terabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", (10_000, 1000, 1000), "u1", chunks=(4000, 1000, 1000), compression="gzip")
+
+    with pytest.raises(SourceError, match="one chunk would need"):
+        inspect(tmp_path / "x.h5")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -265,3 +266,16 @@ def test_a_real_section() -> None:
     info = inspect(shared_data("vnc/raw/11.tif"))
 
     assert (info.frames, info.shape, info.dtype, info.compression) == (1, (1024, 1024), "uint8", "none")
+
+
+@pytest.mark.parametrize("width", [200_000, 2**31 - 1])
+def test_a_page_of_gigabytes_is_refused_before_it_is_decoded(tmp_path: Path, width: int) -> None:
+    entries = [(256, 4, width), (257, 4, 200_000), (258, 3, 16), (259, 3, 8), (262, 3, 1), (273, 4, 200)]
+    entries += [(277, 3, 1), (278, 4, 200_000), (279, 4, 20)]
+    page = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries
+    )
+    (tmp_path / "bomb.tif").write_bytes((b"II*\0" + struct.pack("<I", 8) + page + bytes(4)).ljust(300, b"\0"))
+
+    with pytest.raises(SourceError, match="more than the limit"):
+        inspect(make_old(tmp_path / "bomb.tif"))
