@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from photon_triage.core.errors import ExportError
@@ -58,15 +59,11 @@ class Content:
 
     def by_file(self) -> Iterator[tuple[FileRow, Content]]:
         """The content of each file, in the order of their paths."""
+        rows, every = _by_file(self.rows), _by_file(self.every)
         for path, file in sorted(self.files.items()):
             yield (
                 file,
-                replace(
-                    self,
-                    rows=tuple(row for row in self.rows if row.frame.key.file == path),
-                    every=tuple(row for row in self.every if row.frame.key.file == path),
-                    files={path: file},
-                ),
+                replace(self, rows=rows.get(path, ()), every=every.get(path, ()), files={path: file}),
             )
 
     def only_file(self, name: str) -> FileRow:
@@ -76,6 +73,10 @@ class Content:
                 f"Could not write one list as {name} of {len(self.files)} files.", "Name a folder as the output."
             )
         return next(iter(self.files.values()))
+
+
+def _by_file(rows: Iterable[TableRow]) -> dict[str, tuple[TableRow, ...]]:
+    return {path: tuple(some) for path, some in groupby(rows, key=lambda row: row.frame.key.file)}
 
 
 def stem_of(path: str) -> str:

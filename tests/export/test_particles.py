@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import imodmodel.models
+import mrcfile
 import numpy as np
 import pandas
 import pytest
 import starfile
+import tifffile
 
 from photon_triage.core.errors import ExportError
 from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.export.selection import Select
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.session import Session
+from photon_triage.core.sources import read_frames
 
 from ..session.builders import build_session
 from .builders import HEIGHT, candidate_session, label, write_list
@@ -79,6 +82,31 @@ def test_rows_of_a_tiff_count_from_the_last_one_where_the_reader_flips_it(tmp_pa
     assert star(done.path)["rlnCoordinateY"].tolist() == [HEIGHT - 1 - 20]
     done, _ = write_list(session, "topaz", tmp_path / "p.txt")
     assert pandas.read_csv(done.path, sep="\t")["y_coord"].tolist() == [20]
+
+
+def test_a_relion_place_is_the_voxel_that_other_readers_find_there(tmp_path: Path) -> None:
+    voxels = np.zeros((3, HEIGHT, 80), np.float32)
+    voxels[1, 12, 34] = 9.0
+    volume, flipped = tmp_path / "t.mrc", tmp_path / "m.tif"
+    with mrcfile.new(volume) as file:
+        file.set_data(voxels)
+    tifffile.imwrite(flipped, voxels[1])
+    points = []
+    for path in (volume, flipped):
+        frames = read_frames(path, "", 0, 3 if path == volume else 1)
+        z, y, x = np.unravel_index(int(frames.argmax()), frames.shape)
+        session = candidate_session(
+            tmp_path / f"s{path.suffix}", {str(path): (len(frames), {int(z): [(int(x), int(y), 0.9)]})}
+        )
+        done, _ = write_list(session, "relion", tmp_path / f"p{path.suffix}.star")
+        points.append(star(done.path).iloc[0])
+    in_volume, on_image = points
+    with mrcfile.open(volume) as file:
+        place = tuple(int(in_volume[f"rlnCoordinate{axis}"]) for axis in "ZYX")
+        assert file.data[place] == 9.0
+    # RELION turns TIFF files over as it reads them.
+    turned = tifffile.imread(flipped)[::-1]
+    assert turned[int(on_image["rlnCoordinateY"]), int(on_image["rlnCoordinateX"])] == 9.0
 
 
 def test_images_and_volumes_do_not_stand_in_one_star_file(tmp_path: Path) -> None:
