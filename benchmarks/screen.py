@@ -220,7 +220,8 @@ def open_list(session: Path) -> dict[str, float]:
 
     builder = SnapshotBuilder(Session(session))
     spent = {}
-    specs = [("first snapshot", "score", "hits"), *((f"{s} by {o}", o, s) for s in ("hits", "all") for o in ORDERS)]
+    specs = [("first look", "score", "hits"), ("with its labels", "score", "hits")]
+    specs += [(f"{shown} by {order}", order, shown) for shown in ("hits", "all") for order in ORDERS]
     for serial, (name, order, shown) in enumerate(specs, 1):
         begun = time.perf_counter()
         snapshot = builder.build(Request(ListSpec(order, shown), serial))
@@ -230,7 +231,7 @@ def open_list(session: Path) -> dict[str, float]:
     return spent
 
 
-ORDERS = ("score", "time", "uncertainty")
+ORDERS = ("score", "newest", "uncertain")
 
 
 def main() -> None:

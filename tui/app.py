@@ -19,6 +19,9 @@ from photon_triage.tui.widgets.keys import KEYS
 
 BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
 
+SWITCH_S = 0.001
+"""A thread that reads the session gives way to a key after so long, not after the 5 ms that Python gives it."""
+
 
 class TriageApp(LineApp):
     """One session on a screen."""
