@@ -11,6 +11,7 @@ import os
 import random
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 MODULES = ["photon_triage.core.engine.pipeline", "photon_triage.tui.app", "photon_triage.core.session.preview"]
 
@@ -43,7 +44,7 @@ def run_screen(session: Path, listener: Path) -> None:
     rng, heard = random.Random(os.getpid()), os.open(listener, os.O_WRONLY)
     told = MainScreen._told
 
-    def tell(self: MainScreen, text: str) -> None:
+    def tell(self: Any, text: str) -> None:
         os.write(heard, f"{os.getpid()} {text}\n".encode())  # one write: never torn
         told(self, text)
 
