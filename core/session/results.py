@@ -9,12 +9,13 @@ from typing import Any
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
-from photon_triage.core.frames import Box, FrameKey
+from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database
 from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
 from photon_triage.core.session.lookup import Known, look_up
 from photon_triage.core.session.masks import mask_from_bytes
+from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
 from photon_triage.core.session.trouble import with_trouble
 from photon_triage.core.session.writer import HISTORY_BIN_S, ResultsWriter
@@ -85,14 +86,6 @@ class ResultsReader:
             "FROM frames r JOIN files f ON f.id = r.file_id GROUP BY f.run ORDER BY max(r.id) DESC"
         ).fetchall()
 
-    def files(self) -> list[FileRow]:
-        """The ledger of files."""
-        return database.read_files(self._db)
-
-    def knows(self, path: str) -> bool:
-        """Whether there is a file of that path."""
-        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
-
     def newest_run(self) -> str:
         """The run of the file that changed last; "" where there is none."""
         row = self._db.execute("SELECT run FROM files ORDER BY updated DESC, id DESC LIMIT 1").fetchone()
@@ -101,6 +94,14 @@ class ResultsReader:
     def look_up(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
         """What is known of the frames of these keys; those that are not there are left out."""
         return look_up(self._db, keys)
+
+    def files(self) -> list[FileRow]:
+        """The ledger of files."""
+        return database.read_files(self._db)
+
+    def knows(self, path: str) -> bool:
+        """Whether there is a file of that path."""
+        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
 
     def places_of(self, digest: str, index: int) -> list[tuple[str, str]]:
         """(file, data set) of the frames with this digest at this index."""
@@ -154,6 +155,15 @@ class ResultsReader:
             "SELECT f.path, f.dataset, r.idx, r.score FROM frames r JOIN files f ON f.id = r.file_id"
         )
         return {FrameKey(path, dataset, index): score for path, dataset, index, score in rows}
+
+    def geometry(self, key: FrameKey) -> Geometry:
+        """Where the detector stood, as far as the frame's file tells."""
+        row = self._db.execute("SELECT geometry FROM files WHERE path = ?", (key.file,)).fetchone()
+        return Geometry(**json.loads(row[0])) if row else Geometry()
+
+    def neighbours(self, frame_id: int, count: int) -> list[FrameRow]:
+        """A frame with up to `count` frames on each side of it in its run, in the run's order."""
+        return neighbours(self._db, frame_id, count)
 
     def detections(self, frame_id: int) -> list[Detection]:
         """The boxes on a frame, best first."""
