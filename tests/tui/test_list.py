@@ -64,7 +64,8 @@ async def test_the_picture_follows_the_cursor_and_is_not_read_twice(hits: FakeSe
         await driver.until(lambda: driver.picture.shown_id == 2)
         hits.run_engine(rate_hz=5.0)
         await driver.shows("5 Hz")
-        assert [key.index for key in driver.source.reads] == [0, 1]
+        read = [key.index for key in driver.source.reads]
+        assert read[0] == 0 and len(set(read)) == len(read)
 
 
 async def test_a_score_that_another_model_gave_is_shown(hits: FakeSession) -> None:

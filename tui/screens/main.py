@@ -15,6 +15,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
+from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
@@ -24,6 +25,8 @@ from photon_triage.tui.widgets.history import HistoryPane, RunsPane
 from photon_triage.tui.widgets.keys import KEYS
 from photon_triage.tui.widgets.message import Banner, MessageLine
 from photon_triage.tui.widgets.metrics import CurvePane, MetricsLine, MetricsPane, trial_text
+from photon_triage.tui.widgets.neighbours import NeighbourPane
+from photon_triage.tui.widgets.radial import RadialPane
 from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.25
@@ -61,7 +64,11 @@ class MainScreen(Moving, Looking, Leaving):
         yield Banner(id="unsaved")
         with Horizontal(id="body"):
             yield self._list
-            yield self._picture
+            yield self._sheet
+            with Vertical(id="frame"):
+                yield self._picture
+                yield RadialPane(id="radial")
+                yield NeighbourPane(self.standing, id="beside")
             with Vertical(id="side"):
                 yield HistoryPane("Hit rate", id="side-history")
                 yield RunsPane("Runs", id="runs")
@@ -122,7 +129,7 @@ class MainScreen(Moving, Looking, Leaving):
             self.snapshot = snapshot
             with self.app.batch_update():
                 self._show(snapshot)
-        if self._build_again:
+        if self._build_again or not self.snapshot.labelled:
             self._refresh()
 
     def _show(self, snapshot: Snapshot) -> None:
@@ -135,7 +142,7 @@ class MainScreen(Moving, Looking, Leaving):
         if snapshot.ids is not None and current and (anew or self.live):
             self._show_list(snapshot, anew=anew)
         merged = snapshot.saves == self._decisions.saved
-        self._list.show_labels(snapshot.labels, snapshot.flagged, snapshot.conflicts, merged=merged)
+        self.standing.take(snapshot.labels, snapshot.flagged, snapshot.conflicts, merged=merged)
         self._list.say_when_empty(self._why_empty(snapshot))
         self._refetch(snapshot)
         self._entitle()
@@ -207,10 +214,12 @@ class MainScreen(Moving, Looking, Leaving):
 
     def on_candidate_list_arrived(self) -> None:
         """Show the frame whose row has come."""
-        self._picture.want(self._list.row, at_once=not self.live)
+        if self._visit.row is None:
+            self._show_picture(at_once=not self.live)
 
     def on_candidate_list_moved(self, message: CandidateList.Moved) -> None:
         """Show the frame under the cursor; an operator's move freezes the list."""
         if message.by_operator:
             self._freeze()
-        self._picture.want(self._list.row, at_once=message.by_operator)
+        self._visit = Visit()
+        self._show_picture(at_once=message.by_operator)

@@ -16,14 +16,21 @@ class Moving(TriageScreen):
     """The actions on the list."""
 
     def action_move(self, lines: int) -> None:
-        """Move the cursor."""
-        self._freeze()
-        self._list.move_by(lines)
+        """Move the cursor by lines, on the contact sheet by its rows."""
+        self._step(lines * (self._sheet.grid.across if self._sheet.display else 1))
+
+    def action_move_across(self, frames: int) -> None:
+        """Move the cursor by frames."""
+        self._step(frames)
 
     def action_page(self, direction: int) -> None:
-        """Move the cursor by half a page."""
+        """Move the cursor by half a page of the list, or by a page of the contact sheet."""
+        self._step(direction * (self._sheet.grid.page if self._sheet.display else max(self._list.page // 2, 1)))
+
+    def _step(self, lines: int) -> None:
         self._freeze()
-        self._list.move_by(direction * max(self._list.page // 2, 1))
+        self._end_visit()
+        self._list.move_by(lines)
 
     def action_end(self, direction: int) -> None:
         """Go to the first or the last line."""

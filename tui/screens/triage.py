@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.screen import Screen
 from textual.timer import Timer
 
 from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.deciding import Decisions
 from photon_triage.tui.snapshot import ListSpec, Snapshot, SnapshotBuilder
@@ -14,8 +17,24 @@ from photon_triage.tui.widgets.columns import measures_of
 from photon_triage.tui.widgets.engine import LogPane
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.message import Banner, MessageLine
+from photon_triage.tui.widgets.pictures import Gallery
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import RowStore
+from photon_triage.tui.widgets.sheet import ContactSheet
+from photon_triage.tui.widgets.standing import Standing
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A look at a neighbour in the run, which need not be in the list.
+
+    row: the neighbour, or None where the picture is of the frame under the cursor. reading: one is being looked up.
+    away: how many frames it comes after the one under the cursor, negative before it.
+    """
+
+    row: FrameRow | None = None
+    reading: bool = False
+    away: int = 0
 
 
 class TriageScreen(Screen[None]):
@@ -33,10 +52,18 @@ class TriageScreen(Screen[None]):
         self._builder = SnapshotBuilder(session)
         self._store = RowStore(session)
         self._previewer = previewer or Previewer(recipe)
-        self._list = CandidateList(measures_of(recipe), self._store, id="candidates")
-        look = Look(peaks=any(stage.kind == "spots" for stage in recipe.stages), log=not recipe.reads_images)
-        self._picture = PreviewPane(self._previewer, self._store, look, id="preview")
-        self._decisions = Decisions(session, self._list, told=self._told, say=self.say, warn=self._warn_unsaved)
+        self.standing = Standing()
+        self._list = CandidateList(measures_of(recipe), self._store, self.standing, id="candidates")
+        spots = any(stage.kind == "spots" for stage in recipe.stages)
+        counts = not recipe.reads_images
+        look = Look(peaks=spots, log=counts, rings="off" if not counts else "d" if spots else "q")
+        self.gallery = Gallery(self._previewer, self._store, counts=counts)
+        self._picture = PreviewPane(self.gallery, look, id="preview")
+        self._sheet = ContactSheet(self._list, self.standing, self._previewer, self._store, id="sheet")
+        self._sheet.look = look
+        self._decisions = Decisions(
+            session, self._list, self.standing, told=self._told, say=self.say, warn=self._warn_unsaved
+        )
         self._unit = recipe.unit
         self._spec = ListSpec(shown="all" if self._unit == "candidates" else "hits")
         self._serial = 1
@@ -46,6 +73,7 @@ class TriageScreen(Screen[None]):
         self._trying: float | None = None
         self._threshold_timer: Timer | None = None
         self._quitting = False
+        self._visit = Visit()
 
     @property
     def threshold(self) -> float:
@@ -62,6 +90,10 @@ class TriageScreen(Screen[None]):
 
     def _entitle(self) -> None:
         """Say in the list's frame what it holds."""
+        raise NotImplementedError
+
+    def _end_visit(self) -> None:
+        """Go back from a neighbour in the run to the frame under the cursor."""
         raise NotImplementedError
 
     def _freeze(self) -> None:

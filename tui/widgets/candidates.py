@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from rich.segment import Segment
@@ -14,11 +14,11 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.snapshot import NO_IDS, Ids
-from photon_triage.tui.widgets.columns import SAVING, fit_columns, header, letter_of, row_text
+from photon_triage.tui.widgets.columns import fit_columns, header, row_text
 from photon_triage.tui.widgets.rows import RowStore
+from photon_triage.tui.widgets.standing import Standing
 
 ROWS_KEPT = 4000
 
@@ -28,7 +28,8 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
 
     help_text = (
         "One frame a line: its number in the order seen, score, measures, state and flag. "
-        "State: ? undecided, A accepted, X rejected, S skipped, … being saved. F: f flagged, ≠ operators disagree."
+        "State: ? undecided, A accepted, X rejected, S skipped, … being saved. F: f flagged, ≠ operators disagree. "
+        "┃ stands at the lines of a marked range: v begins it, moving extends it, a decision is for all of it."
     )
 
     class Moved(Message):
@@ -49,23 +50,23 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.rows = rows
 
-    def __init__(self, measures: tuple[str, ...], store: RowStore, *, id: str | None = None) -> None:
+    def __init__(
+        self, measures: tuple[str, ...], store: RowStore, standing: Standing, *, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
+        self._standing = standing
+        standing.on_change(self.refresh)
         self._store = store
         self._wanted: list[int] = []
         self._fetching = False
         self._empty_text = ""
         self.ids: Ids = NO_IDS
         self.cursor = 0
+        self.mark: int | None = None
+        """Where a marked range begins; it ends at the cursor."""
         self._measures = measures
+        self._columns, self._width, self._plain = fit_columns(0, measures), 0, Style()
         self._rows: dict[int, FrameRow] = {}
-        self._labels: Mapping[int, Label] = {}
-        self._saved: dict[int, Label | None] = {}
-        self._saving: set[int] = set()
-        self._doubted: dict[int, Label | None] = {}
-        self._flagged: frozenset[int] = frozenset()
-        self._saved_flags: dict[int, bool] = {}
-        self._conflicts: frozenset[int] = frozenset()
 
     @property
     def selected(self) -> int | None:
@@ -77,42 +78,32 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         """What is known of the frame under the cursor, once it has been fetched."""
         return None if self.selected is None else self._rows.get(self.selected)
 
-    def label(self, frame_id: int) -> Label | None:
-        """The label of a frame as far as it is on disk."""
-        for known in (self._saved, self._doubted):
-            if frame_id in known:
-                return known[frame_id]
-        return self._labels.get(frame_id)
+    @property
+    def marked(self) -> range:
+        """The lines of the marked range; empty where none is marked."""
+        if self.mark is None:
+            return range(0)
+        return range(min(self.mark, self.cursor), max(self.mark, self.cursor) + 1)
 
-    def flagged(self, frame_id: int) -> bool:
-        """Whether a frame carries a flag."""
-        return self._saved_flags.get(frame_id, frame_id in self._flagged)
+    def set_mark(self, place: int | None) -> None:
+        """Begin a marked range at a line, or give it up."""
+        if place != self.mark:
+            self.mark = place
+            self.refresh()
 
-    def is_saving(self, frame_id: int) -> bool:
-        """Whether a decision on the frame is on its way to the disk."""
-        return frame_id in self._saving
+    def known(self, frame_id: int) -> FrameRow | None:
+        """What is known of a frame, where it has been fetched."""
+        return self._rows.get(frame_id)
 
     def show_ids(self, ids: Ids) -> None:
         """Take a new list; the cursor goes to its top."""
         before = self.selected
-        self.ids, self.cursor = ids, 0
+        self.ids, self.cursor, self.mark = ids, 0, None
         self._measure_height()
         self._into_view()
         self.refresh()
         if self.selected != before:
             self.post_message(self.Moved(self.selected, by_operator=False))
-
-    def show_labels(
-        self, labels: Mapping[int, Label], flagged: frozenset[int], conflicts: frozenset[int], *, merged: bool
-    ) -> None:
-        """Take the merged labels; `merged` says that they hold everything saved here, too."""
-        changed = self._labels is not labels or self._flagged is not flagged
-        if merged and (self._saved or self._saved_flags):
-            self._saved, self._saved_flags = {}, {}
-            changed = True
-        self._labels, self._flagged, self._conflicts = labels, flagged, conflicts
-        if changed:
-            self.refresh()
 
     def refetch(self) -> None:
         """Read the visible rows again: the engine may have scored them with another model."""
@@ -131,31 +122,6 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Arrived())
         self._fetch_next()
 
-    def show_saving(self, frame_id: int, saving: bool) -> None:
-        """Mark a frame whose decision is being written."""
-        (self._saving.add if saving else self._saving.discard)(frame_id)
-        self.refresh()
-
-    def show_saved(self, frame_id: int, label: Label | None) -> None:
-        """Show a decision that is on disk, before it comes back with the merged labels."""
-        self._saved[frame_id] = label
-        self.refresh()
-
-    def show_unsaved(self, frame_id: int, label: Label | None) -> None:
-        """Show the label before a decision that failed: what of it reached the disk is taken back with the next one."""
-        self._doubted[frame_id] = label
-        self.refresh()
-
-    def forget_unsaved(self) -> None:
-        """The disk has answered: what failed before has been taken back there."""
-        self._saved = self._doubted | self._saved
-        self._doubted = {}
-
-    def show_flag(self, frame_id: int, flagged: bool) -> None:
-        """Show a flag that is on disk, before it comes back with the merged labels."""
-        self._saved_flags[frame_id] = flagged
-        self.refresh()
-
     def place_of(self, frame_id: int) -> int | None:
         """Where a frame stands in the list."""
         found = np.flatnonzero(self.ids == frame_id)
@@ -166,9 +132,13 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         place = max(0, min(place, len(self.ids) - 1))
         if place == self.cursor or not len(self.ids):
             return
-        self.cursor = place
+        before, self.cursor, scrolled = self.cursor, place, self.scroll_offset
         self._into_view()
-        self.refresh()
+        if self.scroll_offset == scrolled and not self.marked:
+            for row in (before, place):
+                self.refresh_line(row + 1)
+        else:
+            self.refresh()
         self.post_message(self.Moved(self.selected, by_operator=True))
 
     def move_by(self, lines: int) -> None:
@@ -178,22 +148,22 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
     def next_undecided(self, step: int = 1) -> int | None:
         """The line of the next frame nobody decided on, below or (step -1) above; wraps around to the other end."""
 
-        def is_open(place: int) -> bool:
-            frame = int(self.ids[place])
-            return frame not in self._saving and self.label(frame) is None
-
-        return _first(is_open, self.cursor, step, len(self.ids))
+        return _first(lambda place: self._standing.is_open(int(self.ids[place])), self.cursor, step, len(self.ids))
 
     @property
     def page(self) -> int:
         """How many rows are visible."""
         return max(self.scrollable_content_region.height - 1, 1)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines that are to be painted; what they share is asked for once, since it takes long to tell."""
+        self._plain, self._width = self.rich_style, self.scrollable_content_region.width
+        self._columns = fit_columns(self._width, self._measures)
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """The heading, or the row that is visible at that height."""
-        width = self.scrollable_content_region.width
-        columns = fit_columns(width, self._measures)
-        plain = self.rich_style
+        width, columns, plain = self._width, self._columns, self._plain
         if y == 0:
             return Strip([Segment(header(columns), plain + Style(bold=True, underline=True))], width)
         place = self.scroll_offset.y + y - 1
@@ -204,13 +174,12 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         frame_id = int(self.ids[place])
         here = place == self.cursor
         style = plain + Style(bold=True, reverse=True) if here else plain
-        marker = "▶ " if here else "  "
+        marker = ("▶" if here else " ") + ("┃" if place in self.marked else " ")
         row = self._rows.get(frame_id)
         if row is None:
             return Strip([Segment(f"{marker}{frame_id:>7} …".ljust(width)[:width], style)], width)
-        label = self.label(frame_id)
-        letter = SAVING if frame_id in self._saving else letter_of(label)
-        flag = "f" if self.flagged(frame_id) else "≠" if frame_id in self._conflicts else " "
+        label = self._standing.label(frame_id)
+        letter, flag = self._standing.letter(frame_id), self._standing.sign(frame_id)
         before, state, after = row_text(row, columns, letter, flag, label.category if label else "")
         colour = style if here else style + self._letter_style(letter)
         return Strip([Segment(marker + before, style), Segment(state, colour), Segment(after, style)], width)

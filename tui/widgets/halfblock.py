@@ -11,16 +11,25 @@ from rich.segment import Segment
 from rich.style import Style
 
 from photon_triage.core.session.preview import Preview
-from photon_triage.tui.widgets.overlay import BOX, INVALID, LEVELS, MARK, OUTSIDE, OVERLAYS, TINTS, Drawn, draw_over
+from photon_triage.tui.widgets.colours import MAPS, colour_at
+from photon_triage.tui.widgets.overlay import (
+    BOX,
+    INVALID,
+    LEVELS,
+    MARK,
+    OUTSIDE,
+    OVERLAYS,
+    RING,
+    TINTS,
+    Drawn,
+    draw_over,
+)
+from photon_triage.tui.widgets.rings import RINGS
 
 RAMP = " .:-=+*#%@"
 CLIPS = (90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
-MAPS = {
-    "grey": ((0, 0, 0), (255, 255, 255)),
-    "fire": ((0, 0, 0), (110, 10, 60), (220, 60, 20), (255, 180, 30), (255, 255, 220)),
-    "ice": ((0, 0, 0), (20, 40, 120), (30, 140, 190), (150, 230, 220), (255, 255, 255)),
-}
 INVALID_COLOUR = (40, 40, 70)
+RING_COLOUR = (80, 190, 220)
 BOX_COLOUR = (60, 255, 90)
 MARK_COLOUR = (255, 160, 40)
 TINT_SHARE = 0.45
@@ -39,6 +48,8 @@ class Look:
     """Keep the brightest pixel of those that share a cell, for Bragg spots; the mean otherwise."""
     overlay: str = "tint"
     """How a segmentation is shown: one of OVERLAYS."""
+    rings: str = "off"
+    """What rings are at: one of RINGS."""
 
     def contrast(self, step: int) -> Look:
         """More contrast (a lower percentile is white) or, negative, less."""
@@ -46,30 +57,57 @@ class Look:
 
     def next_colours(self) -> Look:
         """The next colour map."""
-        names = list(MAPS)
-        return replace(self, colours=names[(names.index(self.colours) + 1) % len(names)])
+        return replace(self, colours=MAPS[(MAPS.index(self.colours) + 1) % len(MAPS)])
 
     def next_overlay(self) -> Look:
         """The next way to show a segmentation."""
         return replace(self, overlay=OVERLAYS[(OVERLAYS.index(self.overlay) + 1) % len(OVERLAYS)])
 
+    def next_rings(self) -> Look:
+        """Rings at the next kind of value."""
+        return replace(self, rings=RINGS[(RINGS.index(self.rings) + 1) % len(RINGS)])
 
-def shades(preview: Preview, drawn: Drawn, look: Look, width: int, height: int) -> NDArray[np.uint8]:
-    """The picture as (rows, columns) uint8 shades, fitted into `width` by `height` square pixels, shape kept.
 
-    Shades are levels 0 .. LEVELS-1, tinted or not, or INVALID, or BOX and MARK on the edges of boxes.
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """A frame at the size of its picture: enough to draw it in any scale and contrast.
+
+    pixels: (rows, columns) float32. valid: (rows, columns) bool. whites: the percentiles CLIPS of the whole frame.
     """
+
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    whites: tuple[float, ...]
+
+
+def reduced(preview: Preview, width: int, height: int, *, peaks: bool) -> Reduced:
+    """The frame fitted into `width` by `height` square pixels, its shape kept."""
     rows, columns = preview.pixels.shape
     scale = min(width / columns, height / rows)
     out_rows, out_columns = max(round(rows * scale), 1), max(round(columns * scale), 1)
-    pixels, valid = _fit(preview, out_rows, out_columns, peaks=look.peaks)
-    white = float(np.percentile(preview.pixels[preview.valid], CLIPS[look.clip])) if preview.valid.any() else 0.0
+    pixels, valid = _fit(preview, out_rows, out_columns, peaks=peaks)
+    whites = np.percentile(preview.pixels[preview.valid], CLIPS) if preview.valid.any() else np.zeros(len(CLIPS))
+    return Reduced(pixels, valid, tuple(float(white) for white in whites))
+
+
+def levels_of(frame: Reduced, look: Look) -> NDArray[np.uint8]:
+    """The picture as (rows, columns) uint8 shades: levels 0 .. LEVELS-1, or INVALID."""
+    pixels, white = frame.pixels, frame.whites[look.clip]
     if look.log:
         pixels, white = np.log1p(pixels), float(np.log1p(white))
     if white <= 0:
         white = float(pixels.max()) or 1.0
     picture: NDArray[np.uint8] = np.clip(pixels / white * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.uint8)
-    picture[~valid] = INVALID
+    picture[~frame.valid] = INVALID
+    return picture
+
+
+def shades(preview: Preview, drawn: Drawn, look: Look, width: int, height: int) -> NDArray[np.uint8]:
+    """The picture as (rows, columns) uint8 shades, fitted into `width` by `height` square pixels, shape kept.
+
+    Shades are levels 0 .. LEVELS-1, tinted or not, or INVALID, or RING, BOX and MARK where something is drawn.
+    """
+    picture = levels_of(reduced(preview, width, height, peaks=look.peaks), look)
     draw_over(picture, drawn, preview, look.overlay)
     return picture
 
@@ -95,16 +133,17 @@ def cells_of(picture: NDArray[np.uint8], colours: str) -> list[list[Segment]]:
 def letters_of(picture: NDArray[np.uint8]) -> list[list[Segment]]:
     """The same without colour: one character for two rows.
 
-    x where invalid, o on the edge of a box, + on that of another candidate's, a digit where there is a class.
+    x where invalid, o on the edge of a box, + on that of another candidate's, · on a ring, a digit where there is a
+    class.
     """
     ramp = [RAMP[level * len(RAMP) // LEVELS] for level in range(LEVELS)]
     digits = [str(number) for number in range(1, len(TINTS) + 1) for _ in range(LEVELS)]
-    signs = np.array([*ramp, *digits, "x", "o", "+", " "])
+    signs = np.array([*ramp, *digits, "x", "o", "+", " ", "·"])
     if len(picture) % 2:
         picture = np.vstack([picture, picture[-1:]])
     pairs = np.stack([picture[0::2], picture[1::2]])
     special = np.where((pairs == INVALID).all(axis=0), INVALID, 0)
-    for edge in (MARK, BOX):
+    for edge in (RING, MARK, BOX):
         special = np.where((pairs == edge).any(axis=0), edge, special)
     # Tinted shades have the higher numbers, so the larger of two keeps classes and peaks.
     known = np.where(pairs < INVALID, pairs, 0).max(axis=0)
@@ -137,6 +176,8 @@ def _style(upper: int, lower: int, colours: str) -> Style:
 def _colour(shade: int, colours: str) -> str:
     if shade == OUTSIDE:
         red, green, blue = (0, 0, 0)
+    elif shade == RING:
+        red, green, blue = RING_COLOUR
     elif shade == BOX:
         red, green, blue = BOX_COLOUR
     elif shade == MARK:
@@ -145,9 +186,7 @@ def _colour(shade: int, colours: str) -> str:
         red, green, blue = INVALID_COLOUR
     else:
         tint, level = divmod(shade, LEVELS)
-        stops = np.array(MAPS[colours], dtype=float)
-        at = level / (LEVELS - 1) * (len(stops) - 1)
-        mixed = np.array([np.interp(at, np.arange(len(stops)), stops[:, channel]) for channel in range(3)])
+        mixed = np.array(colour_at(colours, level / (LEVELS - 1)))
         if tint:
             mixed = (1 - TINT_SHARE) * mixed + TINT_SHARE * np.array(TINTS[tint - 1])
         red, green, blue = (int(channel) for channel in mixed)

@@ -15,6 +15,19 @@ DECIDING = [
     Binding("space", "decide('skipped')", "Skip", id="skip", tooltip="Leave the frame open, then the next undecided"),
     Binding("u,backspace", "undo", "Undo", id="undo", tooltip="Take back the last decision and return to it"),
 ]
+REPEATING = [
+    Binding("v", "mark", "Mark", id="mark", tooltip="Mark a range from here on, for one decision; or give it up"),
+    Binding("U,ctrl+r", "redo", "Redo", id="redo", tooltip="Make the decision that was undone last once more"),
+    Binding(
+        "full_stop",
+        "repeat",
+        "Repeat",
+        id="repeat",
+        show=False,
+        tooltip="Give this frame or the marked range the last verdict and class again",
+        key_display=".",
+    ),
+]
 STEERING = [
     Binding("t", "tail", "Tail", id="tail", tooltip="Follow the newest frames"),
     Binding("slash", "filter", "Filter", id="filter", tooltip="Show only some frames", key_display="/"),
@@ -34,6 +47,7 @@ CLASSIFYING = [
     for place, name in enumerate(CLASSES, 1)
 ]
 SEEING = [
+    Binding("c", "sheet", "Sheet", id="sheet", tooltip="Contact sheet: many frames as small pictures, and back"),
     Binding("0", "classify(0)", "Clear", id="class_clear", show=False, tooltip="Keep the verdict, take its class away"),
     Binding("f", "flag", "Flag", id="flag", tooltip="Flag the frame, or take the flag off"),
     Binding("n", "undecided(1)", "Next", id="next", tooltip="Next undecided frame"),
@@ -66,6 +80,26 @@ MOVING = [
     Binding("k,up", "move(-1)", "Up", id="up", show=False, tooltip="Line before"),
     Binding("g,home", "end(-1)", "Top", id="top", show=False, tooltip="First line"),
     Binding("G,end", "end(1)", "Bottom", id="bottom", show=False, tooltip="Last line"),
+    Binding("right", "move_across(1)", "Right", id="right", show=False, tooltip="Next frame, also across the sheet"),
+    Binding("left", "move_across(-1)", "Left", id="left", show=False, tooltip="Frame before, also across the sheet"),
+    Binding(
+        "greater_than_sign",
+        "neighbour(1)",
+        "Neighbour",
+        id="neighbour_next",
+        show=False,
+        tooltip="Look at the next frame of the run, listed or not",
+        key_display=">",
+    ),
+    Binding(
+        "less_than_sign",
+        "neighbour(-1)",
+        "Neighbour",
+        id="neighbour_previous",
+        show=False,
+        tooltip="Look at the frame of the run before this one, listed or not",
+        key_display="<",
+    ),
     Binding("ctrl+d,pagedown", "page(1)", "Page down", id="page_down", show=False, tooltip="Half a page down"),
     Binding("ctrl+u,pageup", "page(-1)", "Page up", id="page_up", show=False, tooltip="Half a page up"),
 ]
@@ -75,6 +109,8 @@ LOOKING = [
     Binding("l", "logarithm", "Log", id="log", show=False, tooltip="Logarithmic or linear picture"),
     Binding("m", "colours", "Colours", id="colours", show=False, tooltip="Next colour map"),
     Binding("o", "overlay", "Overlay", id="overlay", show=False, tooltip="Segmentation as tint, outline or not at all"),
+    Binding("r", "rings", "Rings", id="rings", show=False, tooltip="Rings at q, at resolution d, or none"),
+    Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
-KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *SEEING, *MOVING, *LOOKING]
+KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *MOVING, *LOOKING]

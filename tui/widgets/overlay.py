@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from photon_triage.core.frames import Box
 from photon_triage.core.session.preview import Preview
 from photon_triage.core.session.rows import ClassMap
+from photon_triage.tui.widgets.rings import Rings
 
 LEVELS = 24
 """Shades of a picture: few enough that equal neighbours are sent as one run over a slow line."""
 TINTS = ((230, 60, 60), (60, 140, 255), (240, 200, 40), (200, 80, 220), (60, 210, 190), (240, 140, 40), (150, 220, 80))
 """Colours of a segmentation's classes but the background; shade LEVELS · n + level is a level in the n-th of them."""
 INVALID = LEVELS * (len(TINTS) + 1)
-BOX, MARK, OUTSIDE = INVALID + 1, INVALID + 2, INVALID + 3
+BOX, MARK, OUTSIDE, RING = INVALID + 1, INVALID + 2, INVALID + 3, INVALID + 4
 MARK_SIDE = 24.0
 """Pixels of the frame that the box about a candidate covers."""
 LEAST_MARK = 3
@@ -27,18 +28,21 @@ OVERLAYS = ("tint", "outline", "off")
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What is drawn on a frame: boxes of detections, candidates of which one may be chosen, classes of pixels."""
+    """What is drawn on a frame: boxes of detections, candidates of which one may be chosen, classes, rings."""
 
     boxes: Sequence[Box] = ()
     points: Sequence[tuple[int, int]] = ()
     chosen: tuple[int, int] | tuple[()] = ()
     classes: ClassMap | None = None
+    rings: Rings | None = None
 
 
 def draw_over(picture: NDArray[np.uint8], drawn: Drawn, preview: Preview, overlay: str) -> None:
     """Draw on a picture (rows, columns) of shades, in place; the chosen candidate comes last."""
     if drawn.classes is not None and overlay != "off":
         _tint(picture, drawn.classes, preview, outline=overlay == "outline")
+    if drawn.rings is not None:
+        picture[drawn.rings.on(picture.shape, preview)] = RING
     for point in drawn.points:
         if point != drawn.chosen:
             _draw(picture, _box_about(point, picture, preview), MARK, preview)

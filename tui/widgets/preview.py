@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from rich.segment import Segment
@@ -11,13 +12,11 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from photon_triage.core.errors import TriageError
-from photon_triage.core.session.preview import Preview, Previewer
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.text import safe_text
-from photon_triage.tui.widgets.halfblock import CLIPS, Look, cells_of, letters_of, shades
-from photon_triage.tui.widgets.overlay import Drawn
-from photon_triage.tui.widgets.rows import Finds, RowStore
+from photon_triage.tui.widgets.halfblock import CLIPS, Look
+from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
+from photon_triage.tui.widgets.rings import UNITS
 
 PICTURE_REST_S = 1.0
 """A live list changes the picture no more often than this."""
@@ -28,39 +27,45 @@ class PreviewPane(Widget, can_focus=True):
 
     help_text = (
         "The frame in counts or grey values, cut to the recipe's region or to what is about the candidate; boxes where "
-        "the networks found something, colours for the classes of a segmentation. "
-        "Enter: whole width and back. + - contrast, l logarithm, m colours, o overlay, w whole frame."
+        "the networks found something, colours for the classes of a segmentation, rings at round values where the "
+        "geometry is known. Enter: whole width and back. + - contrast, l logarithm, m colours, r rings, i radial "
+        "profile, o overlay, w whole frame, < > the frames before and after it in the run."
     )
 
     class Loaded(Message, bubble=False):
-        """A frame has been read, or could not be."""
+        """A picture has been read."""
 
-        def __init__(self, row: FrameRow, preview: Preview | str, finds: Finds) -> None:
+        def __init__(self, picture: Picture, ahead: bool) -> None:
             super().__init__()
-            self.row = row
-            self.preview = preview
-            self.finds = finds
+            self.picture = picture
+            self.ahead = ahead
 
-    def __init__(self, previewer: Previewer, store: RowStore, look: Look, *, id: str | None = None) -> None:
+    class Shown(Message):
+        """Another picture is on the screen, or the same in another look."""
+
+        def __init__(self, picture: Picture | None) -> None:
+            super().__init__()
+            self.picture = picture
+
+    def __init__(self, gallery: Gallery, look: Look, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._previewer, self._store = previewer, store
+        self._gallery = gallery
         self._loading = False
         self._wanted: FrameRow | None = None
+        self._ahead: list[FrameRow] = []
         self._shown: FrameRow | None = None
         self._drawn_at = 0.0
-        self._drawn_for: tuple[object, ...] = ()
         self.look = look
         self.letters = False
         """Draw with characters instead of colours."""
-        self._preview: Preview | None = None
-        self._finds = Finds()
-        self._message = ""
-        self._lines: list[list[Segment]] = []
+        self.picture: Picture | None = None
+        self.note = ""
+        """What the title says beside the frame."""
         self.border_title = Content("frame")
 
-    def want(self, row: FrameRow | None, *, at_once: bool) -> None:
-        """Show that frame; unless `at_once`, no sooner than PICTURE_REST_S after the one before."""
-        self._wanted = row
+    def want(self, row: FrameRow | None, *, at_once: bool, ahead: Sequence[FrameRow] = ()) -> None:
+        """Show that frame, then read `ahead`; unless `at_once`, no sooner than PICTURE_REST_S after the one before."""
+        self._wanted, self._ahead = row, list(ahead)
         rest = 0.0 if at_once else PICTURE_REST_S - (time.monotonic() - self._drawn_at)
         if rest > 0:
             self.set_timer(rest, self._load_next)
@@ -76,106 +81,123 @@ class PreviewPane(Widget, can_focus=True):
         """Draw in another way."""
         again = look.whole != self.look.whole
         self.look = look
-        self._tell_look()
-        self.refresh()
         if again:
-            self._wanted, self._shown = self._shown, None
+            self._wanted, self._shown = self._wanted or self._shown, None
             self._load_next()
+        self._repaint()
 
     def on_preview_pane_loaded(self, message: Loaded) -> None:
         """Draw what has been read, unless another frame is wanted meanwhile."""
         self._loading = False
-        if self._wanted is None:
-            self._shown, self._drawn_at = message.row, time.monotonic()
-            told = isinstance(message.preview, str)
-            self._preview = None if isinstance(message.preview, str) else message.preview
-            self._message = safe_text(str(message.preview)) if told else ""
-            self._finds = message.finds
-            self._entitle(message.row)
-            self.refresh()
+        if not message.ahead and self._wanted is None:
+            self._show(message.picture)
         self._load_next()
 
     def _load_next(self) -> None:
+        """Show the frame that is wanted, at once where it has been read ahead; else read the next one ahead."""
         row = self._wanted
-        if self._loading or row is None:
+        if row is not None and self._shown is not None and _same(row, self._shown):
+            self._wanted = row = None
+        if row is not None and (picture := self._gallery.peek(row, whole=self.look.whole)) is not None:
+            self._wanted = row = None
+            self._gallery.found += 1
+            self._show(picture)
+        if self._loading:
             return
-        self._wanted = None
-        if self._shown is not None and (row.id, row.score) == (self._shown.id, self._shown.score):
+        if row is not None:
+            self._wanted = None
+            self._gallery.missed += 1
+            self._load(row, ahead=False)
             return
-        self._loading = True
-        whole = self.look.whole
-        self.run_worker(lambda: self._load(row, whole), thread=True, group="picture")
+        while self._ahead:
+            following = self._ahead.pop(0)
+            if self._gallery.peek(following, whole=self.look.whole) is None:
+                self._load(following, ahead=True)
+                return
 
-    def _load(self, row: FrameRow, whole: bool) -> None:
-        try:
-            preview: Preview | str = self._previewer.load(row.key, whole=whole)
-        except (TriageError, OSError, ValueError) as error:
-            preview = str(error)
-        self.post_message(self.Loaded(row, preview, self._store.finds(row)))
+    def _load(self, row: FrameRow, *, ahead: bool) -> None:
+        self._loading = True
+        canvas = self._canvas()
+        self.run_worker(
+            lambda: self.post_message(self.Loaded(self._gallery.load(row, canvas), ahead)), thread=True, group="picture"
+        )
+
+    def _show(self, picture: Picture) -> None:
+        self.picture, self._shown, self._drawn_at = picture, picture.row, time.monotonic()
+        self._repaint()
+
+    def _repaint(self) -> None:
+        picture = self.picture
+        if picture is not None:
+            picture.lines(self._canvas())
+            self._entitle(picture)
+        self.refresh()
+        self.post_message(self.Shown(picture))
+
+    def _canvas(self) -> Canvas:
+        return Canvas(self.size.width, self.size.height, self.look, self.letters)
 
     def render_line(self, y: int) -> Strip:
         """A line of the picture, centred, or of the message."""
         width, height = self.size
         plain = self.rich_style
-        if self._preview is None:
-            lines = _wrapped(self._message, width - 2)
+        picture = self.picture
+        if picture is None or picture.preview is None:
+            lines = _wrapped(picture.message if picture else "", width - 2)
             text = " " + lines[y - 1] if 0 < y <= len(lines) else ""
             return Strip([Segment(text.ljust(width), plain)], width)
-        self._draw(width, height)
-        above = (height - len(self._lines)) // 2
-        if not 0 <= y - above < len(self._lines):
+        drawn = picture.lines(self._canvas())
+        above = (height - len(drawn)) // 2
+        if not 0 <= y - above < len(drawn):
             return Strip([Segment(" " * width, plain)], width)
-        line = self._lines[y - above]
-        used = sum(len(segment.text) for segment in line)
-        before = (width - used) // 2
-        parts = [Segment(" " * before, plain), *line, Segment(" " * (width - used - before), plain)]
+        line = drawn[y - above]
+        before = (width - line.cell_length) // 2
+        after = width - line.cell_length - before
+        parts = [Segment(" " * before, plain), *line, Segment(" " * after, plain)]
         return Strip([Segment(part.text, part.style or plain) for part in parts], width)
 
     def on_mount(self) -> None:
         """Draw without colour where there is none."""
         self.letters = self.letters or self.app.no_color or self.app.console.color_system is None
 
-    def _draw(self, width: int, height: int) -> None:
-        wanted = (self._preview, self.look, width, height, self.letters)
-        if self._preview is None or wanted == self._drawn_for:
-            return
-        finds = self._finds
-        drawn = Drawn(
-            [detection.box for detection in finds.detections],
-            [(candidate.x, candidate.y) for candidate in finds.candidates],
-            self._preview.key.point,
-            finds.mask,
-        )
-        picture = shades(self._preview, drawn, self.look, width, 2 * height)
-        self._lines = letters_of(picture) if self.letters else cells_of(picture, self.look.colours)
-        self._drawn_for = wanted
+    def on_resize(self) -> None:
+        """Say anew what fits."""
+        if self.picture is not None:
+            self._repaint()
 
-    def _entitle(self, row: FrameRow) -> None:
+    def _entitle(self, picture: Picture) -> None:
+        row, finds = picture.row, picture.finds
         score = "no score" if row.score is None else f"score {row.score:.3f}"
         name = safe_text(PurePath(row.key.file).name)
-        best = self._finds.detections[0] if self._finds.detections else None
+        best = finds.detections[0] if finds.detections else None
         found = f"  {safe_text(best.category)} {best.score:.2f}" if best else ""
         place = " at {},{}".format(*row.key.point) if row.key.point else ""
         what = "candidate" if row.key.point else "frame"
-        self.border_title = Content(f"{what} {row.id}  {score}{found}  {name} #{row.key.index:04d}{place}")
-        self._tell_look()
+        note = f"  {self.note}" if self.note else ""
+        self.border_title = Content(f"{what} {row.id}{note}  {score}{found}  {name} #{row.key.index:04d}{place}")
+        self.border_subtitle = Content(self._told_look(picture))
 
-    def _tell_look(self) -> None:
-        preview, look = self._preview, self.look
+    def _told_look(self, picture: Picture) -> str:
+        preview, look = picture.preview, self.look
         if preview is None:
-            self.border_subtitle = Content("")
-            return
+            return ""
         height, width = preview.pixels.shape
         whole = (height, width) == (preview.frame_height, preview.frame_width)
         region = "whole frame" if whole else "about it" if preview.key.point else "ROI"
-        scale = "log" if look.log else "linear"
-        drawn = "letters" if self.letters else look.colours
-        mask = self._finds.mask
+        mask = picture.finds.mask
         named = [name for place, name in enumerate(mask.classes) if place != mask.background] if mask else []
-        overlay = f"{safe_text(', '.join(named))} {look.overlay} · " if named else ""
-        self.border_subtitle = Content(
-            f"{overlay}{scale} · p{CLIPS[look.clip]:g} · {width}×{height} {region} · {drawn}"
-        )
+        parts = [f"{safe_text(', '.join(named))} {look.overlay}"] if named else []
+        parts += ["log" if look.log else "linear", f"p{CLIPS[look.clip]:g}", f"{width}×{height} {region}"]
+        told = " · ".join([*parts, "letters" if self.letters else look.colours])
+        without = isinstance(picture.rings, str)
+        of_rings = [str(picture.rings), "no rings"] if without else [f"rings {look.rings}/{UNITS[look.rings]}"]
+        room = self.size.width - 2 - len(told) - 3
+        fitting = next((text for text in [*of_rings, look.rings] if len(text) <= room), "") if picture.rings else ""
+        return f"{fitting} · {told}" if fitting else told
+
+
+def _same(row: FrameRow, other: FrameRow) -> bool:
+    return (row.id, row.key, row.score) == (other.id, other.key, other.score)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

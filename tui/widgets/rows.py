@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
+from photon_triage.core.frames import Geometry
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import ClassMap, Detection, FrameRow
 from photon_triage.core.session.session import Session
+
+UNKNOWN = Geometry()
+NEIGHBOURS = 3
+"""Frames of the run before and after the one that is shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +26,9 @@ class Finds:
     detections: Sequence[Detection] = ()
     candidates: Sequence[Candidate] = ()
     mask: ClassMap | None = None
+    geometry: Geometry = UNKNOWN
+    beside: Sequence[FrameRow] = ()
+    """The frame and its neighbours in the run, in the run's order."""
 
 
 class RowStore:
@@ -28,7 +36,8 @@ class RowStore:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._unit = session.recipe().unit
+        recipe = session.recipe()
+        self._unit, self._geometry = recipe.unit, recipe.geometry.geometry()
         self._reader: ResultsReader | None = None
         self._lock = threading.Lock()
 
@@ -43,15 +52,33 @@ class RowStore:
                 return {}
 
     def finds(self, row: FrameRow) -> Finds:
-        """What the stages have found on the frame of a row."""
+        """What is drawn on the frame of a row, how the detector stood, and what is beside it in the run."""
         with self._lock:
             try:
                 if self._reader is None:
-                    return Finds()
-                frame = row.frame_id
-                return Finds(self._reader.detections(frame), self._reader.candidates(frame), self._reader.mask(frame))
-            except (sqlite3.Error, OSError):
+                    self._reader = self._session.results()
+                reader, frame = self._reader, row.frame_id
+                return Finds(
+                    reader.detections(frame),
+                    reader.candidates(frame),
+                    reader.mask(frame),
+                    reader.geometry(row.key).over(self._geometry),
+                    reader.neighbours(frame, NEIGHBOURS),
+                )
+            except (sqlite3.Error, OSError, SessionError):
                 return Finds()
+
+    def neighbour(self, row: FrameRow, step: int) -> FrameRow | None:
+        """The frame that comes so many places after (negative: before) this one in its run; None at the run's ends."""
+        with self._lock:
+            try:
+                if self._reader is None:
+                    self._reader = self._session.results()
+                beside = self._reader.neighbours(row.frame_id, abs(step))
+            except (sqlite3.Error, OSError, SessionError):
+                return None
+        place = next((place for place, each in enumerate(beside) if each.id == row.frame_id), 0) + step
+        return beside[place] if 0 <= place < len(beside) else None
 
     def close(self) -> None:
         """Close the connection."""

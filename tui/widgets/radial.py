@@ -1,0 +1,111 @@
+"""The radial profile of the frame on the screen, with the sphere that the size stage has fitted."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.content import Content
+
+from photon_triage.core.radial import RadialProfile, q_at, sphere_profile
+from photon_triage.tui.widgets.pane import Pane, bars
+from photon_triage.tui.widgets.pictures import Picture
+
+AXIS = 8
+"""Cells for the axis."""
+DECADES = 4.0
+"""The profile is drawn over so many powers of ten at most."""
+SPHERE = "○"
+LEAST_PIXELS = 8.0
+"""Rings of fewer valid pixels are left out: their mean says nothing."""
+
+
+class RadialPane(Pane):
+    """Mean counts by distance from the beam, logarithmic, as bars; the fitted sphere as circles over them."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("Radial profile", id=id)
+        self._picture: Picture | None = None
+
+    def show(self, picture: Picture | None) -> None:
+        """Take another picture."""
+        self._picture = picture
+        self._redraw()
+
+    def on_resize(self) -> None:
+        """Fit the bars to the width."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        picture = self._picture
+        width, height = self.size.width - AXIS, self.size.height
+        if picture is None or picture.preview is None or width < 10 or height < 1:
+            self.put(Content(""))
+            return
+        profile = picture.profile
+        if profile is None:
+            self.set_title("Radial profile")
+            self.set_subtitle("")
+            centre = " none: the beam centre is known neither from the file nor from the recipe"
+            self.put(Content(centre if picture.counts else " none: these are images, without a beam"))
+            return
+        means, sphere, title = _means(profile), _sphere(picture, profile), "Radial profile  █ mean counts"
+        if sphere is not None:
+            title += f"  {SPHERE} sphere of {picture.row.measures['diameter_nm']:g} nm"
+            if (quality := picture.row.measures.get("size_quality")) is not None:
+                title += f", quality {quality:.2f}"
+        self.set_title(title)
+        self.set_subtitle(_scale(picture, len(means)))
+        self.put(_chart(means, sphere, width, height))
+
+
+def _means(profile: RadialProfile) -> NDArray[np.float64]:
+    """(radii,) mean counts, NaN where too few pixels are; without an end that is nothing but these."""
+    means = np.where(profile.pixels >= LEAST_PIXELS, profile.means, np.nan)
+    filled = np.flatnonzero(profile.pixels >= LEAST_PIXELS)
+    return means[: filled[-1] + 1] if len(filled) else means[:0]
+
+
+def _sphere(picture: Picture, profile: RadialProfile) -> NDArray[np.float64] | None:
+    diameter, step = picture.row.measures.get("diameter_nm"), picture.finds.geometry.q_per_pixel
+    if not diameter or step is None or picture.preview is None:
+        return None
+    return sphere_profile(profile, step, diameter, max(picture.preview.pixels.shape) // 2)
+
+
+def _scale(picture: Picture, radii: int) -> str:
+    """What the horizontal axis is, at its ends."""
+    q = q_at(picture.finds.geometry, radii)
+    return f"q 0 … {q:.3g} nm⁻¹ · log" if q is not None else f"0 … {radii} pixels from the beam · log"
+
+
+def _chart(means: NDArray[np.float64], sphere: NDArray[np.float64] | None, width: int, height: int) -> Content:
+    """Lines of bars on a logarithmic scale; the sphere's circles stand in the cell that its value lies in."""
+    columns = min(width, max(len(means), 1))
+    edges = np.linspace(0, len(means), columns + 1).astype(int)
+    shown = [_mean(means[start:stop]) for start, stop in pairwise(edges)]
+    fitted = [] if sphere is None else [_mean(sphere[start:stop]) for start, stop in pairwise(edges)]
+    top = max((value for value in shown if value > 0), default=0.0)
+    if top <= 0:
+        return Content(" no counts")
+    least = min(value for value in shown if value > 0)
+    low = max(math.log10(least), math.log10(top) - DECADES) - 0.1
+    reach = math.log10(top) - low
+    heights = [(math.log10(value) - low if value > 0 else 0.0) for value in shown]
+    rows = [list(row) for row in bars([max(value, 0.0) for value in heights], height, reach)]
+    for column, value in enumerate(fitted):
+        at = (math.log10(value) - low) / reach if value > 0 else -1.0
+        if 0 <= at <= 1:
+            rows[height - 1 - min(int(at * height), height - 1)][column] = SPHERE
+    lines = []
+    for place, row in enumerate(rows):
+        axis = f"{top:.2g}" if place == 0 else f"{10**low:.1g}" if place == height - 1 else ""
+        lines.append(f"{axis:>{AXIS - 2}} " + ("┤" if axis else "│") + "".join(row))
+    return Content("\n".join(lines)).highlight_regex(SPHERE, style="bold $text-accent")
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
