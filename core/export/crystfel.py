@@ -21,8 +21,8 @@ LINE_LIMIT = 1023
 
 
 def write(content: Content, path: Path) -> dict[str, Any]:
-    """The event list of the selected frames, or of those that selected candidates are on."""
-    keys = dict.fromkeys(row.frame.key.frame for row in content.rows)
+    """The event list of the selected frames."""
+    keys = [row.frame.key for row in content.rows]
     write_lines(path, event_lines(keys, event_names(keys, content.recipe.source.roots)))
     return {}
 

@@ -162,16 +162,13 @@ def _format(session: Session, recipe: Recipe, name: str, select: Select) -> List
             f"Could not export {session.path} as {name}: its recipe {recipe.name} {misfit}.",
             f"Formats that fit this session are {_names(fitting(recipe))}.",
         )
-    if select == "all" and kind.lists == "candidates" and not kind.scores:
+    if select == "all" and kind.hides_poor_ones:
+        others = [each for each in fitting(recipe) if each.scores and each.lists == kind.lists]
         raise ExportError(
-            f"Could not export all candidates as {name}: it has no scores, so nothing would tell the poor ones apart.",
-            f"Export with --select both, or as one of {_names(each for each in fitting(recipe) if _keeps_all(each))}.",
+            f"Could not export everything as {name}: it has no scores, so nothing would tell the poor ones apart.",
+            f"Export with --select both, or as one of {_names(others)}.",
         )
     return kind
-
-
-def _keeps_all(kind: ListFormat) -> bool:
-    return kind.lists == "candidates" and kind.scores
 
 
 def _names(kinds: Iterable[ListFormat] | Sequence[ListFormat]) -> str:

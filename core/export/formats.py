@@ -41,6 +41,11 @@ class ListFormat:
         loaded: Writer = getattr(import_module(f"{__package__}.{module}"), function)
         return loaded
 
+    @property
+    def hides_poor_ones(self) -> bool:
+        """Whether what scores below the threshold could not be told from the rest in it."""
+        return not self.scores and (self.lists == "candidates" or self.needs == "boxes")
+
     def misfit(self, recipe: Recipe) -> str:
         """Why a session with this recipe has nothing for this format; "" where it has."""
         if self.lists == "candidates" and recipe.patches is None:
@@ -53,7 +58,7 @@ class ListFormat:
 
 
 _TABLE = (
-    ListFormat("crystfel", "CrystFEL event list, PATH //INDEX", ".lst", "crystfel:write", "both", scores=False),
+    ListFormat("crystfel", "CrystFEL event list, PATH //INDEX", ".lst", "crystfel:write", scores=False),
     ListFormat("csv", "table with every score, measure and label", ".csv", "table:write", "both"),
     ListFormat(
         "parquet-csv", "the same table with one type a column, for Parquet", ".csv", "table:write_typed", "both"

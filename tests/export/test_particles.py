@@ -269,3 +269,4 @@ def test_crystfel_lists_the_frames_that_candidates_are_on(tmp_path: Path, select
     done, _ = write_list(session, "crystfel", tmp_path / "f.lst", select)
     expected = [2, 5] if select == "predicted" else [5]
     assert done.path.read_text() == "".join(f"{TOMOGRAM} //{index}\n" for index in expected)
+    assert done.written == len(expected)

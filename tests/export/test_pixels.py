@@ -227,4 +227,6 @@ def test_a_yolo_data_set_without_a_box_is_refused(tmp_path: Path) -> None:
     session = build_session(tmp_path / "s", {"/data/a.cxi": [0.9]})
     with pytest.raises(ExportError, match="no selected frame has a box"):
         write_list(session, "yolo", tmp_path / "set")
+    with pytest.raises(ExportError, match="nothing would tell the poor ones apart"):
+        write_list(session, "yolo", tmp_path / "set", "all")
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
