@@ -61,7 +61,7 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
     examples = read_examples(job.images, job.masks, job.within, job.only)
     old = None if base is None else load_patch_finder(base.path)
     marked = _from_masks(job, examples) if job.points is None else _from_points(job, examples, job.points)
-    groups = split(marked)
+    groups = split(marked, [each.image.key for each in marked])
     for held in (groups.validation, groups.test):
         if not any(len(each.objects) for each in held):
             raise TrainingError(

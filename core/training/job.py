@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.runs import TrainingRun, training_run
 from photon_triage.core.training.scoring import confusion_scores
-from photon_triage.core.training.split import hold_back
+from photon_triage.core.training.split import hold_back, near
 from photon_triage.core.training.train import OTHER, WANTED, Plan, score, train
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
@@ -88,23 +89,25 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
             f"Could not train on {job.session.path}: only {len(examples)} labelled frames reach the network.",
             f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
         )
-    judges = None
-    if job.test is None:
-        held = hold_back(examples.positive, job.seed)
-        judged = examples.take(held)
-        judges = _Judges(judged, dict(zip(judged.keys, judged.positive.tolist(), strict=True)))
-        examples = examples.take(~held)
     validation = None if job.validation is None else _judges(job.validation, preparation)
-    plan = _plan(job, model)
     judging = validation.examples if validation else None
+    if job.test is None:
+        pixels = [hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in examples.counts]
+        held = hold_back(examples.keys, examples.positive, job.seed, pixels)
+        judged = examples.take(held.test)
+        judges = _Judges(judged, dict(zip(judged.keys, judged.positive.tolist(), strict=True)))
+        examples = examples.take(held.training)
+    else:
+        judges = _judges(job.test, preparation)
+        examples = examples.take(~near(examples.keys, judges.truth))
+    if validation is not None:
+        examples = examples.take(~near(examples.keys, validation.truth))
+    plan = _plan(job, model)
     for step in run.follow(train(detector, preparation, examples, plan, device, judging, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     suggested = None
     if validation is not None:
         suggested = best_threshold(_scores(detector, preparation, validation, device), validation.truth)
-    if job.test is not None:
-        judges = _judges(job.test, preparation)
-    assert judges is not None
     threshold = recipe.default_threshold
     scores = {}
     if old is not None and base is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +36,23 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     plan = finding_plan(job, continues=base is not None)
     labels = run.labels(job.session.labels().labels.values())
     labelled = labelled_candidates(job.session, labels, plan.min_distance)
-    held = hold_back(labelled.accepted, job.seed)
+    held = hold_back(labelled.keys, labelled.accepted, job.seed)
     old = None if base is None else load_patch_finder(base.path)
     finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
     patches = Patches(labelled.images, finder)
-    rejected = _drawn(labelled.sites[~held & ~labelled.accepted])
-    background = elsewhere_drawn(labelled.background)
+    rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
+    judged = set(labelled.sites[held.test, 0].tolist())
+    background = elsewhere_drawn(
+        [
+            replace(each, elsewhere=np.zeros_like(each.elsewhere)) if place in judged else each
+            for place, each in enumerate(labelled.background)
+        ]
+    )
 
     def others(rng: np.random.Generator, count: int) -> Sites:
         return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
 
-    accepted = _drawn(labelled.sites[~held & labelled.accepted])
+    accepted = _drawn(labelled.sites[held.training & labelled.accepted])
     learner = PatchLearner(finder, patches, accepted, others, plan, device)
     for step in run.follow(learn(learner, plan.iterations, run.keeper)):
         note(step.done, step.planned, step.loss, None)
@@ -54,15 +61,15 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     scores = {}
     for name, each in ((base.name if base else "", old), (name_for(job, base), finder)):
         if each is not None:
-            said = score_patches(each, Patches(labelled.images, each), labelled.sites[held], device) >= cut
-            scores[name] = confusion_scores(_confusion(said, labelled.accepted[held])) | {"threshold": threshold}
-    learned = labelled.accepted[~held]
+            said = score_patches(each, Patches(labelled.images, each), labelled.sites[held.test], device) >= cut
+            scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
+    learned = labelled.accepted[held.training]
     data = {
         "unit": "labels",
         "trained_on": len(learned),
         "accepted": int(learned.sum()),
         "rejected": int((~learned).sum()),
-        "held_back": int(held.sum()),
+        "held_back": int(held.test.sum()),
         "unreachable": labelled.unreachable,
         "simulated": any(image.simulated for image in labelled.images),
     }

@@ -29,13 +29,14 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class LabelledCandidates:
-    """Candidates with a verdict: the frames they are on, a site each, (n,) whether it was accepted.
+    """Candidates with a verdict: the frames they are on, (n,) a key and a site each, and whether it was accepted.
 
     unreachable: labels whose frame cannot be read any more. background: the same frames with the pixels that are far
     from anything that somebody labelled or a network found.
     """
 
     images: tuple[Image, ...]
+    keys: tuple[FrameKey, ...]
     sites: Sites
     accepted: NDArray[np.bool_]
     unreachable: int
@@ -53,9 +54,10 @@ def labelled_candidates(session: Session, labels: Iterable[Label], min_distance:
         points[label.key.frame].append((_point(label), label.verdict == "accepted"))
     listed = _listed(session, points)
     images: list[Image] = []
-    sites, accepted, background = [], [], []
+    keys, sites, accepted, background = [], [], [], []
     for key, image in _frames(sorted(points), session):
         inside = [(point, verdict) for point, verdict in points[key] if _is_on(point, image)]
+        keys += [key.at(*point) for point, _ in inside]
         sites += [(len(images), y, x) for (x, y), _ in inside]
         accepted += [verdict for _, verdict in inside]
         known = [point for point, _ in inside] + [point for point in listed[key] if _is_on(point, image)]
@@ -69,7 +71,7 @@ def labelled_candidates(session: Session, labels: Iterable[Label], min_distance:
         )
     unreachable = len(labels) - len(sites)
     return LabelledCandidates(
-        tuple(images), np.array(sites, np.int64), np.array(accepted), unreachable, tuple(background)
+        tuple(images), tuple(keys), np.array(sites, np.int64), np.array(accepted), unreachable, tuple(background)
     )
 
 

@@ -73,7 +73,7 @@ def train_on_maps(
     """The same on images and class maps that were read already."""
     began = time.time()
     device = best_device(job.device)
-    groups = split(mapped)
+    groups = split(mapped, [each.image.key for each in mapped])
     old = None if base is None else load_segmenter(base.path)
     segmenter = _new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
     if base is not None and segmenter.classes != classes:

@@ -5,6 +5,7 @@ import pytest
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.objects import objects_in
 from photon_triage.core.training.scoring import Judged, best_cut, candidate_scores, judged, pixel_scores
 from photon_triage.core.training.split import split
@@ -54,9 +55,13 @@ def test_the_best_cut_lies_between_two_scores() -> None:
     assert candidate_scores(ordered[:3], 3, 2.5)["f1"] == f1
 
 
+def runs_of_two(count: int) -> list[FrameKey]:
+    return [FrameKey(f"run_{place // 2}.h5", "", place % 2) for place in range(count)]
+
+
 @pytest.mark.parametrize(("count", "sizes"), [(2, (1, 1, 1)), (5, (4, 1, 1)), (6, (4, 1, 1)), (14, (10, 2, 2))])
 def test_the_last_images_are_held_back(count: int, sizes: tuple[int, int, int]) -> None:
-    groups = split(range(count))
+    groups = split(range(count), runs_of_two(count))
     assert (len(groups.training), len(groups.validation), len(groups.test)) == sizes
     assert groups.same == (count < 6) and groups.test[-1] == count - 1
     held = set(groups.validation) | set(groups.test)
@@ -65,4 +70,4 @@ def test_the_last_images_are_held_back(count: int, sizes: tuple[int, int, int]) 
 
 def test_one_image_cannot_be_split() -> None:
     with pytest.raises(TrainingError, match="there is 1"):
-        split([1])
+        split([1], runs_of_two(1))
