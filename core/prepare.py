@@ -16,6 +16,7 @@ from photon_triage.core.frames import Batch, Box
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
 
 LETTERBOX_GREY = 0.5
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 class Preparation(nn.Module):
@@ -148,16 +149,11 @@ def counts_of(frames: Tensor) -> Tensor:
 
     An unsigned 16-, 32- or 64-bit pixel of the largest value is a gap (Eiger marks them so).
     """
-    match frames.dtype:
-        case torch.uint16:  # by way of int16, of which torch has fast conversions
-            signed = frames.view(torch.int16)
-            counts = signed.float()
-            return torch.where(signed < -1, counts + 65536.0, counts)
-        case torch.uint32:
-            return frames.float().masked_fill_(frames.view(torch.int32) == -1, -1.0)
-        case torch.uint64:
-            return frames.float().masked_fill_(frames.view(torch.int64) == -1, -1.0)
-    return frames.float()
+    counts = frames.float()
+    signed = _SIGNED.get(frames.dtype)
+    if signed is not None and counts.numel() and counts.amax() >= torch.iinfo(frames.dtype).max:
+        counts.masked_fill_(frames.view(signed) == -1, -1.0)
+    return counts
 
 
 def jet(image: Tensor) -> Tensor:

@@ -29,16 +29,17 @@ class LitPixels:
         """Pass frames with enough of everything that the recipe asks for."""
         table = self._table
         counts, usable = counts_in(batch, self._roi)
-        lit = (counts >= table.photon_threshold).flatten(1).sum(1)
+        lit = torch.ge(counts, table.photon_threshold, out=torch.empty_like(counts)).flatten(1).sum(1)
         photons = _total(counts)
         passed = (lit >= table.min_lit_pixels) & (photons >= table.min_photons)
-        columns = {"lit_pixels": lit.float(), "photons": photons}
+        columns = {"lit_pixels": lit, "photons": photons}
         if table.signal_radius is not None:
-            columns["excess_photons"] = excess = self._excess(batch, counts, usable, table.signal_radius)
+            excess = self._excess(batch, counts, photons, usable, table.signal_radius)
+            columns["excess_photons"] = excess
             passed &= excess >= table.min_excess_photons
         return StageResult(passed, columns)
 
-    def _excess(self, batch: Batch, counts: Tensor, usable: Tensor, signal_radius: float) -> Tensor:
+    def _excess(self, batch: Batch, counts: Tensor, photons: Tensor, usable: Tensor, signal_radius: float) -> Tensor:
         """Photons within signal_radius above the mean of the rest of the region, (batch,)."""
         radius = radius_map(batch, self._roi)
         if radius is None:
@@ -47,10 +48,9 @@ class LitPixels:
                 "Set beam_center_x and beam_center_y in the recipe's [geometry].",
             )
         near = (radius < signal_radius).flatten().float()
-        flat, good = counts.flatten(1), usable.flatten(1).float()
-        inside, area = flat @ near, good @ near
-        outside, rest = flat @ (1 - near), good @ (1 - near)
-        return inside - area * outside / rest.clamp_min(1)
+        good = usable.flatten(1).float()
+        inside, area = counts.flatten(1) @ near, good @ near
+        return inside - area * (photons - inside) / (good.sum(1) - area).clamp_min(1)
 
 
 def _total(counts: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Spots:
     def __call__(self, batch: Batch) -> StageResult:
         """Pass frames with at least min_spots spots."""
         counts, usable = counts_in(batch, None)
-        spots = torch.stack([self._count(c, u) for c, u in zip(counts, usable, strict=True)]).float()
+        spots = torch.stack([self._count(c, u) for c, u in zip(counts, usable.expand_as(counts), strict=True)]).float()
         limit = self._table.min_spots
         return StageResult(spots >= limit, {"spots": spots}, score=spots / (spots + limit))
 

@@ -60,9 +60,16 @@ class Stage(Protocol):
 
 
 def counts_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
-    """Counts and usable pixels of a region, (batch, rows, columns) each: float32, 0 where unusable; bool."""
+    """Counts and usable pixels of a region: (batch, rows, columns) float32, 0 where unusable; bool.
+
+    The usable pixels are (1, rows, columns) where they are the same on all frames.
+    """
     frames, valid = _region(batch, roi)
     counts = counts_of(frames)
+    if counts.amin() >= 0:  # no gap anywhere, as most often
+        if valid is None or valid.all():
+            return counts, torch.ones_like(counts[:1], dtype=torch.bool)
+        return torch.where(valid, counts, 0.0), valid[None]
     usable = counts >= 0
     if valid is not None:
         usable = usable & valid
