@@ -63,6 +63,10 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.active) + len(self._past)
 
+    def knows(self, path: str) -> bool:
+        """Whether a file was found by this engine."""
+        return path in self.active or (path in self._past and path not in self._unseen)
+
     def found(self, file: WatchedFile) -> tuple[Followed | None, bool]:
         """Take in a new or changed file: (it is followed from now on, else None; whether it replaces another file)."""
         followed = self.active.get(file.path)

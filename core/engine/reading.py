@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class ReaderThread(threading.Thread):
         info: SourceInfo | None = None
         error: SourceError | None = None
         try:
-            info = self._reader.inspect(followed.file.path, self._dataset)
+            info = self._reader.inspect(followed.file.path, self._dataset, around=not followed.taken)
         except SourceError as refused:
             error = refused
         with self._desk.lock:
@@ -103,6 +104,9 @@ class ReaderThread(threading.Thread):
         if followed.over:
             return [], None
         if info is not None:
+            if info.shown_by and not followed.taken and self._desk.ledger.knows(info.shown_by):
+                # Its frames are counted once, as those of the file that shows them.
+                info = replace(info, frames=0, available=0, complete=True, missing=())
             for seconds, frames in followed.took_in(info, now):
                 self._desk.order.ripens(followed, now + seconds, frames)
             if followed.shrunk and now - followed.shrunk >= REPLACED_S:

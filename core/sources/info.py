@@ -31,8 +31,8 @@ class SourceInfo:
     file links to and is not there. proven: the file itself says of each available frame that it is written; where it
     does not, the last one may be written just now. reason: why these frames were taken. notes: how they were made of
     what is in the file. mask_bits: the values in the mask that make a pixel bad, in words. frame_axes: the lengths of
-    the axes that the frames' index counts in C order, () where it counts one. alternatives: what else was there, told
-    only where it was asked for.
+    the axes that the frames' index counts in C order, () where it counts one. shown_by: a file beside it that shows all
+    its frames as its own; alternatives: what else was there; both told only where they were asked for.
     """
 
     path: str
@@ -55,6 +55,7 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
     mask_bits: tuple[str, ...] = ()
     frame_axes: tuple[int, ...] = ()
+    shown_by: str = ""
     alternatives: tuple[Alternative, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

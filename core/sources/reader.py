@@ -73,10 +73,21 @@ class FrameReader:
         worker = self._worker
         return worker.pid if worker else None
 
-    def inspect(self, path: str | os.PathLike[str], dataset: str | None = None, *, explain: bool = False) -> SourceInfo:
-        """What a file holds; `dataset` names one where the file has several, `explain` asks what else was there."""
+    def inspect(
+        self,
+        path: str | os.PathLike[str],
+        dataset: str | None = None,
+        *,
+        explain: bool = False,
+        around: bool = False,
+    ) -> SourceInfo:
+        """What a file holds; `dataset` names one where the file has several.
+
+        explain: tell what else was there. around: tell whether a file beside it shows the same frames.
+        """
+        request = {"do": "inspect", "path": os.fspath(path), "dataset": dataset, "explain": explain, "around": around}
         with self._lock:
-            answer = self._ask({"do": "inspect", "path": os.fspath(path), "dataset": dataset, "explain": explain})
+            answer = self._ask(request)
             return SourceInfo.from_json(answer["info"])
 
     def read(

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,6 +27,7 @@ from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, inspect, open_frames, read_mask, require_range
 from photon_triage.core.sources.opening import age_of, look, regular_file
+from photon_triage.core.sources.shown import Kept, shown_by
 
 
 class Worker:
@@ -33,6 +35,7 @@ class Worker:
 
     def __init__(self, memory: SharedMemory, roots: Sequence[str] = ()) -> None:
         self._memory, self._roots = memory, tuple(roots)
+        self._frame_files: Kept = {}
         self._complete: set[tuple[str, str, tuple[int, int, int, int]]] = set()
         self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenFrames] | None = None
 
@@ -41,7 +44,7 @@ class Worker:
         path = request["path"]
         match request["do"]:
             case "inspect":
-                return self._inspect(path, request["dataset"], bool(request.get("explain")))
+                return self._inspect(path, request["dataset"], request["explain"], request["around"])
             case "read":
                 return self._read(request)
             case "present":
@@ -60,14 +63,16 @@ class Worker:
             case other:
                 raise SourceError(f"Reading {path}: {other} is no request.")
 
-    def _inspect(self, path: str, dataset: str | None, explain: bool) -> dict[str, Any]:
+    def _inspect(self, path: str, dataset: str | None, explain: bool, around: bool) -> dict[str, Any]:
         self._let_go()
-        before = look(path)
+        before = look(path, self._roots)
         info = inspect(path, dataset, explain=explain, roots=self._roots)
         if info.complete and before.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()
             self._complete.add((info.path, info.dataset, before.signature))
+        if around and info.layout:
+            info = replace(info, shown_by=shown_by(before, dataset, self._frame_files))
         return {"info": info.to_json()}
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:

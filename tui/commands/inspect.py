@@ -28,7 +28,7 @@ def inspect(
     from photon_triage.core.sources import FrameReader
 
     with FrameReader(roots=[str(root) for root in roots or ()]) as reader:
-        info = reader.inspect(file, dataset, explain=True)
+        info = reader.inspect(file, dataset, explain=True, around=True)
     if as_json:
         say_json(info.to_json())
     else:
@@ -50,6 +50,7 @@ def facts(info: SourceInfo) -> list[tuple[str, str]]:
         ("shape", f"{height} x {width} {info.dtype}"),
         ("compression", info.compression or "none"),
         *(("note", note) for note in info.notes),
+        *((("note", f"{info.shown_by} shows these frames too, and is read in its place"),) if info.shown_by else ()),
         ("mask", info.mask or "none"),
         *((("bad pixels", ", ".join(info.mask_bits)),) if info.mask_bits else ()),
         ("run", info.run or "-"),

@@ -1,0 +1,82 @@
+"""Files that show the frames of others: a run's frames are counted once, whatever stands around its data files."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from photon_triage.core.engine.events import Chunk
+from photon_triage.core.engine.intake import Intake
+from photon_triage.core.sources import FrameReader
+from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment
+
+FRAMES = frames_of(5)
+
+
+def write_diamond(folder: Path, name: str = "run_1") -> list[Path]:
+    """Two data files, a virtual data set, a master with links and a NeXus file, as at Diamond's MX beamlines."""
+    data = [
+        write_segment(folder / f"{name}_00000{number}.h5", part)
+        for number, part in enumerate((FRAMES[:3], FRAMES[3:]), start=1)
+    ]
+    vds, master, nexus = (folder / f"{name}{ending}" for ending in ("_vds.h5", "_master.h5", ".nxs"))
+    with h5py.File(vds, "w") as file:
+        layout = h5py.VirtualLayout(FRAMES.shape, "i2")
+        layout[:3] = h5py.VirtualSource(data[0].name, "/entry/data/data", (3, *FRAMES.shape[1:]))
+        layout[3:] = h5py.VirtualSource(data[1].name, "/entry/data/data", (2, *FRAMES.shape[1:]))
+        file.create_virtual_dataset("entry/data/data", layout)
+    with h5py.File(master, "w") as file:
+        for number, path in enumerate(data, start=1):
+            file[f"entry/data/data_{number:06}"] = h5py.ExternalLink(path.name, "/entry/data/data")
+    with h5py.File(nexus, "w") as file:
+        file["entry/definition"] = "NXmx"
+        file["entry/data/data"] = h5py.ExternalLink(vds.name, "/entry/data/data")
+    return [make_old(path) for path in (*data, vds, master, nexus)]
+
+
+def test_the_file_that_shows_the_frames_of_others_is_told(tmp_path: Path) -> None:
+    *others, nexus = write_diamond(tmp_path)
+
+    with FrameReader() as reader:
+        told = {path.name: reader.inspect(path, around=True).shown_by for path in others}
+        assert set(told.values()) == {str(nexus)}
+        assert reader.inspect(nexus, around=True).shown_by == ""
+        assert reader.inspect(others[0]).shown_by == ""
+
+        nexus.unlink()
+        told = {path.name: reader.inspect(path, around=True).shown_by for path in others}
+    assert told.pop("run_1_master.h5") == ""
+    assert set(told.values()) == {str(tmp_path / "run_1_master.h5")}
+
+
+def test_a_file_that_shows_other_frames_stands_for_nothing(tmp_path: Path) -> None:
+    path = write_segment(tmp_path / "run_1_000001.h5", frames_of(3))
+    write_plain(tmp_path / "run_1.nxs", "entry/data/data", frames_of(3))
+
+    with FrameReader() as reader:
+        assert reader.inspect(path, around=True).shown_by == ""
+
+
+@pytest.mark.parametrize("watched", ["*", "*_00000?.h5"])
+def test_frames_are_counted_once(tmp_path: Path, watched: str) -> None:
+    write_diamond(tmp_path)
+    paths = [tmp_path] if watched == "*" else sorted(tmp_path.glob(watched))
+    intake = Intake(paths, [], None, patience=0.5, readers=1)
+    found = []
+    intake.start()
+    try:
+        while not intake.finished or not intake.events.empty():
+            try:
+                event = intake.events.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(event, Chunk):
+                found.append(np.array(event.frames))
+    finally:
+        intake.close()
+
+    assert np.array_equal(np.sort(np.concatenate(found).sum((1, 2))), np.sort(FRAMES.sum((1, 2))))
