@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, ClassVar
 
-from textual.binding import Binding
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.driver import Driver
+from textual.screen import Screen
 
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.session import Session
+from photon_triage.tui.display import Display
+from photon_triage.tui.images import Output, choose_output
+from photon_triage.tui.images.query import Graphics, ask_terminal
 from photon_triage.tui.lines import LineApp, LineDriver
+from photon_triage.tui.passthrough import clipboard
 from photon_triage.tui.screens.keymap import keymap_path, load_keymap
 from photon_triage.tui.screens.main import MainScreen
+from photon_triage.tui.screens.palette import commands
+from photon_triage.tui.terminal import this_terminal
 from photon_triage.tui.text import safe_text
-from photon_triage.tui.widgets.keys import KEYS
+from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, PLAIN_THEME
+from photon_triage.tui.widgets.keys import KEYS, PALETTE
 
 BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
 
@@ -29,6 +40,8 @@ class TriageApp(LineApp):
     TITLE = "photon-triage"
     CSS_PATH = "triage.tcss"
     HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+    BINDINGS: ClassVar[list[BindingType]] = [PALETTE]
+    """In place of Textual's own key for it, which no other binding can stand above."""
 
     def __init__(
         self,
@@ -37,21 +50,41 @@ class TriageApp(LineApp):
         previewer: Previewer | None = None,
         keymap: Path | None = None,
         driver: type[Driver] | None = None,
+        theme: str | None = None,
+        output: Output | None = None,
+        complaint: str = "",
     ) -> None:
         super().__init__(driver)
         self.animation_level = "none"
+        self.output = output or Output()
+        self.letters = self.no_color or self.console.color_system in (None, "standard")
+        """Whether pictures are made of characters, for want of colours."""
+        for one in ALL_THEMES:
+            self.register_theme(one)
+        self.theme = theme or (PLAIN_THEME if self.letters and not self.no_color else DEFAULT_THEME)
         self._keymap_path = keymap or keymap_path()
         self._main = MainScreen(session, previewer, safe_text(str(self._keymap_path)))
-        self._complaints: list[str] = []
+        self._complaints = [complaint] if complaint else []
 
     def on_mount(self) -> None:
         """Open the main screen with the operator's keys."""
         known = [binding.id for binding in KEYS if binding.id]
-        keys, self._complaints = load_keymap(self._keymap_path, known)
+        keys, complaints = load_keymap(self._keymap_path, known)
+        self._complaints += complaints
         self.set_keymap(keys)
         self.push_screen(self._main)
         if self._complaints:
             self.call_after_refresh(self._main.say, self._complaints[0])
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette lists: every action, with its key."""
+        return commands(self, screen, KEYS if screen is self._main else [])
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put a text on the terminal's clipboard (OSC 52), through tmux and screen too."""
+        self._clipboard = text
+        if self._driver is not None:
+            self._driver.write(clipboard(text, self.output.multiplexer))
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         """Say which built-in keys the operator's keymap took away."""
@@ -59,14 +92,18 @@ class TriageApp(LineApp):
         self.call_after_refresh(self._main.say, f"Keymap {self._keymap_path}: no key is left for {names}.")
 
 
-def run_screen(session_path: Path, who: str | None = None) -> int:
+def run_screen(session_path: Path, who: str | None = None, display: Display | None = None) -> int:
     """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
 
     Raises SessionError where there is no session.
     """
     session = Session.open(session_path)
     session.who = who
-    code = TriageApp(session, driver=LineDriver).run()
+    display, terminal = display or Display(), this_terminal()
+    graphics = ask_terminal() if display.images in ("sixel", "kitty") else Graphics()
+    output, complaint = choose_output(display.images, terminal, graphics)
+    app = TriageApp(session, driver=LineDriver, theme=display.theme, output=output, complaint=complaint)
+    code = app.run()
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")
     return 1 if code is None else code

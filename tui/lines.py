@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
 from rich.console import RenderableType
@@ -11,6 +12,7 @@ from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
 from textual.screen import Screen
 
 from photon_triage.tui.painting import Painted
@@ -102,6 +104,12 @@ class LineApp(App[int]):
         self._painted = Painted()
         self._begun = 0
         self._skipped = False
+        self.painted_over: list[Callable[[Sequence[Region]], None]] = []
+        """Told where something was painted: what is drawn over the text by other means is gone there."""
+
+    def forget_lines(self, region: Region) -> None:
+        """Something else than text stands on these lines: what is to stand there is sent again."""
+        self._painted.forget_lines(region.y, region.bottom)
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         driver, update = self._driver, cast(object, renderable)
@@ -126,6 +134,8 @@ class LineApp(App[int]):
         difference = self._painted.difference(update)
         if difference.pieces or self.cursor_position != self._previous_cursor_position:
             super()._display(screen, cast(RenderableType, difference))
+            for told in self.painted_over:
+                told([Region(x, y, strip.cell_length, 1) for x, y, strip in difference.pieces])
         else:
             self.post_display_hook()
 

@@ -26,6 +26,11 @@ class Painted:
         """Nothing is known of the terminal: whatever comes next is sent whole."""
         self._lines = {}
 
+    def forget_lines(self, start: int, stop: int) -> None:
+        """Nothing is known of the lines start to stop - 1."""
+        for y in range(start, stop):
+            self._lines.pop(y, None)
+
     def difference(self, update: CompositorUpdate) -> Difference:
         """What of an update does not stand there yet; it counts as sent."""
         if isinstance(update, LayoutUpdate) and update.region != self._region:

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.preview import Previewer
 from photon_triage.tui.app import TriageApp
+from photon_triage.tui.images import Output
 from photon_triage.tui.screens.main import MainScreen
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.preview import PreviewPane
@@ -86,12 +87,19 @@ class Driver:
 
 @asynccontextmanager
 async def opened(
-    fake: FakeSession, size: tuple[int, int] = (80, 24), *, keymap: str = "", source: FakeSource | None = None
+    fake: FakeSession,
+    size: tuple[int, int] = (80, 24),
+    *,
+    keymap: str = "",
+    source: FakeSource | None = None,
+    output: Output | None = None,
+    theme: str | None = None,
 ) -> AsyncIterator[Driver]:
     """The screen of a session, closed at the end."""
     source = source or FakeSource()
     path = Path(fake.session.path.parent / "keymap.toml")
     path.write_text(keymap, encoding="utf-8")
-    app = TriageApp(fake.session, previewer=Previewer(fake.session.recipe(), source), keymap=path)
+    previewer = Previewer(fake.session.recipe(), source)
+    app = TriageApp(fake.session, previewer=previewer, keymap=path, output=output, theme=theme)
     async with app.run_test(size=size) as pilot:
         yield Driver(fake, source, app, pilot)

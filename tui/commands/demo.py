@@ -19,6 +19,7 @@ import typer
 from photon_triage.tui.commands.demo_reports import DEMONSTRATIONS
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import count_frames
+from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session
@@ -53,6 +54,8 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for data and session, kept; else a temporary one.")
     ] = None,
+    images: ImagesOption = None,
+    theme: ThemeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON (with --no-screen).")] = False,
 ) -> None:
     """Simulate a beamtime, triage it with the embedded models, and show it.
@@ -62,19 +65,20 @@ def demo(
 
     Without a screen, or where there is no terminal, the metrics against the simulation's truth are printed.
     """
+    display = chosen_display(images, theme)
     if screen and sys.stdout.isatty():
         with _beamtime(kind, seconds or SCREEN_SECONDS, seed, keep) as beamtime:
             say(f"Simulated data in {beamtime.folder}, session {beamtime.session.path}")
-            _show(beamtime)
+            _show(beamtime, display)
     else:
         with _beamtime(kind, seconds or HEADLESS_SECONDS, seed, keep) as beamtime:
             _measure(beamtime, as_json=as_json)
 
 
-def _show(beamtime: _Beamtime) -> None:
+def _show(beamtime: _Beamtime, display: Display) -> None:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(beamtime.session.path)
+    code = run_screen(beamtime.session.path, display=display)
     say("The demonstration has ended; its engine stops.")
     if code:
         raise typer.Exit(code)

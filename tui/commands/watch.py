@@ -18,6 +18,7 @@ from photon_triage.tui.commands.sessions import (
     open_session,
     require_paths,
 )
+from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
 
 
 def watch(
@@ -27,6 +28,8 @@ def watch(
     roots: RootsOption = None,
     device: DeviceOption = None,
     who: AsOption = None,
+    images: ImagesOption = None,
+    theme: ThemeOption = None,
     screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
 ) -> None:
     """Watch files as they come in, triage them, and show them; the engine goes on when the screen is closed.
@@ -36,29 +39,32 @@ def watch(
     from photon_triage.core.engine.process import engine_is_running, start_engine
 
     require_paths(paths)
+    display = chosen_display(images, theme)
     session = open_session(session_path, recipe, roots)
     if engine_is_running(session):
         say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
     else:
         start_engine(session, paths, device=device)
     if screen:
-        _open_screen(session.path, who)
+        _open_screen(session.path, who, display)
 
 
 def attach(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
     who: AsOption = None,
+    images: ImagesOption = None,
+    theme: ThemeOption = None,
 ) -> None:
     """Open a screen on a session; its engine, if one is at work, is left as it is."""
     from photon_triage.core.session.session import Session
 
-    _open_screen(Session.open(session_path).path, who)
+    _open_screen(Session.open(session_path).path, who, chosen_display(images, theme))
 
 
-def _open_screen(path: Path, who: str | None) -> None:
+def _open_screen(path: Path, who: str | None, display: Display) -> None:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(path, who)
+    code = run_screen(path, who, display)
     say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)

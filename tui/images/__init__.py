@@ -2,7 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
-Images = Literal["half", "sixel", "kitty", "off"]
-"""How frames are drawn: half-blocks, one of two bitmap protocols, or not at all."""
+from photon_triage.tui.display import Images
+from photon_triage.tui.images.query import Graphics
+from photon_triage.tui.terminal import Multiplexer, Terminal, tmux_option
+
+USUAL_CELL = (20, 10)
+"""Height and width in pixels of a character cell that a terminal does not tell of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How pictures go to this terminal. cell: (height, width) of a character cell in pixels."""
+
+    images: Images = "half"
+    cell: tuple[int, int] = USUAL_CELL
+    multiplexer: Multiplexer = ""
+
+
+def choose_output(wanted: Images, terminal: Terminal, graphics: Graphics) -> tuple[Output, str]:
+    """How pictures go to a terminal, and why not as they were wanted; then they are half-blocks."""
+    cell, between = graphics.cell or USUAL_CELL, terminal.multiplexer
+    if wanted in ("half", "off"):
+        return Output(wanted, cell, between), ""
+    problem = _kitty_problem(terminal, graphics) if wanted == "kitty" else _sixel_problem(graphics)
+    if problem:
+        return Output("half", cell, between), f"--images {wanted}: {problem}; half-blocks instead"
+    return Output(wanted, cell, between), ""
+
+
+def _sixel_problem(graphics: Graphics) -> str:
+    return "" if graphics.sixel else "the terminal does not say that it knows sixel"
+
+
+def _kitty_problem(terminal: Terminal, graphics: Graphics) -> str:
+    if terminal.colours != "true":
+        return "it needs true colour (export COLORTERM=truecolor)"
+    if terminal.multiplexer == "tmux":
+        # The terminal's answer does not come back through tmux.
+        allowed = tmux_option("allow-passthrough") in ("on", "all")
+        return "" if allowed else "tmux does not let it through (set -g allow-passthrough on)"
+    return "" if graphics.kitty else "the terminal does not say that it knows kitty's protocol"

@@ -28,10 +28,14 @@ from photon_triage.tui.widgets.rings import RINGS
 
 RAMP = " .:-=+*#%@"
 CLIPS = (90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
-INVALID_COLOUR = (40, 40, 70)
-RING_COLOUR = (80, 190, 220)
-BOX_COLOUR = (60, 255, 90)
-MARK_COLOUR = (255, 160, 40)
+DRAWN_COLOURS = {
+    INVALID: (40, 40, 70),
+    BOX: (60, 255, 90),
+    MARK: (255, 160, 40),
+    OUTSIDE: (0, 0, 0),
+    RING: (80, 190, 220),
+}
+"""Of shades that are no levels."""
 TINT_SHARE = 0.45
 """How much of a class's colour is in a tinted shade."""
 
@@ -150,6 +154,18 @@ def letters_of(picture: NDArray[np.uint8]) -> list[list[Segment]]:
     return [[Segment("".join(signs[line]))] for line in np.where(special > 0, special, known)]
 
 
+def rgb_of(shade: int, colours: str) -> tuple[int, int, int]:
+    """Red, green and blue of a shade in a colour map."""
+    if shade in DRAWN_COLOURS:
+        return DRAWN_COLOURS[shade]
+    tint, level = divmod(shade, LEVELS)
+    mixed = np.array(colour_at(colours, level / (LEVELS - 1)))
+    if tint:
+        mixed = (1 - TINT_SHARE) * mixed + TINT_SHARE * np.array(TINTS[tint - 1])
+    red, green, blue = (int(channel) for channel in mixed)
+    return red, green, blue
+
+
 def _fit(preview: Preview, rows: int, columns: int, *, peaks: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     pixels, valid = preview.pixels, preview.valid
     for axis, wanted in ((0, rows), (1, columns)):
@@ -174,20 +190,5 @@ def _style(upper: int, lower: int, colours: str) -> Style:
 
 @lru_cache(maxsize=256)
 def _colour(shade: int, colours: str) -> str:
-    if shade == OUTSIDE:
-        red, green, blue = (0, 0, 0)
-    elif shade == RING:
-        red, green, blue = RING_COLOUR
-    elif shade == BOX:
-        red, green, blue = BOX_COLOUR
-    elif shade == MARK:
-        red, green, blue = MARK_COLOUR
-    elif shade == INVALID:
-        red, green, blue = INVALID_COLOUR
-    else:
-        tint, level = divmod(shade, LEVELS)
-        mixed = np.array(colour_at(colours, level / (LEVELS - 1)))
-        if tint:
-            mixed = (1 - TINT_SHARE) * mixed + TINT_SHARE * np.array(TINTS[tint - 1])
-        red, green, blue = (int(channel) for channel in mixed)
+    red, green, blue = rgb_of(shade, colours)
     return f"#{red:02x}{green:02x}{blue:02x}"

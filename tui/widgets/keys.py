@@ -9,6 +9,14 @@ CLASSES = ("single", "multiple", "water", "streak", "aggregate", "ice", "artefac
 ACCEPTED_CLASS = "single"
 """The one class that accepts a frame; every other one rejects it."""
 
+PALETTE = Binding(
+    "ctrl+p",
+    "app.command_palette",
+    "Palette",
+    id="palette",
+    tooltip="Every action by its name, themes, screenshot",
+    key_display="^p",
+)
 DECIDING = [
     Binding("a", "decide('accepted')", "Accept", id="accept", tooltip="Accept the frame, then the next undecided"),
     Binding("x", "decide('rejected')", "Reject", id="reject", tooltip="Reject the frame, then the next undecided"),
@@ -32,6 +40,7 @@ STEERING = [
     Binding("t", "tail", "Tail", id="tail", tooltip="Follow the newest frames"),
     Binding("slash", "filter", "Filter", id="filter", tooltip="Show only some frames", key_display="/"),
     Binding("question_mark", "help", "Help", id="help", tooltip="What the keys do", key_display="?"),
+    PALETTE,
     Binding("q", "quit_screen", "Quit", id="quit", tooltip="Leave the screen; the engine goes on"),
 ]
 CLASSIFYING = [

@@ -73,10 +73,7 @@ class Picture:
         look = canvas.look
         frame = reduced(preview, canvas.width, 2 * canvas.height, peaks=look.peaks)
         picture = levels_of(frame, look)
-        scale = picture.shape[1] / preview.pixels.shape[1]
-        self.rings = ""
-        if look.rings != "off" and self.counts:
-            self.rings = rings_of(self.finds.geometry, preview, look.rings, scale)
+        self.rings = self._rings(preview, look, picture.shape[1])
         rings = self.rings if isinstance(self.rings, Rings) else None
         draw_over(picture, self._drawn(preview, rings), preview, look.overlay)
         drawn = letters_of(picture) if canvas.letters else cells_of(picture, look.colours)
@@ -85,12 +82,22 @@ class Picture:
             lines[line] = _written(lines[line], column, text, None if canvas.letters else LABEL)
         return lines
 
-    def _drawn(self, preview: Preview, rings: Rings | None) -> Drawn:
+    def drawn(self, look: Look, width: int) -> Drawn:
+        """What is drawn on the frame in that look, for a picture so many pixels wide."""
+        rings = self._rings(self.preview, look, width) if self.preview else None
+        return self._drawn(self.preview, rings if isinstance(rings, Rings) else None)
+
+    def _rings(self, preview: Preview, look: Look, width: int) -> Rings | str:
+        if look.rings == "off" or not self.counts:
+            return ""
+        return rings_of(self.finds.geometry, preview, look.rings, width / preview.pixels.shape[1])
+
+    def _drawn(self, preview: Preview | None, rings: Rings | None) -> Drawn:
         finds = self.finds
         return Drawn(
             [detection.box for detection in finds.detections],
             [(candidate.x, candidate.y) for candidate in finds.candidates],
-            preview.key.point,
+            preview.key.point if preview else (),
             finds.mask,
             rings,
         )

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from photon_triage.core.session.rows import FrameRow
+from photon_triage.tui.images import Output
+from photon_triage.tui.images.painter import BitmapPainter
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import CLIPS, Look
 from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
@@ -50,6 +54,7 @@ class PreviewPane(Widget, can_focus=True):
     def __init__(self, gallery: Gallery, look: Look, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._gallery = gallery
+        self._plain = Style()
         self._loading = False
         self._wanted: FrameRow | None = None
         self._ahead: list[FrameRow] = []
@@ -58,6 +63,8 @@ class PreviewPane(Widget, can_focus=True):
         self.look = look
         self.letters = False
         """Draw with characters instead of colours."""
+        self._output = Output()
+        self._bitmaps: BitmapPainter
         self.picture: Picture | None = None
         self.note = ""
         """What the title says beside the frame."""
@@ -131,22 +138,29 @@ class PreviewPane(Widget, can_focus=True):
         if picture is not None:
             picture.lines(self._canvas())
             self._entitle(picture)
+            self._bitmaps.want(picture, self._canvas())
         self.refresh()
         self.post_message(self.Shown(picture))
 
     def _canvas(self) -> Canvas:
         return Canvas(self.size.width, self.size.height, self.look, self.letters)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines that are to be painted; their style is asked for once, since it takes long to tell."""
+        self._plain = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """A line of the picture, centred, or of the message."""
         width, height = self.size
-        plain = self.rich_style
+        plain = self._plain
         picture = self.picture
-        if picture is None or picture.preview is None:
-            lines = _wrapped(picture.message if picture else "", width - 2)
+        if picture is None or picture.preview is None or self._output.images == "off":
+            lines = _wrapped(self._message(picture), width - 2)
             text = " " + lines[y - 1] if 0 < y <= len(lines) else ""
             return Strip([Segment(text.ljust(width), plain)], width)
-        drawn = picture.lines(self._canvas())
+        canvas = self._canvas()
+        drawn = self._bitmaps.lines(picture, canvas) or picture.lines(canvas)
         above = (height - len(drawn)) // 2
         if not 0 <= y - above < len(drawn):
             return Strip([Segment(" " * width, plain)], width)
@@ -156,9 +170,20 @@ class PreviewPane(Widget, can_focus=True):
         parts = [Segment(" " * before, plain), *line, Segment(" " * after, plain)]
         return Strip([Segment(part.text, part.style or plain) for part in parts], width)
 
+    def _message(self, picture: Picture | None) -> str:
+        if picture is not None and picture.preview is not None:
+            return "Pictures are off (--images off)."
+        return picture.message if picture else ""
+
+    def on_unmount(self) -> None:
+        """Take the bitmap from the terminal."""
+        self._bitmaps.close()
+
     def on_mount(self) -> None:
-        """Draw without colour where there is none."""
-        self.letters = self.letters or self.app.no_color or self.app.console.color_system is None
+        """Draw without colour where there is none, and in the way that the terminal takes."""
+        self._output = getattr(self.app, "output", Output())
+        self._bitmaps = BitmapPainter(self, self._output)
+        self.letters = self.letters or getattr(self.app, "letters", self.app.no_color)
 
     def on_resize(self) -> None:
         """Say anew what fits."""

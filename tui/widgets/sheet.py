@@ -143,7 +143,7 @@ class ContactSheet(Widget, can_focus=True):
 
     def on_mount(self) -> None:
         """Draw without colour where there is none."""
-        self.letters = self.letters or self.app.no_color or self.app.console.color_system is None
+        self.letters = self.letters or getattr(self.app, "letters", self.app.no_color)
 
     def on_contact_sheet_loaded(self, message: Loaded) -> None:
         """Take thumbnails that were read."""

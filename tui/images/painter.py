@@ -1,0 +1,150 @@
+"""Puts bitmaps over the half-blocks of a pane once the cursor rests, in step with what else is painted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from photon_triage.tui.images import Output
+from photon_triage.tui.images.bitmap import BYTES_A_SECOND
+from photon_triage.tui.images.drawing import kitty_of, sixel_of
+from photon_triage.tui.images.kitty import LARGEST_ID, NUMBERS, delete_kitty, placeholders
+from photon_triage.tui.lines import LineApp
+from photon_triage.tui.widgets.pictures import Canvas, Picture
+
+REST_S = 0.3
+"""A bitmap follows when the picture has stood this long: whoever holds a key down sees half-blocks."""
+SETTLE_S = 0.05
+"""What was painted over a bitmap is let come to an end before it is sent again."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    picture: Picture
+    canvas: Canvas
+    rows: int
+    columns: int
+    data: str
+
+
+class BitmapPainter:
+    """Draws what one pane shows as sixels or by kitty's protocol; with other output it does nothing."""
+
+    def __init__(self, pane: Widget, output: Output) -> None:
+        self._pane, self._output = pane, output
+        self._on = output.images in ("sixel", "kitty")
+        self._wanted: tuple[Picture, Canvas] | None = None
+        self._encoding = False
+        self._sent: _Sent | None = None
+        self._timer: Timer | None = None
+        self._free_at = 0.0
+        """When the line has taken what was sent."""
+        self._id = random.randrange(1, LARGEST_ID)
+        app = pane.app
+        if output.images == "sixel" and isinstance(app, LineApp):
+            app.painted_over.append(self._painted)
+
+    def want(self, picture: Picture, canvas: Canvas) -> None:
+        """A pane shows that picture now; its bitmap follows."""
+        if not self._on or canvas.letters:
+            return
+        if self._sent is not None and self._sent.picture is picture and self._sent.canvas == canvas:
+            return
+        self._forget()
+        if picture.preview is not None:
+            self._wanted = (picture, canvas)
+            self._after(max(REST_S, self._free_at - time.monotonic()), self._encode)
+
+    def lines(self, picture: Picture, canvas: Canvas) -> Sequence[Strip]:
+        """The cells that show the bitmap by placeholders; none where half-blocks are to be painted."""
+        sent = self._sent
+        if self._output.images != "kitty" or sent is None or sent.picture is not picture or sent.canvas != canvas:
+            return ()
+        return placeholders(self._id, sent.columns, sent.rows)
+
+    def close(self) -> None:
+        """Make the terminal forget the picture."""
+        self._forget()
+        self._on = False
+
+    def _after(self, seconds: float, call: object) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self._pane.set_timer(seconds, call)  # type: ignore[arg-type]
+
+    def _forget(self) -> None:
+        if self._sent is not None and self._output.images == "kitty":
+            self._write(delete_kitty(self._id, self._output.multiplexer))
+            self._id = self._id % LARGEST_ID + 1
+        self._sent = self._wanted = None
+
+    def _encode(self) -> None:
+        wanted = self._wanted
+        if wanted is None:
+            return
+        if self._encoding:
+            self._after(REST_S, self._encode)
+            return
+        self._encoding = True
+        picture, canvas = wanted
+        lines = picture.lines(canvas)
+        rows, columns, picture_id = len(lines), max((line.cell_length for line in lines), default=0), self._id
+
+        def work() -> None:
+            output, data = self._output, ""
+            if rows and columns and output.images == "sixel":
+                data = sixel_of(picture, canvas.look, columns, rows, output.cell)
+            elif 0 < rows <= len(NUMBERS) and columns:
+                data = kitty_of(picture, canvas.look, columns, rows, output.cell, picture_id, output.multiplexer)
+            self._pane.app.call_from_thread(self._send, _Sent(picture, canvas, rows, columns, data))
+
+        self._pane.run_worker(work, thread=True, group="bitmap")
+
+    def _send(self, made: _Sent) -> None:
+        """Send what has been made, unless something else is shown meanwhile."""
+        self._encoding = False
+        if self._wanted != (made.picture, made.canvas) or not made.data:
+            return
+        self._wanted, self._sent = None, made
+        if self._output.images == "kitty":
+            self._write(made.data)
+            self._pane.refresh()
+        else:
+            self._paint()
+
+    def _paint(self) -> None:
+        """Write the sixels where the half-blocks stand."""
+        pane, sent = self._pane, self._sent
+        app = pane.app
+        if sent is None or pane.screen is not app.screen or not pane.display or not isinstance(app, LineApp):
+            return
+        region = self._region(sent)
+        if region.area:
+            self._write(f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{sent.data}\x1b8")
+            # Cells that are to be painted again must be sent, although their text is what was sent before.
+            app.forget_lines(region)
+
+    def _painted(self, regions: Sequence[Region]) -> None:
+        """Something was painted: where it was over the bitmap, this is sent again."""
+        if self._sent is not None and self._pane.screen is self._pane.app.screen:
+            region = self._region(self._sent)
+            if any(region.overlaps(each) for each in regions):
+                self._after(max(SETTLE_S, self._free_at - time.monotonic()), self._paint)
+
+    def _region(self, sent: _Sent) -> Region:
+        inside = self._pane.content_region
+        left, above = (inside.width - sent.columns) // 2, (inside.height - sent.rows) // 2
+        return Region(inside.x + left, inside.y + above, sent.columns, sent.rows)
+
+    def _write(self, sequence: str) -> None:
+        driver = self._pane.app._driver
+        if driver is not None:
+            driver.write(sequence)
+            self._free_at = time.monotonic() + len(sequence) / BYTES_A_SECOND
