@@ -197,6 +197,7 @@ class OpenPages:
                 f"Reading {path}: page {page.index} holds {chosen.refused} (shape {page.shape}, dtype {page.dtype}).",
                 "Expected one grey value of up to 64 bits a pixel: convert the file, or write the detector's counts.",
             )
+        _require_decoder(chosen.pages[0], path)
         for page in chosen.pages:
             self._require_whole(page)
         return chosen
@@ -220,6 +221,18 @@ class OpenPages:
         if not 1 < images <= _MOST_PAGES or (fitting < 2 and self.state.age >= ABANDONED):
             return 0
         return images
+
+
+def _require_decoder(page: Any, path: str) -> None:
+    """SourceError naming a compression that cannot be decoded here."""
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+    except KeyError:
+        name = getattr(page.compression, "name", page.compression)
+        raise SourceError(
+            f"Reading {path}: {name} (compression {int(page.compression)}) packs its pages and is not decoded here.",
+            "Write the file with LZW, deflate or Zstandard, or convert it.",
+        ) from None
 
 
 def _frames_in(page: Any) -> tuple[str, int]:

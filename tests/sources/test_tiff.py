@@ -279,3 +279,14 @@ def test_a_page_of_gigabytes_is_refused_before_it_is_decoded(tmp_path: Path, wid
 
     with pytest.raises(SourceError, match="more than the limit"):
         inspect(make_old(tmp_path / "bomb.tif"))
+
+
+@pytest.mark.parametrize(("compression", "name"), [(32809, "THUNDERSCAN"), (60123, "60123")])
+def test_a_compression_that_is_not_decoded_is_named(tmp_path: Path, compression: int, name: str) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, frames_of(1)[0], compression="lzw")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["Compression"].overwrite(compression)
+
+    with pytest.raises(SourceError, match=f"{name}.*not decoded"):
+        inspect(make_old(path))
