@@ -30,9 +30,6 @@ from photon_triage.tui.widgets.keys import KEYS, PALETTE
 
 BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
 
-SWITCH_S = 0.001
-"""A thread that reads the session gives way to a key after so long, not after the 5 ms that Python gives it."""
-
 
 class TriageApp(LineApp):
     """One session on a screen."""
@@ -73,6 +70,7 @@ class TriageApp(LineApp):
         self._complaints += complaints
         self.set_keymap(keys)
         self.push_screen(self._main)
+        self.leave_on_hangup(self._main.action_quit_screen)
         if self._complaints:
             self.call_after_refresh(self._main.say, self._complaints[0])
 
@@ -92,18 +90,20 @@ class TriageApp(LineApp):
         self.call_after_refresh(self._main.say, f"Keymap {self._keymap_path}: no key is left for {names}.")
 
 
-def run_screen(session_path: Path, who: str | None = None, display: Display | None = None) -> int:
+def run_screen(
+    session_path: Path, who: str | None = None, display: Display | None = None, *, read_only: bool = False
+) -> int:
     """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
 
     Raises SessionError where there is no session.
     """
     session = Session.open(session_path)
-    session.who = who
+    session.who, session.read_only = who, read_only
     display, terminal = display or Display(), this_terminal()
     graphics = ask_terminal() if display.images in ("sixel", "kitty") else Graphics()
     output, complaint = choose_output(display.images, terminal, graphics)
     app = TriageApp(session, driver=LineDriver, theme=display.theme, output=output, complaint=complaint)
-    code = app.run()
+    code = app.run_on_line()
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")
-    return 1 if code is None else code
+    return code

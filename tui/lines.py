@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import queue
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
@@ -19,6 +23,8 @@ from photon_triage.tui.painting import Painted
 
 CATCH_UP_S = 0.02
 """A terminal that was behind is looked after this often."""
+SWITCH_S = 0.001
+"""A thread that reads the session gives way to a key after so long, not after the 5 ms that Python gives it."""
 CLOSING_S = 1.0
 """A terminal that takes nothing holds up the end no longer than this."""
 
@@ -104,6 +110,7 @@ class LineApp(App[int]):
         self._painted = Painted()
         self._begun = 0
         self._skipped = False
+        self._left: LineDriver | None = None
         self.painted_over: list[Callable[[Sequence[Region]], None]] = []
         """Told where something was painted: what is drawn over the text by other means is gone there."""
 
@@ -128,6 +135,7 @@ class LineApp(App[int]):
                 self.set_timer(CATCH_UP_S, self._catch_up)
             self.post_display_hook()
             return
+        self._left = driver
         if driver.begun != self._begun:
             self._begun = driver.begun
             self._painted.forget()
@@ -152,7 +160,21 @@ class LineApp(App[int]):
         self._painted.forget()
         self.screen.refresh()
 
-    @property
-    def left_behind(self) -> bool:
-        """Whether the terminal takes nothing any more."""
-        return isinstance(self._driver, LineDriver) and (self._driver.gone or self._driver.behind)
+    def leave_on_hangup(self, leave: Callable[[], None]) -> None:
+        """Leave in order where the line drops, or somebody ends this process: what was decided is written first."""
+        if isinstance(self._driver, LineDriver):
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, leave)
+
+    def run_on_line(self) -> int:
+        """Run; the exit code, 1 where the application ended by an error.
+
+        Where the line has dropped or the terminal takes nothing any more, this ends the process: nobody is there to
+        read what would follow, and to write it would wait for ever.
+        """
+        sys.setswitchinterval(SWITCH_S)
+        code = self.run()
+        code = 1 if code is None else code
+        if self._left is not None and (self._left.gone or self._left.behind):
+            os._exit(code)
+        return code

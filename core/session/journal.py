@@ -55,7 +55,8 @@ def user_name() -> str:
 class JournalWriter:
     """Appends records to a journal of its own; the file is made with the first record."""
 
-    def __init__(self, folder: Path, who: str | None = None) -> None:
+    def __init__(self, folder: Path, who: str | None = None, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self.who = who or user_name()
         user, host = (re.sub(r"[^A-Za-z0-9._]+", "_", text) for text in (user_name(), socket.gethostname()))
         self.path = folder / f"{user}-{host}-{os.getpid()}-{uuid.uuid4().hex}.jsonl"
@@ -79,6 +80,12 @@ class JournalWriter:
         On an error the caller counts none. Those that reached the disk whole may be read all the same until the next
         call that succeeds, which takes them back first.
         """
+        if self._read_only:
+            raise SessionError(
+                f"Could not save in {self.path.parent}: this process was started to look only.",
+                "Leave --read-only away to decide.",
+                title="Read-only",
+            )
         revoked = [("undo", {"journal": self.path.name, "of": sequence}) for sequence in self._doubtful]
         if self._last_stamp is None:
             self._last_stamp = _last_stamp(self.path.parent)

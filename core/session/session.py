@@ -33,6 +33,8 @@ class Session:
         self.log_path = path / "engine.log"
         self.who: str | None = None
         """Under which name this process decides; the account's, if None."""
+        self.read_only = False
+        """Whether this process only looks: its journals refuse whatever they are given, and make no file."""
 
     @classmethod
     def open(cls, path: Path | str) -> Session:
@@ -86,7 +88,7 @@ class Session:
 
     def journal(self, who: str | None = None) -> JournalWriter:
         """A journal of one's own to append to, under that name, else the session's `who`."""
-        return JournalWriter(self.journal_path, who or self.who)
+        return JournalWriter(self.journal_path, who or self.who, read_only=self.read_only)
 
     def labels(self, *, follow_moves: bool = True) -> LabelBook:
         """The labels so far, also those of files that were moved; call refresh() to follow."""

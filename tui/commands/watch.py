@@ -54,17 +54,18 @@ def attach(
     who: AsOption = None,
     images: ImagesOption = None,
     theme: ThemeOption = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look only: nothing can be decided.")] = False,
 ) -> None:
     """Open a screen on a session; its engine, if one is at work, is left as it is."""
     from photon_triage.core.session.session import Session
 
-    _open_screen(Session.open(session_path).path, who, chosen_display(images, theme))
+    _open_screen(Session.open(session_path).path, who, chosen_display(images, theme), read_only=read_only)
 
 
-def _open_screen(path: Path, who: str | None, display: Display) -> None:
+def _open_screen(path: Path, who: str | None, display: Display, *, read_only: bool = False) -> None:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(path, who, display)
+    code = run_screen(path, who, display, read_only=read_only)
     say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)

@@ -15,6 +15,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
+from photon_triage.tui.screens.onlooking import Onlooking
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
@@ -36,7 +37,7 @@ SILENT_S = 3.0
 """Seconds without an answer from the session's folder from which the screen says so."""
 
 
-class MainScreen(Moving, Looking, Leaving):
+class MainScreen(Moving, Looking, Onlooking, Leaving):
     """Candidates, the frame under the cursor, and how the run goes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
@@ -85,6 +86,7 @@ class MainScreen(Moving, Looking, Leaving):
 
     def on_mount(self) -> None:
         """Begin to follow the session."""
+        self.query_one(StatusLine).mark = "READ-ONLY" if self.session.read_only else ""
         self._list.focus()
         self._list.say_when_empty("reading the session …")
         self.run_worker(self._decisions.queue.run(), group="saves")

@@ -74,6 +74,8 @@ class StatusLine(Line):
         self._snapshot = Snapshot(0.0)
         self._threshold = 0.5
         self._paused = False
+        self.mark = ""
+        """What else stands in front, in capitals."""
 
     def show(self, snapshot: Snapshot, threshold: float, *, paused: bool) -> None:
         """Take a newer state."""
@@ -141,6 +143,8 @@ class StatusLine(Line):
         if snapshot.counts.simulated:
             parts.append(("SIMULATED", "bold reverse $warning"))
         parts.append((word.text, word.style))
+        if self.mark:
+            parts.append((self.mark, "bold reverse"))
         if self._paused:
             parts.append(("‖PAUSED", "bold reverse"))
         if snapshot.damaged:
