@@ -25,6 +25,8 @@ RIPENS_S = 0.1
 LAST_RIPENS_S = 1.0
 """The same for the last of them, which nothing follows."""
 PROBED_AT_ONCE = 256
+MOST_PROBED = 500_000
+"""Frames after the last that is known to be there which are asked after: a damaged file may claim any number."""
 MOST_DAMAGED = 60
 """Frames in a row that cannot be read after which the whole file counts as unreadable."""
 LOSSES = 2
@@ -108,7 +110,8 @@ class Followed:
         if self.info is None or self.over:
             return None
         start = max(self.probed, self.info.available)
-        return (start, min(start + PROBED_AT_ONCE, self.info.frames)) if start < self.info.frames else None
+        end = min(self.info.frames, self.info.available + MOST_PROBED)
+        return (start, min(start + PROBED_AT_ONCE, end)) if start < end else None
 
     def took_in(self, info: SourceInfo, now: float) -> list[tuple[float, int]]:
         """Take in what a look has told; returns (seconds, frames): after how long how many frames may be read."""
