@@ -12,6 +12,7 @@ import numpy as np
 
 from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.sources import virtual
+from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.links import OpenFiles
 
@@ -23,14 +24,14 @@ class Entries:
 
     def __init__(self, files: OpenFiles) -> None:
         self._files = files
-        self._checks: dict[int, ChunkCheck | None] = {}
+        self._checks: dict[int, tuple[ChunkTable, ChunkCheck | None]] = {}
 
     def require(
-        self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0, *, lengths: bool = True
+        self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0, *, table: ChunkTable | None = None
     ) -> None:
         """MissingError where one of the entries low .. high-1 along an axis is not written, SourceError if damaged.
 
-        lengths: look into the chunks, for HDF5 will decode them.
+        table: where its chunks lie, if they are not read through HDF5; else they are looked into.
         """
         if dataset.is_virtual:
             self._require_sources(dataset, axis, low, high, depth)
@@ -39,10 +40,9 @@ class Entries:
             if axis is not None and stored_entries(dataset, axis, self._files.size_of(dataset)) < high:
                 raise self._unwritten(dataset, high - 1)
             return
-        check = self._check(dataset) if lengths else None
+        table, check = (table, None) if table is not None else self._check(dataset)
         for offsets in chunk_offsets(dataset, axis, low, high):
-            found = dataset.id.get_chunk_info_by_coord(offsets)
-            if found.byte_offset is None or not found.size:
+            if table.find(offsets) is None:
                 raise self._unwritten(dataset, offsets[axis or 0])
             if check is not None:
                 problem = check.problem(*dataset.id.read_direct_chunk(offsets))
@@ -74,11 +74,11 @@ class Entries:
         if not covered.all():
             raise self._unwritten(dataset, low + int(np.argmin(covered)))
 
-    def _check(self, dataset: Any) -> ChunkCheck | None:
+    def _check(self, dataset: Any) -> tuple[ChunkTable, ChunkCheck | None]:
         key = hash(dataset.id)
         if key not in self._checks:
             check = ChunkCheck(pipeline(dataset), math.prod(dataset.chunks) * dataset.dtype.itemsize)
-            self._checks[key] = check if check.framed else None
+            self._checks[key] = ChunkTable(dataset), check if check.framed else None
         return self._checks[key]
 
     def _unwritten(self, dataset: Any, frame: int) -> MissingError:

@@ -19,7 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
 from photon_triage.core.sources.filters import pipeline
 from photon_triage.core.sources.view import Selection, read_part
@@ -49,6 +50,7 @@ class RawChunks:
         self._dataset, self._axis, self._shape, self._decoder = dataset, axis, shape, decoder
         self._file = int(dataset.file.id.get_vfd_handle())
         self._dtype = np.dtype(dataset.dtype)
+        self.table = ChunkTable(dataset)
         self._contiguous = None if dataset.chunks else int(dataset.id.get_offset())
 
     @staticmethod
@@ -95,8 +97,12 @@ class RawChunks:
             return
         ranges = [range(r.start // step * step, r.stop, step) for r, step in zip(part, self._shape, strict=True)]
         for corner in itertools.product(*ranges):
-            told = self._dataset.id.get_chunk_info_by_coord(corner)
-            yield _Chunk(corner, self._shape, int(told.filter_mask), int(told.byte_offset), int(told.size))
+            told = self.table.find(corner)
+            if told is None:
+                raise MissingError(
+                    f"Reading {self._dataset.file.filename}: a chunk of {self._dataset.name} is not there."
+                )
+            yield _Chunk(corner, self._shape, told.mask, told.offset, told.length)
 
     def _entries(self, part: Selection, offset: int) -> Iterator[_Chunk]:
         """Whole entries together, as many as threads make good use of; parts of entries one by one."""

@@ -13,6 +13,7 @@ from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chosen import chosen_images
+from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.entries import Entries
 from photon_triage.core.sources.filters import Filter, pipeline, require_decoders
 from photon_triage.core.sources.limits import require_size
@@ -201,7 +202,7 @@ class FrameStack:
             )
         done = 0
         for part, low, high in self._runs(start, stop):
-            self._require_written(part, low, high, lengths=part.raw is None)
+            self._require_written(part, low, high, None if part.raw is None else part.raw.table)
             place = out[done : done + high - low]
             if part.raw is not None:
                 for selection, target in part.view.parts(low, high, place, window):
@@ -244,6 +245,6 @@ class FrameStack:
                     yield part, first, last
             offset += length
 
-    def _require_written(self, part: Part, low: int, high: int, *, lengths: bool = True) -> None:
+    def _require_written(self, part: Part, low: int, high: int, table: ChunkTable | None = None) -> None:
         per_entry = part.view.per_entry
-        self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), lengths=lengths)
+        self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), table=table)

@@ -12,22 +12,26 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.event_names import event_names
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, inspect, open_frames, read_mask, require_range
-from photon_triage.core.sources.opening import age_of, look, regular_file
+from photon_triage.core.sources.opening import FileState, age_of, look, regular_file
 from photon_triage.core.sources.shown import Kept, shown_by
+
+KEPT_S = 0.5
+"""For so long a file that grows stays open from read to read."""
 
 
 class Worker:
@@ -37,7 +41,12 @@ class Worker:
         self._memory, self._roots = memory, tuple(roots)
         self._frame_files: Kept = {}
         self._complete: set[tuple[str, str, tuple[int, int, int, int]]] = set()
-        self._kept: tuple[tuple[str, str, tuple[int, int, int, int]], OpenFrames] | None = None
+        self._kept: _Kept | None = None
+
+    def rest(self) -> None:
+        """Let go of a file that grows: nothing is asked at the moment."""
+        if self._kept is not None and not self._kept.complete:
+            self._let_go()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request; the pixels of "read" and "mask" lie in the shared memory."""
@@ -76,27 +85,36 @@ class Worker:
         return {"info": info.to_json()}
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:
-        path, ranges = request["path"], request["ranges"]
+        path, dataset, ranges = request["path"], request["dataset"], request["ranges"]
         for start, stop in ranges:
             require_range(start, stop, path)
-        frames = self._open(path, request["dataset"])
+        kept = self._still_kept(path, dataset)
         try:
-            window = _window(request["window"], frames)
-            shape = (sum(stop - start for start, stop in ranges), *(window.shape if window else frames.shape))
-            size = require_size("the frames asked for", shape, frames.dtype.itemsize, path)
-            at = _room(request["gaps"], size)
-            out = np.frombuffer(self._memory.view(size, at), frames.dtype).reshape(shape)
-            done = 0
-            for start, stop in ranges:
-                place = out[done : done + stop - start]
-                if window is not None and isinstance(frames, WindowedFrames):
-                    frames.read_window(start, stop, place, window)
-                else:
-                    frames.read(start, stop, place)
-                done += stop - start
+            return self._read_from(kept or self._open(path, dataset), request)
+        except NotYetError:
+            if kept is None:
+                raise
+            self._let_go()  # more may have been written since it was opened
+            return self._read_from(self._open(path, dataset), request)
         finally:
-            if self._kept is None or self._kept[1] is not frames:
-                frames.close()
+            if self._kept is not None and not self._kept.lasts:
+                self._let_go()
+
+    def _read_from(self, frames: OpenFrames, request: dict[str, Any]) -> dict[str, Any]:
+        path, ranges = request["path"], request["ranges"]
+        window = _window(request["window"], frames)
+        shape = (sum(stop - start for start, stop in ranges), *(window.shape if window else frames.shape))
+        size = require_size("the frames asked for", shape, frames.dtype.itemsize, path)
+        at = _room(request["gaps"], size)
+        out = np.frombuffer(self._memory.view(size, at), frames.dtype).reshape(shape)
+        done = 0
+        for start, stop in ranges:
+            place = out[done : done + stop - start]
+            if window is not None and isinstance(frames, WindowedFrames):
+                frames.read_window(start, stop, place, window)
+            else:
+                frames.read(start, stop, place)
+            done += stop - start
         return {"shape": shape, "dtype": frames.dtype.str, "at": at}
 
     def _present(self, path: str, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
@@ -108,26 +126,55 @@ class Worker:
         finally:
             frames.close()
 
-    def _open(self, path: str, dataset: str) -> OpenFrames:
-        """The frames of a file: kept open from read to read once it is complete, while it stays the same."""
+    def _still_kept(self, path: str, dataset: str) -> OpenFrames | None:
+        """The frames of a file where they are open already."""
         if self._kept is not None:
             real = regular_file(path)
-            told = os.stat(real)  # noqa: PTH116
-            key = (real, dataset, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns))
-            if self._kept[0] == key:
-                return self._kept[1]
+            if self._kept.serves(real, dataset, os.stat(real)):  # noqa: PTH116
+                return self._kept.frames
             self._let_go()
+        return None
+
+    def _open(self, path: str, dataset: str) -> OpenFrames:
+        """The frames of a file, kept open from read to read."""
         state = look(path, self._roots)
         frames = open_frames(state, dataset)
-        key = (state.path, dataset, state.signature)
-        if key in self._complete and age_of(state.mtime_ns) > STABLE:
-            self._kept = (key, frames)
+        complete = (state.path, dataset, state.signature) in self._complete and age_of(state.mtime_ns) > STABLE
+        self._kept = _Kept(frames, state, dataset, complete, time.monotonic())
         return frames
 
     def _let_go(self) -> None:
         if self._kept is not None:
-            self._kept[1].close()
+            self._kept.frames.close()
             self._kept = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The frames of a file that stays open: while it stays the same if it is complete, else for a moment.
+
+    What is read from a growing file was there before this was opened: it is let go at the next look at any file.
+    """
+
+    frames: OpenFrames
+    state: FileState
+    dataset: str
+    complete: bool
+    since: float
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it may serve another read."""
+        return self.complete or self.state.format == "HDF5"
+
+    def serves(self, path: str, dataset: str, now: os.stat_result) -> bool:
+        """Whether it still shows what the file holds."""
+        if (self.state.path, self.dataset) != (path, dataset):
+            return False
+        if self.complete:
+            return self.state.signature == (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
+        same = (self.state.device, self.state.inode) == (now.st_dev, now.st_ino) and self.state.size <= now.st_size
+        return same and time.monotonic() - self.since < KEPT_S
 
 
 def _room(gaps: Sequence[tuple[int, int]], size: int) -> int:
@@ -155,6 +202,8 @@ def main(arguments: Sequence[str]) -> None:
         send(connection, {"ready": True})
         while True:
             try:
+                if not connection.poll(KEPT_S):
+                    worker.rest()
                 request = receive(connection)
             except (EOFError, OSError):
                 return

@@ -170,15 +170,42 @@ def test_a_missing_file_is_waited_for(tmp_path: Path) -> None:
         inspect(tmp_path / "soon.h5")
 
 
-def test_the_handle_of_a_growing_file_is_not_kept(tmp_path: Path, reader: FrameReader) -> None:
+def is_open(path: Path, reader: FrameReader) -> bool:
+    return path.name in [link.readlink().name for link in Path(f"/proc/{reader.pid}/fd").iterdir()]
+
+
+def test_the_handle_of_a_growing_file_is_kept_for_a_moment_only(tmp_path: Path, reader: FrameReader) -> None:
     path = tmp_path / "run.cxi"
     with GrowingCxi(path) as writer:
         writer.append(frames_of(1))
         reader.inspect(path)
         reader.read(path, DATASET, 0, 1)
-        open_files = [link.readlink().name for link in Path(f"/proc/{reader.pid}/fd").iterdir()]
+        deadline = time.monotonic() + 20
+        while is_open(path, reader):
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.02)
 
-    assert path.name not in open_files
+
+def test_a_handle_that_is_kept_does_not_hide_what_came_since(tmp_path: Path, reader: FrameReader) -> None:
+    path = tmp_path / "run.cxi"
+    with GrowingCxi(path) as writer:
+        for count in range(1, 9):
+            writer.append(frames_of(1, first=count - 1))
+            found = reader.read(path, DATASET, 0, count)
+
+            np.testing.assert_array_equal(found, frames_of(count))
+
+
+def test_a_growing_file_that_is_replaced_is_read_anew(tmp_path: Path, reader: FrameReader) -> None:
+    path = tmp_path / "run.cxi"
+    with GrowingCxi(path) as writer:
+        writer.append(frames_of(2))
+        reader.read(path, DATASET, 0, 2)
+        with GrowingCxi(tmp_path / "other.cxi") as other:
+            other.append(frames_of(2, first=10))
+            (tmp_path / "other.cxi").rename(path)
+
+            assert reader.read(path, DATASET, 0, 2)[:, 9, 9].tolist() == [11, 12]
 
 
 def test_a_chunk_of_a_plain_writer_settles_before_it_counts() -> None:
