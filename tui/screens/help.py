@@ -1,8 +1,8 @@
-"""What the keys do, beginning with the pane that has the focus."""
+"""What the keys do: first the pane that has the focus, then the first steps, then every key by subject."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,8 +10,11 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
+
+Described = Sequence[tuple[str, str]]
+"""Keys, and what they do."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -21,22 +24,25 @@ class HelpScreen(ModalScreen[None]):
         Binding("question_mark,q,enter,escape", "close", "Close", tooltip="Back"),
         Binding("j,down", "scroll(1)", "Down", show=False),
         Binding("k,up", "scroll(-1)", "Up", show=False),
+        Binding("space,pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("backspace,pageup,ctrl+u", "page(-1)", "Page up", show=False),
     ]
 
-    def __init__(self, pane: str, pane_help: str, keys: list[tuple[str, str]], keymap: str) -> None:
+    def __init__(self, pane: str, pane_help: str, parts: Sequence[tuple[str, Described]], notes: Sequence[str]) -> None:
         super().__init__()
-        self._pane, self._pane_help, self._keys, self._keymap = pane, pane_help, keys, keymap
+        self._pane, self._pane_help, self._parts, self._notes = pane, pane_help, parts, notes
 
     def compose(self) -> ComposeResult:
         """Everything in one pane that scrolls."""
-        width = max((len(key) for key, _ in self._keys), default=0) + 2
-        lines = [Content.styled(self._pane, "bold"), Content(self._pane_help), Content("")]
-        for key, text in self._keys:
-            lines.append(Content.assemble((key.ljust(width), "bold"), text))
-        lines += [Content(""), Content(f"Your own keys: {self._keymap}")]
+        width = max((len(keys) for _, described in self._parts for keys, _ in described), default=0) + 2
+        lines = [Content.styled(self._pane, "bold"), Content(self._pane_help)]
+        for subject, described in self._parts:
+            lines += [Content(""), Content.styled(subject, "bold")]
+            lines += [Content.assemble((keys.ljust(width), "bold"), text) for keys, text in described]
+        lines += [Content(""), *(Content(note) for note in self._notes)]
         with VerticalScroll(id="help", can_focus=False) as scroll:
             scroll.border_title = Content("Help")
-            scroll.border_subtitle = Content("j k scroll · ? back")
+            scroll.border_subtitle = Content("space, j k scroll · ? back")
             yield Static(Content("\n").join(lines), markup=False)
 
     def action_close(self) -> None:
@@ -48,12 +54,38 @@ class HelpScreen(ModalScreen[None]):
         scroll = self.query_one("#help", VerticalScroll)
         scroll.scroll_relative(y=lines, animate=False)
 
+    def action_page(self, direction: int) -> None:
+        """Scroll by a page less a line."""
+        height = self.query_one("#help", VerticalScroll).scrollable_content_region.height
+        self.action_scroll(direction * max(height - 1, 1))
 
-def described(bindings: Iterable[Binding], app: App[Any]) -> list[tuple[str, str]]:
-    """(keys, what they do) of the bindings that have a tooltip, keys of one action together."""
-    found: dict[str, tuple[list[str], str]] = {}
-    for binding in bindings:
-        if binding.tooltip and not binding.system:
-            keys, _ = found.setdefault(binding.action, ([], binding.tooltip))
-            keys.append(app.get_key_display(replace(binding, key_display=None)))
-    return [(" ".join(keys), tooltip) for keys, tooltip in found.values()]
+
+FIRST = ("accept", "reject", "undo", "threshold_down", "threshold_up", "export", "palette", "quit")
+"""The ids of the keys that somebody needs who has never been here."""
+
+
+def help_parts(
+    subjects: Iterable[tuple[str, Iterable[Binding]]], keys: Mapping[str, Sequence[str]]
+) -> list[tuple[str, Described]]:
+    """The first steps, then each subject with what can be done now.
+
+    keys: those of each binding's id that does something now, as `keys_now` tells them.
+    """
+    parts = list(subjects)
+    every = {binding.id: binding for _, bindings in parts for binding in bindings}
+    first = ("First steps", [every[name] for name in FIRST if name in every])
+    found = [
+        (subject, [(" ".join(keys[b.id]), b.tooltip) for b in bindings if b.id in keys and b.tooltip])
+        for subject, bindings in (first, *parts)
+    ]
+    return [(subject, lines) for subject, lines in found if lines]
+
+
+def keys_now(screen: Screen[Any], app: App[Any]) -> dict[str, list[str]]:
+    """The keys of a screen's bindings by id, as the operator's keymap has them; only of those that do something now."""
+    found: dict[str, list[str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.id and active.enabled:
+            found.setdefault(binding.id, []).append(app.get_key_display(replace(binding, key_display=None)))
+    return found

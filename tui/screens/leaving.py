@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from photon_triage.core.errors import TriageError
+from photon_triage.tui.display import config_path
 from photon_triage.tui.screens.export import ExportScreen, ExportWish
-from photon_triage.tui.screens.help import HelpScreen, described
+from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now
 from photon_triage.tui.screens.judging import Judging
 from photon_triage.tui.text import safe_text
+from photon_triage.tui.widgets.keys import SUBJECTS
 
 QUIT_PATIENCE_S = 5.0
 
@@ -21,8 +23,9 @@ class Leaving(Judging):
         focused = self.focused
         pane = str(getattr(focused, "border_title", None) or "Keys")
         pane_help = str(getattr(focused, "help_text", ""))
-        bindings = [active.binding for active in self.active_bindings.values()]
-        self.app.push_screen(HelpScreen(pane, pane_help, described(bindings, self.app), self._keymap))
+        parts = help_parts(SUBJECTS, keys_now(self, self.app))
+        notes = [f"Your own keys: {self._keymap}", f"Theme and pictures: {safe_text(str(config_path()))}"]
+        self.app.push_screen(HelpScreen(pane, pane_help, parts, notes))
 
     def action_copy(self) -> None:
         """Copy the frame's place, by the terminal's own clipboard, and show it."""

@@ -123,3 +123,10 @@ LOOKING = [
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
 KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *MOVING, *LOOKING]
+SUBJECTS = (
+    ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
+    ("List, threshold, export", [*STEERING, *SEEING]),
+    ("Move", MOVING),
+    ("Picture", LOOKING),
+)
+"""All keys as help groups them."""
