@@ -40,11 +40,13 @@ class AuditView:
         """The estimates at a threshold, None while nothing was audited."""
         return self.curve.get(round(threshold, 4))
 
-    def needed(self, threshold: float, quantity: Quantity) -> int | None:
-        """How many more labels the wanted width needs; see labels_needed."""
+    def needed(self, threshold: float) -> int | None:
+        """How many more labels the wanted width of precision and recall needs; None where nothing tells that."""
         if self.audit is None:
             return None
-        return labels_needed(self.audit.sample, threshold, quantity, WANTED_HALF_WIDTH)
+        wanted: tuple[Quantity, ...] = ("precision", "recall")
+        each = [labels_needed(self.audit.sample, threshold, name, WANTED_HALF_WIDTH) for name in wanted]
+        return max((count for count in each if count is not None), default=None)
 
 
 def drawn_keys(draws: Iterable[Draw]) -> set[FrameKey]:

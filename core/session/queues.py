@@ -8,10 +8,10 @@ Queue = Literal["score", "newest", "uncertain", "disagree", "audit", "flagged", 
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 AUDIT: Queue = "audit"
 """Labels made from this one are of a random sample; those from any other are of what was ranked or chosen."""
-FOLLOWING: frozenset[Queue] = frozenset({"score", "newest", "uncertain", "disagree"})
+FOLLOWING: frozenset[str] = frozenset({"score", "newest", "uncertain", "disagree"})
 """Queues that results.db alone tells; the others are told by the journals."""
 
-WHAT: dict[Queue, str] = {
+WHAT: dict[str, str] = {
     "score": "the highest scores first",
     "newest": "the newest first",
     "uncertain": "scores closest to the threshold first",
@@ -21,7 +21,7 @@ WHAT: dict[Queue, str] = {
     "mine": "decided by you, the last one first",
     "disputed": "accepted by one, rejected by another",
 }
-EMPTY: dict[Queue, str] = {
+EMPTY: dict[str, str] = {
     "disagree": "only one model has scored here\n`models use` has another one score again",
     "audit": "no audit sample yet\nd draws frames at random",
     "flagged": "nothing is flagged\nf flags a frame",

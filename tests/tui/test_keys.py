@@ -153,26 +153,6 @@ async def test_a_queue_is_chosen_by_its_number_or_by_enter(hits: FakeSession) ->
         await driver.until(lambda: driver.list.selected == 1)
 
 
-async def test_the_threshold_shows_its_consequences_and_is_written_when_it_rests(hits: FakeSession) -> None:
-    hits.label({0: "accepted", 30: "rejected"})
-    async with opened(hits) as driver:
-        await driver.ready()
-        await driver.press(*["right_square_bracket"] * 20)
-        await driver.shows("threshold 0.70: 30 selected", "thr 0.70")
-        await driver.shows("✓ saved: threshold 0.70")
-        assert hits.session.labels().threshold == 0.7
-        await driver.press("left_square_bracket")
-        await driver.shows("thr 0.69")
-
-
-async def test_a_threshold_that_has_not_rested_is_written_on_leaving(hits: FakeSession) -> None:
-    async with opened(hits) as driver:
-        await driver.ready()
-        await driver.press("right_square_bracket", "q")
-        await driver.until(lambda: driver.app.return_value is not None)
-    assert hits.session.labels().threshold == 0.51
-
-
 async def test_the_frame_is_copied_as_path_and_index(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(hits, SIZES["wide"]) as driver:
         written: list[str] = []

@@ -1,4 +1,4 @@
-"""Which frames the list shows: a text in file or run, and a kind."""
+"""Which frames the list shows: fields and words, and a kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from photon_triage.core.errors import UsageError
+from photon_triage.core.session.filters import HELP, parse_filter
 from photon_triage.tui.snapshot import SHOWN, ListSpec
+from photon_triage.tui.text import safe_text
 
 
 class FilterScreen(ModalScreen[ListSpec]):
@@ -33,10 +36,14 @@ class FilterScreen(ModalScreen[ListSpec]):
         with Vertical(id="dialog") as dialog:
             dialog.border_title = Content("Filter")
             dialog.border_subtitle = Content("↑↓ what · enter takes it · empty shows all files")
-            field = Input(self._spec.text, placeholder="text in file or run", id="text")
+            field = Input(
+                self._spec.text, placeholder="text in file or run, score:0.5..0.9, state:undecided ...", id="text"
+            )
             field.cursor_blink = False
             yield field
             yield Static(self._kinds(), id="kinds", markup=False)
+            yield Static(Content(HELP), id="terms", markup=False)
+            yield Static(Content(""), id="complaint", markup=False)
 
     def action_kind(self, step: int) -> None:
         """Choose the next kind."""
@@ -49,8 +56,14 @@ class FilterScreen(ModalScreen[ListSpec]):
         self.dismiss(self._before)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the filter."""
-        self.dismiss(replace(self._spec, text=event.value.strip()))
+        """Take the filter, or say what of it is not understood."""
+        text = event.value.strip()
+        try:
+            parse_filter(text)
+        except UsageError as error:
+            self.query_one("#complaint", Static).update(Content.styled(f"✗ {safe_text(error.message)}", "bold $error"))
+        else:
+            self.dismiss(replace(self._spec, text=text))
 
     def _kinds(self) -> Content:
         parts = [

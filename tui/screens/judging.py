@@ -1,4 +1,4 @@
-"""What the keys say of frames: verdicts, classes, flags, and the threshold."""
+"""What the keys say of frames: verdicts, classes and flags."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import time
 from photon_triage.core.session.labels import Verdict
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.screens.deciding import Aim
-from photon_triage.tui.screens.triage import TriageScreen
+from photon_triage.tui.screens.trying import Trying
 from photon_triage.tui.widgets.keys import ACCEPTED_CLASS, CLASSES
-from photon_triage.tui.widgets.metrics import trial_text
-from photon_triage.tui.widgets.status import StatusLine
 
 SURPRISE_S = 0.4
 """A decision this soon after a live list put another frame under the cursor was meant for the one before; so was one
 while its picture is not there yet."""
-THRESHOLD_REST_S = 0.8
-"""The threshold is written once it has rested this long."""
 MARKED_MOST = 10_000
 """Frames that one stroke may decide on: about 2 MB in the journal."""
 
 
-class Judging(TriageScreen):
+class Judging(Trying):
     """The actions that decide."""
 
     def _aim(self) -> Aim | None:
@@ -125,18 +121,3 @@ class Judging(TriageScreen):
         if aim := self._aim():
             self._list.set_mark(None)
             self._decisions.flag(aim)
-
-    def action_threshold(self, step: int) -> None:
-        """Try another threshold; it is written once it rests."""
-        self._trying = min(max(round(self.threshold + step * 0.01, 2), 0.0), 1.0)
-        if self._threshold_timer is not None:
-            self._threshold_timer.stop()
-        self._threshold_timer = self.set_timer(THRESHOLD_REST_S, self._save_threshold)
-        self.say(f"threshold {self._trying:.2f} …")
-        self.query_one(StatusLine).show(self.snapshot, self.threshold, paused=self.paused)
-        self._refresh()
-
-    def _save_threshold(self) -> None:
-        self._threshold_timer = None
-        if self._trying is not None:
-            self._decisions.set_threshold(self._trying, lambda: trial_text(self.snapshot))

@@ -16,7 +16,7 @@ QUIT_PATIENCE_S = 5.0
 
 
 class Leaving(Judging):
-    """The actions that lead away; the threshold is written before the last one."""
+    """The actions that lead away."""
 
     def action_help(self) -> None:
         """What the keys do."""
@@ -73,9 +73,6 @@ class Leaving(Judging):
             self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
-        if self._threshold_timer is not None:
-            self._threshold_timer.stop()
-            self._save_threshold()
         try:
             await asyncio.wait_for(self._decisions.queue.drained(), QUIT_PATIENCE_S)
         except TimeoutError:

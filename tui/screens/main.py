@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
 from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.queues import EMPTY, FOLLOWING
 from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
@@ -25,7 +26,7 @@ from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.history import HistoryPane, RunsPane
 from photon_triage.tui.widgets.keys import KEYS
 from photon_triage.tui.widgets.message import Banner, MessageLine
-from photon_triage.tui.widgets.metrics import CurvePane, MetricsLine, MetricsPane, trial_text
+from photon_triage.tui.widgets.metrics import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.radial import RadialPane
 from photon_triage.tui.widgets.status import StatusLine
@@ -193,6 +194,8 @@ class MainScreen(Moving, Looking, Onlooking, Leaving):
             return "no results yet\nwatch PATH starts an engine"
         if self._spec.text or self._spec.shown in ("undecided", "flagged"):
             return f"no {self._unit.removesuffix('s')} matches the filter\n/ changes it"
+        if empty := EMPTY.get(self._spec.order):
+            return empty
         wanted = "candidates" if self._unit == "candidates" else "hits"
         return f"no {wanted} yet in {snapshot.counts.frames:,} frames"
 
@@ -206,13 +209,9 @@ class MainScreen(Moving, Looking, Onlooking, Leaving):
             title += f" · +{fresh:,} new"
         text = f" · {cut(safe_text(spec.text), 16)!r}" if spec.text else ""
         state = "live" if self.live and not self.paused else "frozen"
-        self._list.set_titles(title, f"by {spec.order} · {spec.shown}{text} · {state}")
-
-    def _settle_threshold(self, snapshot: Snapshot) -> None:
-        if self._threshold_timer is None and self._trying == snapshot.saved_threshold:
-            self._trying = None
-        elif self._threshold_timer is not None and snapshot.measured and snapshot.measured.threshold == self._trying:
-            self.say(trial_text(snapshot))
+        # Queues that the labels tell hold misses, too.
+        shown = "" if spec.shown == "hits" and spec.order not in FOLLOWING else f" · {spec.shown}"
+        self._list.set_titles(title, f"by {spec.order}{shown}{text} · {state}")
 
     def on_candidate_list_arrived(self) -> None:
         """Show the frame whose row has come."""

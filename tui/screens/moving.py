@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import cast
-
-from photon_triage.core.session.queues import WHAT, Queue
 from photon_triage.tui.screens.filter import FilterScreen
-from photon_triage.tui.screens.queue import QueueScreen
-from photon_triage.tui.screens.triage import TriageScreen
+from photon_triage.tui.screens.queueing import Queueing
 from photon_triage.tui.snapshot import ListSpec
 
 
-class Moving(TriageScreen):
+class Moving(Queueing):
     """The actions on the list."""
 
     def action_move(self, lines: int) -> None:
@@ -50,21 +45,6 @@ class Moving(TriageScreen):
         """Follow the newest frames."""
         self.action_queue("newest")
         self.say("following the newest frames")
-
-    def action_sort(self) -> None:
-        """Choose an order of work."""
-
-        def chosen(queue: str | None) -> None:
-            if queue is not None:
-                self.action_queue(queue)
-
-        self.app.push_screen(QueueScreen(self._spec.order), chosen)
-
-    def action_queue(self, queue: str) -> None:
-        """Take up an order of work."""
-        self._relist(replace(self._spec, order=queue))
-        self._decisions.work_from(queue)
-        self.say(f"{queue}: {WHAT[cast('Queue', queue)]}")
 
     def action_filter(self) -> None:
         """Ask for a filter."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual.screen import Screen
-from textual.timer import Timer
 
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow
@@ -71,7 +70,6 @@ class TriageScreen(Screen[None]):
         self._shown_serial = 0
         self._surprised_at = 0.0
         self._trying: float | None = None
-        self._threshold_timer: Timer | None = None
         self._quitting = False
         self._visit = Visit()
 

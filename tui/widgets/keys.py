@@ -17,6 +17,11 @@ PALETTE = Binding(
     tooltip="Every action by its name, themes, screenshot",
     key_display="^p",
 )
+TRYING = [
+    Binding("enter", "keep_threshold", "Keep", id="threshold_keep", tooltip="Keep the threshold that is tried"),
+    Binding("u,backspace", "drop_threshold", "Drop", id="threshold_drop", tooltip="Go back to the threshold in use"),
+]
+"""While a threshold is tried, these take the place of other actions on their keys."""
 DECIDING = [
     Binding("a", "decide('accepted')", "Accept", id="accept", tooltip="Accept the frame, then the next undecided"),
     Binding("x", "decide('rejected')", "Reject", id="reject", tooltip="Reject the frame, then the next undecided"),
@@ -62,13 +67,13 @@ SEEING = [
     Binding("n", "undecided(1)", "Next", id="next", tooltip="Next undecided frame"),
     Binding("N", "undecided(-1)", "Previous", id="previous", show=False, tooltip="Previous undecided frame"),
     Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back", key_display="enter"),
-    Binding("s", "sort", "Sort", id="sort", tooltip="Sort by score, time or uncertainty"),
+    Binding("s", "sort", "Queue", id="sort", tooltip="What to look at first: newest, scores, uncertain, audit, flagged, mine ..."),
     Binding(
         "left_square_bracket",
         "threshold(-1)",
         "Threshold",
         id="threshold_down",
-        tooltip="Lower the threshold by 0.01",
+        tooltip="Try a threshold lower by 0.01: list, precision, recall; then enter keeps it",
         key_display="[ ]",
     ),
     Binding(
@@ -77,8 +82,9 @@ SEEING = [
         "Threshold",
         id="threshold_up",
         show=False,
-        tooltip="Raise the threshold by 0.01",
+        tooltip="Try a threshold higher by 0.01: list, precision, recall; then enter keeps it",
     ),
+    Binding("d", "draw", "Draw", id="draw", show=False, tooltip="Draw frames at random for the audit: its queue, then d"),
     Binding("e", "export", "Export", id="export", tooltip="Write a list of frames for the next program"),
     Binding("y", "copy", "Copy", id="copy", tooltip="Copy path //index"),
     Binding("p", "pause", "Pause", id="pause", tooltip="Hold the screen still; the engine goes on"),
@@ -122,7 +128,7 @@ LOOKING = [
     Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
-KEYS = [*DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *MOVING, *LOOKING]
+KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *MOVING, *LOOKING]
 SUBJECTS = (
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
     ("List, threshold, export", [*STEERING, *SEEING]),
