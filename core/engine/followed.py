@@ -24,8 +24,8 @@ RIPENS_S = 0.1
 """After how long a frame is read of which the file does not prove that it is written: it may be, just now."""
 LAST_RIPENS_S = 1.0
 """The same for the last of them, which nothing follows."""
-PROBED_AT_ONCE = 256
-MOST_PROBED = 500_000
+PROBED_AT_ONCE = 2048
+MOST_PROBED = 200_000
 """Frames after the last that is known to be there which are asked after: a damaged file may claim any number."""
 MOST_DAMAGED = 60
 """Frames in a row that cannot be read after which the whole file counts as unreadable."""
