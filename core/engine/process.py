@@ -63,7 +63,10 @@ def engine_is_running(session: Session) -> bool:
     """Whether an engine holds the session on this host, or says from another one that it is alive."""
     if _is_locked(session):
         return True
-    state = session.engine_state()
+    try:
+        state = session.engine_state()
+    except SessionError:  # a damaged results.db, which is to be repaired, tells of nobody
+        return False
     return engine_is_alive(state) and state.get("host") != socket.gethostname()
 
 
