@@ -15,7 +15,7 @@ INSTALLED := .venv/.installed
 DEV_INSTALLED := .venv/.installed-dev
 TYPED := .dev/photon_triage/core .dev/photon_triage/models .dev/photon_triage/tui tests
 
-.PHONY: all demo test lint clean
+.PHONY: all demo test soak lint clean
 
 all: $(INSTALLED)
 	@echo "Installed in .venv. Next: make demo, or $(BIN)/photon-triage --help"
@@ -26,6 +26,10 @@ demo: $(INSTALLED)
 # Two processes with one thread each: torch's own threads would only get in each other's way.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 $(PYTEST_ARGUMENTS)
+
+# The long forms of tests/faults, hours of them; `make soak PYTEST_ARGUMENTS="-k kills"` for one. Prints what they measure.
+soak: $(INSTALLED)
+	PHOTON_TRIAGE_SOAK=100 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -P -m pytest tests/faults $(PYTEST_ARGUMENTS)
 
 lint: $(DEV_INSTALLED)
 	$(BIN)/ruff check .
