@@ -24,7 +24,6 @@ from photon_triage.core.session.lookup import Known
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
-from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
 from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
@@ -66,8 +65,6 @@ class Request:
     saves: int = 0
     runs: bool = False
     """Whether the table of runs is on the screen: it costs a pass over all frames."""
-    axis: str = TIME
-    """What to show the hit rate against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +94,7 @@ class Snapshot:
     history: Sequence[tuple[float, int, int]] = ()
     run: str = ""
     """The run of the file that changed last."""
-    runs: Sequence[RunRow] = ()
-    axis: str = TIME
-    """What the hit rate is shown against."""
-    axes: Sequence[str] = AXES
-    """What it can be shown against."""
-    bars: Sequence[Bar] = ()
-    """The hit rate against `axis`, where that is not the time."""
+    runs: Sequence[tuple[str, int, int, int]] = ()
     accepted_in_run: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[int, Label] = field(default_factory=dict)
     """Labels of frames that stand in results.db, by id."""
@@ -170,11 +161,7 @@ class SnapshotBuilder:
         self._counts = Paced(Counts())
         self._state: Paced[dict[str, Any]] = Paced({})
         self._history: Paced[list[tuple[float, int, int]]] = Paced([])
-        self._runs: Paced[Sequence[RunRow]] = Paced(())
-        self._run_tally: RunTally | None = None
-        self._rate_tally: RateTally | None = None
-        self._bars: Paced[Sequence[Bar]] = Paced(())
-        self._axes: Paced[Sequence[str]] = Paced(AXES)
+        self._runs: Paced[list[tuple[str, int, int, int]]] = Paced([])
         self._run = Paced("")
         self._selected = Paced(0)
         self._ids: Paced[Ids] = Paced(NO_IDS)
@@ -278,10 +265,7 @@ class SnapshotBuilder:
             counts=counts,
             history=self._history.get(version, reader.history),
             run=self._run.get(version, lambda: _newest_run(reader)),
-            runs=self._follow_runs(reader, state, version, wanted=(request.runs or request.axis == RUN) and not first),
-            axis=request.axis,
-            axes=self._axes.get(version, lambda: (*AXES, *reader.recorded_numbers())),
-            bars=self._follow_rates(reader, state, version, request.axis),
+            runs=self._runs.get(version, reader.runs) if request.runs and not first else self._runs.value,
             accepted_in_run=by_id.accepted_in_run,
             labels=by_id.labels,
             flagged=by_id.flagged,
@@ -299,24 +283,6 @@ class SnapshotBuilder:
             serial=request.serial,
             saves=request.saves,
         )
-
-    def _follow_runs(
-        self, reader: ResultsReader, state: Mapping[str, Any], version: int, *, wanted: bool
-    ) -> Sequence[RunRow]:
-        if not wanted:
-            return self._runs.value
-        tally = self._run_tally = self._run_tally or reader.run_tally()
-        return self._runs.get(version, lambda: tally.rows(_epoch(state)))
-
-    def _follow_rates(self, reader: ResultsReader, state: Mapping[str, Any], version: int, axis: str) -> Sequence[Bar]:
-        if axis == TIME:
-            return ()
-        if axis == RUN:
-            return tuple(Bar(row.frames, row.hits, name=row.run) for row in reversed(self._runs.value))
-        if self._rate_tally is None or self._rate_tally.name != axis:
-            self._rate_tally, self._bars = reader.rate_tally(axis), Paced(())
-        tally = self._rate_tally
-        return self._bars.get(version, lambda: tally.bars(_epoch(state)))
 
     def _open(self) -> ResultsReader | None:
         if self._reader is None and self._session.results_path.exists():
@@ -417,11 +383,6 @@ class SnapshotBuilder:
     def _measure_table(self, truth: Truth, threshold: float) -> tuple[Measured, ...]:
         others = [value for value in TABLE_THRESHOLDS if abs(value - threshold) > 0.005]
         return tuple(self._measure(truth, value) for value in sorted([*others, threshold]))
-
-
-def _epoch(state: Mapping[str, Any]) -> object:
-    """What changes when frames are forgotten, files move, or another model scores."""
-    return state.get("replaced"), state.get("moved"), state.get("model")
 
 
 def _are_many(journals: Path) -> bool:
