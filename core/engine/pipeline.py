@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.engine.events import Chunk, Digests, Event, FileNews, Lost, Moved, Replaced, Wanted, digest
-from photon_triage.core.engine.followed import CHUNK_FRAMES
+from photon_triage.core.engine.followed import CHUNK_FRAMES, frames_in_chunk
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.pinning import pin_for
@@ -30,7 +30,7 @@ from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower, Wishes
 from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
-from photon_triage.core.sources import FrameReader
+from photon_triage.core.sources import FrameReader, SourceInfo
 from photon_triage.core.stages.cascade import Outcome, run_cascade
 from photon_triage.models.classes import background_of
 from photon_triage.models.runtime import best_device
@@ -270,11 +270,19 @@ class Engine:
         now = time.time()
         self._results.put_frames(file_id, results, now)
         if chunk.window is not None and (hits := tuple(result.index for result in results if result.hit)):
-            self._undigested.append(Wanted(chunk.info.path, chunk.info.dataset, hits, digest=True))
+            self._digest_later(chunk.info, hits)
         if not chunk.late:
             self._lag = time.monotonic() - chunk.first_seen
         self._recent.append((now, len(results)))
         self._scored += len(results)
+
+    def _digest_later(self, info: SourceInfo, hits: tuple[int, ...]) -> None:
+        """Have whole frames read when there is time, those of several chunks together."""
+        last = self._undigested[-1] if self._undigested else None
+        same = last is not None and (last.path, last.dataset) == (info.path, info.dataset)
+        if last is not None and same and len(last.indices) + len(hits) <= frames_in_chunk(info):
+            hits = self._undigested.pop().indices + hits
+        self._undigested.append(Wanted(info.path, info.dataset, hits, digest=True))
 
     def _result(self, chunk: Chunk, place: int, outcome: Outcome, digest: str | None) -> FrameResult:
         return FrameResult(

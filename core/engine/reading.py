@@ -215,11 +215,12 @@ class ReaderThread(threading.Thread):
 
     def _read_again(self, wanted: Wanted) -> None:
         try:
-            info = self._reader.inspect(wanted.path, wanted.dataset or None)
-            frames = self._reader.read_indices(info.path, info.dataset, wanted.indices)
             if wanted.digest:
+                frames = self._reader.read_indices(wanted.path, wanted.dataset, wanted.indices)
                 told: Event = Digests(wanted, tuple(map(digest, frames)))
             else:
+                info = self._reader.inspect(wanted.path, wanted.dataset or None)
+                frames = self._reader.read_indices(info.path, info.dataset, wanted.indices)
                 told = Chunk(info, wanted.indices, frames, self._mask(info), time.monotonic(), again=True)
         except SourceError as error:
             told = Lost(wanted, error.message)
