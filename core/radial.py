@@ -31,14 +31,15 @@ class RadialProfile:
 
 
 def unknown_of(geometry: Geometry) -> str:
-    """What a geometry lacks to say which q a pixel is at, in words; empty where it lacks nothing."""
+    """What a geometry lacks to say which q a pixel is at, in words: "geometry" for all of it, "" for nothing."""
     known = {
         "photon energy": geometry.photon_energy_ev,
         "distance": geometry.detector_distance,
         "pixel size": geometry.pixel_size,
         "beam centre": None if geometry.beam_center_y is None else geometry.beam_center_x,
     }
-    return ", ".join(name for name, value in known.items() if value is None)
+    lacking = [name for name, value in known.items() if value is None]
+    return "geometry" if len(lacking) == len(known) else ", ".join(lacking)
 
 
 def radius_at(geometry: Geometry, q: float) -> float | None:
@@ -68,7 +69,8 @@ def radial_profile(pixels: NDArray[np.float32], valid: NDArray[np.bool_], x: flo
     height, width = pixels.shape
     squares = np.square(np.arange(height) - y)[:, None] + np.square(np.arange(width) - x)[None]
     rings = np.sqrt(squares, dtype=np.float32).round().astype(np.intp)[valid]
-    return RadialProfile(np.bincount(rings, pixels[valid]), np.bincount(rings).astype(np.float64))
+    counts = np.bincount(rings, pixels[valid], minlength=1)
+    return RadialProfile(counts, np.bincount(rings, minlength=1).astype(np.float64))
 
 
 def sphere_profile(profile: RadialProfile, q_per_pixel: float, diameter_nm: float, reach: int) -> NDArray[np.float64]:

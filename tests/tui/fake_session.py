@@ -89,14 +89,21 @@ class FakeSession:
     files: dict[str, int]
     added: int = 0
 
-    def add_file(self, name: str = "run_0142.h5", *, run: str = "r0142", simulated: bool = False) -> int:
+    def add_file(
+        self,
+        name: str = "run_0142.h5",
+        *,
+        run: str = "r0142",
+        simulated: bool = False,
+        geometry: Geometry | None = None,
+    ) -> int:
         """A file in the ledger; returns its id."""
         assert self.writer is not None
         path = str(self.session.path.parent / name)
         self.files[name] = self.writer.put_file(
             FileRow(
-                0, path, "/entry/data", run, "nexus", HEIGHT, WIDTH, "float32", Geometry(), simulated, 0, 0, "reading",
-                "", 0, 0, time.time(),
+                0, path, "/entry/data", run, "nexus", HEIGHT, WIDTH, "float32", geometry or Geometry(), simulated, 0, 0,
+                "reading", "", 0, 0, time.time(),
             )
         )  # fmt: skip
         return self.files[name]

@@ -83,10 +83,10 @@ def _scale(picture: Picture, radii: int) -> str:
 
 def _chart(means: NDArray[np.float64], sphere: NDArray[np.float64] | None, width: int, height: int) -> Content:
     """Lines of bars on a logarithmic scale; the sphere's circles stand in the cell that its value lies in."""
-    columns = min(width, max(len(means), 1))
-    edges = np.linspace(0, len(means), columns + 1).astype(int)
-    shown = [_mean(means[start:stop]) for start, stop in pairwise(edges)]
-    fitted = [] if sphere is None else [_mean(sphere[start:stop]) for start, stop in pairwise(edges)]
+    edges = np.linspace(0, len(means), width + 1).astype(int)
+    spans = [slice(start, max(stop, start + 1)) for start, stop in pairwise(edges)]
+    shown = [_mean(means[span]) for span in spans]
+    fitted = [] if sphere is None else [_mean(sphere[span]) for span in spans]
     top = max((value for value in shown if value > 0), default=0.0)
     if top <= 0:
         return Content(" no counts")
@@ -101,7 +101,13 @@ def _chart(means: NDArray[np.float64], sphere: NDArray[np.float64] | None, width
             rows[height - 1 - min(int(at * height), height - 1)][column] = SPHERE
     lines = []
     for place, row in enumerate(rows):
-        axis = f"{top:.2g}" if place == 0 else f"{10**low:.1g}" if place == height - 1 else ""
+        axis = (
+            (f"{top:.0f}" if top >= 10 else f"{top:.2g}")
+            if place == 0
+            else f"{10**low:.1g}"
+            if place == height - 1
+            else ""
+        )
         lines.append(f"{axis:>{AXIS - 2}} " + ("┤" if axis else "│") + "".join(row))
     return Content("\n".join(lines)).highlight_regex(SPHERE, style="bold $text-accent")
 

@@ -23,8 +23,10 @@ from photon_triage.tui.widgets.halfblock import Look, Reduced, cells_of, letters
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.standing import Standing
 
-CELLS_EACH = 120
-"""About how many cells a thumbnail takes with its caption: some 18 by 6, or 13 by 8."""
+LEAST_CELLS = 95
+"""Cells of a thumbnail with its caption: some 18 by 6, or 13 by 7. In fewer a frame is not told from another."""
+LEAST_WIDTH, WIDEST = 12, 40
+"""Cells across; a caption takes the least."""
 THUMBNAILS_KEPT = 3000
 """About 5 MB: each is a few hundred pixels."""
 AT_ONCE = 4
@@ -47,21 +49,17 @@ class Grid:
 
 
 def grid_of(width: int, height: int, ratio: float) -> Grid:
-    """As many thumbnails of about CELLS_EACH as fit that many cells, as large as that leaves room for.
+    """As many thumbnails of at least LEAST_CELLS as fit that many cells, each as large as that leaves room for.
 
     ratio: a frame's height by its width.
     """
-
-    def lines_of(wide: int) -> int:
-        return max(round(wide * ratio / 2), 2)
-
-    wide = next(wide for wide in range(40, 0, -1) if (wide + 1) * (lines_of(wide) + 1) <= CELLS_EACH or wide == 8)
-    across = max((width + 1) // (wide + 1), 1)
-    down = max(height // (lines_of(wide) + 1), 1)
-    widest = max((width + 1) // across - 1, 1)
-    larger = (wider for wider in range(widest, wide, -1) if down * (lines_of(wider) + 1) <= height)
-    wide = next(larger, min(wide, widest))
-    return Grid(across, down, wide, max(min(lines_of(wide), height - 1), 1))
+    best = Grid(1, 1, max(min(width - 1, WIDEST), 1), max(height - 1, 1))
+    for wide in range(LEAST_WIDTH, WIDEST + 1):
+        lines = max(round(wide * ratio / 2), 2)
+        grid = Grid((width + 1) // (wide + 1), height // (lines + 1), wide, lines)
+        if (wide + 1) * (lines + 1) >= LEAST_CELLS and grid.page >= max(best.page, 1):
+            best = grid
+    return best
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +129,7 @@ class ContactSheet(Widget, can_focus=True):
     def change_look(self, look: Look) -> None:
         """Draw in another way; the frames need not be read again."""
         self.look = look
+        self._entitle()
         self.refresh()
 
     def on_resize(self) -> None:
