@@ -21,9 +21,9 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
-from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
+from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
 from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
@@ -65,6 +65,8 @@ class Request:
     saves: int = 0
     runs: bool = False
     """Whether the table of runs is on the screen: it costs a pass over all frames."""
+    axis: str = TIME
+    """What to show the hit rate against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,13 @@ class Snapshot:
     history: Sequence[tuple[float, int, int]] = ()
     run: str = ""
     """The run of the file that changed last."""
-    runs: Sequence[tuple[str, int, int, int]] = ()
+    runs: Sequence[RunRow] = ()
+    axis: str = TIME
+    """What the hit rate is shown against."""
+    axes: Sequence[str] = AXES
+    """What it can be shown against."""
+    bars: Sequence[Bar] = ()
+    """The hit rate against `axis`, where that is not the time."""
     accepted_in_run: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[int, Label] = field(default_factory=dict)
     """Labels of frames that stand in results.db, by id."""
@@ -161,7 +169,11 @@ class SnapshotBuilder:
         self._counts = Paced(Counts())
         self._state: Paced[dict[str, Any]] = Paced({})
         self._history: Paced[list[tuple[float, int, int]]] = Paced([])
-        self._runs: Paced[list[tuple[str, int, int, int]]] = Paced([])
+        self._runs: Paced[Sequence[RunRow]] = Paced(())
+        self._run_tally: RunTally | None = None
+        self._rate_tally: RateTally | None = None
+        self._bars: Paced[Sequence[Bar]] = Paced(())
+        self._axes: Paced[Sequence[str]] = Paced(AXES)
         self._run = Paced("")
         self._selected = Paced(0)
         self._ids: Paced[Ids] = Paced(NO_IDS)
@@ -172,6 +184,7 @@ class SnapshotBuilder:
         self._table: Paced[tuple[Measured, ...]] = Paced(())
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._needed: Paced[int | None] = Paced(None)
+        self._drawn = 0
         self._who = session.who or user_name()
 
     def build(self, request: Request) -> Snapshot:
@@ -239,11 +252,7 @@ class SnapshotBuilder:
         counts = self._counts.get(version, reader.counts)
         self._follow_moves(reader, state, counts)
         self._follow_labels(reader, state, version)
-        audit = self._audit.get(
-            (self._book_version, self._look_up.value, saved),
-            lambda: view_audit(self._book, self._known, (saved, *TABLE_THRESHOLDS), self._radius),
-            now=first or request.spec.order == AUDIT,
-        )
+        audit = self._audit.value if first else self._follow_audit(saved)
         by_id, truth = self._by_id.get(
             (self._book_version, self._look_up.value, audit),
             lambda: labels_by_id(self._book, self._known, audit.keys),
@@ -265,7 +274,10 @@ class SnapshotBuilder:
             counts=counts,
             history=self._history.get(version, reader.history),
             run=self._run.get(version, lambda: _newest_run(reader)),
-            runs=self._runs.get(version, reader.runs) if request.runs and not first else self._runs.value,
+            runs=self._follow_runs(reader, state, version, wanted=(request.runs or request.axis == RUN) and not first),
+            axis=request.axis,
+            axes=self._axes.get(version, lambda: (*AXES, *reader.recorded_numbers())),
+            bars=self._follow_rates(reader, state, version, request.axis),
             accepted_in_run=by_id.accepted_in_run,
             labels=by_id.labels,
             flagged=by_id.flagged,
@@ -283,6 +295,24 @@ class SnapshotBuilder:
             serial=request.serial,
             saves=request.saves,
         )
+
+    def _follow_runs(
+        self, reader: ResultsReader, state: Mapping[str, Any], version: int, *, wanted: bool
+    ) -> Sequence[RunRow]:
+        if not wanted:
+            return self._runs.value
+        tally = self._run_tally = self._run_tally or reader.run_tally()
+        return self._runs.get(version, lambda: tally.rows(_epoch(state)))
+
+    def _follow_rates(self, reader: ResultsReader, state: Mapping[str, Any], version: int, axis: str) -> Sequence[Bar]:
+        if axis == TIME:
+            return ()
+        if axis == RUN:
+            return tuple(Bar(row.frames, row.hits, name=row.run) for row in reversed(self._runs.value))
+        if self._rate_tally is None or self._rate_tally.name != axis:
+            self._rate_tally, self._bars = reader.rate_tally(axis), Paced(())
+        tally = self._rate_tally
+        return self._bars.get(version, lambda: tally.bars(_epoch(state)))
 
     def _open(self) -> ResultsReader | None:
         if self._reader is None and self._session.results_path.exists():
@@ -332,6 +362,15 @@ class SnapshotBuilder:
             who=self._who,
         )
 
+    def _follow_audit(self, saved: float) -> AuditView:
+        """The audit, at once where frames were drawn; else it rests as other costly values do."""
+        drawn, self._drawn = self._drawn != len(self._book.draws), len(self._book.draws)
+        return self._audit.get(
+            (self._book_version, self._look_up.value, saved),
+            lambda: view_audit(self._book, self._known, (saved, *TABLE_THRESHOLDS), self._radius),
+            now=drawn,
+        )
+
     def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
         """Find labelled frames again whose files were moved, once files have come or were moved."""
         known = (counts.files, state.get("moved"), state.get("replaced"), self._book_version)
@@ -352,7 +391,7 @@ class SnapshotBuilder:
         self._look_up.get(
             (self._book_version, everything, model, bool(missing) and version),
             lambda: self._look_up_frames(reader, wanted, everything),
-            now=bool(missing) and len(missing) < 100,
+            now=bool(missing) and len(missing) < 1000,
         )
 
     def _look_up_frames(self, reader: ResultsReader, wanted: set[FrameKey], everything: object) -> int:
@@ -383,6 +422,11 @@ class SnapshotBuilder:
     def _measure_table(self, truth: Truth, threshold: float) -> tuple[Measured, ...]:
         others = [value for value in TABLE_THRESHOLDS if abs(value - threshold) > 0.005]
         return tuple(self._measure(truth, value) for value in sorted([*others, threshold]))
+
+
+def _epoch(state: Mapping[str, Any]) -> object:
+    """What changes when frames are forgotten, files move, or another model scores."""
+    return state.get("replaced"), state.get("moved"), state.get("model")
 
 
 def _are_many(journals: Path) -> bool:

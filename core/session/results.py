@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from photon_triage.core.session.lookup import Known, look_up
 from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
+from photon_triage.core.session.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.trouble import with_trouble
 from photon_triage.core.session.writer import HISTORY_BIN_S, ResultsWriter
 
@@ -85,6 +86,18 @@ class ResultsReader:
             "SELECT f.run, count(*), sum(r.hit), sum(r.score IS NOT NULL) "
             "FROM frames r JOIN files f ON f.id = r.file_id GROUP BY f.run ORDER BY max(r.id) DESC"
         ).fetchall()
+
+    def run_tally(self) -> RunTally:
+        """The runs, to be followed."""
+        return RunTally(self._db)
+
+    def rate_tally(self, name: str) -> RateTally:
+        """The hit rate against a number of every frame, to be followed."""
+        return RateTally(self._db, name)
+
+    def recorded_numbers(self) -> Sequence[str]:
+        """The names of the numbers that stages record of frames."""
+        return recorded_numbers(self._db)
 
     def newest_run(self) -> str:
         """The run of the file that changed last; "" where there is none."""

@@ -17,18 +17,20 @@ from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
 from photon_triage.tui.screens.onlooking import Onlooking
+from photon_triage.tui.screens.surveying import Surveying
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine import EnginePane, LogPane, engine_trouble
 from photon_triage.tui.widgets.footer import KeyFooter
-from photon_triage.tui.widgets.history import HistoryPane, RunsPane
+from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.keys import KEYS
 from photon_triage.tui.widgets.message import Banner, MessageLine
 from photon_triage.tui.widgets.metrics import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.radial import RadialPane
+from photon_triage.tui.widgets.runs import RunsPane
 from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.25
@@ -38,7 +40,7 @@ SILENT_S = 3.0
 """Seconds without an answer from the session's folder from which the screen says so."""
 
 
-class MainScreen(Moving, Looking, Onlooking, Leaving):
+class MainScreen(Moving, Looking, Surveying, Onlooking, Leaving):
     """Candidates, the frame under the cursor, and how the run goes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
@@ -113,8 +115,10 @@ class MainScreen(Moving, Looking, Onlooking, Leaving):
         self._building, self._build_again = True, False
         self._building_since = time.monotonic()
         live = self.live and not self.paused
-        wide = self.has_class("-wide")
-        request = Request(self._spec, self._serial, live, self._trying, self._decisions.saved, runs=wide)
+        runs = self.has_class("-wide") or self.surveying
+        request = Request(
+            self._spec, self._serial, live, self._trying, self._decisions.saved, runs=runs, axis=self.axis
+        )
         self.run_worker(lambda: self._build(request), thread=True, group="snapshot")
 
     def _build(self, request: Request) -> None:

@@ -1,10 +1,11 @@
-"""The hit rate over the last minutes, and the runs it came from."""
+"""The hit rate over the last minutes, against the run, or against a number that is recorded of every frame."""
 
 from __future__ import annotations
 
 from textual.content import Content
 
 from photon_triage.core.session.results import HISTORY_BIN_S
+from photon_triage.core.session.runs import RUN, TIME
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Pane, bars
@@ -17,7 +18,10 @@ AXIS = 5
 class HistoryPane(Pane):
     """Hit rate as bars, one bin a cell or two."""
 
-    help_text = "Hit rate in percent, one bar for ten seconds; the newest is on the right."
+    help_text = (
+        "Hit rate in percent: over time, one bar for ten seconds with the newest on the right; h shows it against the "
+        "run, the place in the file, the score, or any number that a stage records."
+    )
 
     def __init__(self, title: str, *, id: str | None = None) -> None:
         super().__init__(title, id=id)
@@ -37,38 +41,44 @@ class HistoryPane(Pane):
         room, rows = width - AXIS, height - 1
         if room < 10 or rows < 1:
             return
+        if self._snapshot.axis == TIME:
+            self._draw_time(room, rows)
+        else:
+            self._draw_against(room, rows)
+
+    def _draw_time(self, room: int, rows: int) -> None:
         wide = 2 if room >= 120 else 1
         values = rates(self._snapshot, min(room // wide, 60 if wide == 2 else room))
-        top = max(5.0, max(values, default=0.0))
-        columns = [value for value in values for _ in range(wide)]
+        minutes = len(values) * HISTORY_BIN_S / 60
+        end = "now" if self._snapshot.alive else "last"
+        self._draw([value for value in values for _ in range(wide)], rows, f"-{minutes:.0f} min", end)
+        self.set_title(f"Hit rate %  last {minutes:.0f} min")
+        self.set_subtitle(f"1 bin = {HISTORY_BIN_S} s · h against what")
+
+    def _draw_against(self, room: int, rows: int) -> None:
+        axis, shown = safe_text(self._snapshot.axis), self._snapshot.bars[-room:]
+        self.set_title(f"Hit rate %  against {axis}")
+        if not shown:
+            self.set_subtitle("h against what")
+            self.put(Content(f"no frame has {axis} yet" if axis != RUN else "counting the runs ..."))
+            return
+        wide = max(room // len(shown), 1)
+        values = [bar.percent for bar in shown for _ in range(wide)]
+        first, last = shown[0], shown[-1]
+        if axis == RUN:
+            start, end, each = cut(safe_text(first.name), room // 2), cut(safe_text(last.name), room // 2), "a run"
+        else:
+            start, end, each = f"{first.low:.4g}", f"{last.high:.4g}", f"{first.high - first.low:.3g}"
+        self._draw(values, rows, start, end)
+        frames = sum(bar.frames for bar in shown)
+        self.set_subtitle(f"1 bar = {each} · n={frames:,} · h against what")
+
+    def _draw(self, columns: list[float], rows: int, start: str, end: str) -> None:
+        top = max(5.0, max(columns, default=0.0))
         lines = []
         for place, line in enumerate(bars(columns, rows, top)):
             mark = f"{top:>3.0f}┤ " if place == 0 else "  0┤ " if place == rows - 1 else "   │ "
             lines.append(Content.assemble(mark, (line, "$text-accent")))
-        minutes = len(values) * HISTORY_BIN_S / 60
-        end = "now" if self._snapshot.alive else "last"
-        scale = f"-{minutes:.0f} min".ljust(max(len(columns) - len(end), 8)) + end
+        scale = start + " " * max(max(len(columns), 8) - cells(start) - cells(end), 1) + end
         lines.append(Content.styled(" " * AXIS + scale, "$text-muted"))
-        self.set_title(f"Hit rate %  last {minutes:.0f} min")
-        self.set_subtitle(f"1 bin = {HISTORY_BIN_S} s")
-        self.put(Content("\n").join(lines))
-
-
-class RunsPane(Pane):
-    """The runs with their frames, hits and decisions, newest first."""
-
-    help_text = "Runs, newest first: frames scored, hits, hit rate, frames accepted."
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Take a newer state."""
-        name_width = max(self.size.width - 36, 8)
-        lines = [Content.styled(f"{'run':<{name_width}}   frames     hits   rate  accepted", "bold")]
-        for run, frames, hits, _ in snapshot.runs[: max(self.size.height - 1, 1)]:
-            name = cut(safe_text(run), name_width)
-            rate = f"{100 * hits / frames:5.1f}%" if frames else "     –"
-            accepted = snapshot.accepted_in_run.get(run, 0)
-            padding = " " * (name_width - cells(name))
-            lines.append(Content(f"{name}{padding} {frames:>8,} {hits:>8,} {rate} {accepted:>9,}"))
-        if not snapshot.runs:
-            lines.append(Content("no frames yet"))
         self.put(Content("\n").join(lines))

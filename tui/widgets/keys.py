@@ -9,6 +9,11 @@ CLASSES = ("single", "multiple", "water", "streak", "aggregate", "ice", "artefac
 ACCEPTED_CLASS = "single"
 """The one class that accepts a frame; every other one rejects it."""
 
+TRYING = [
+    Binding("enter", "keep_threshold", "Keep", id="threshold_keep", tooltip="Keep the threshold that is tried"),
+    Binding("u,backspace", "drop_threshold", "Drop", id="threshold_drop", tooltip="Go back to the threshold in use"),
+]
+"""While a threshold is tried, these take the place of other actions on their keys."""
 PALETTE = Binding(
     "ctrl+p",
     "app.command_palette",
@@ -17,11 +22,6 @@ PALETTE = Binding(
     tooltip="Every action by its name, themes, screenshot",
     key_display="^p",
 )
-TRYING = [
-    Binding("enter", "keep_threshold", "Keep", id="threshold_keep", tooltip="Keep the threshold that is tried"),
-    Binding("u,backspace", "drop_threshold", "Drop", id="threshold_drop", tooltip="Go back to the threshold in use"),
-]
-"""While a threshold is tried, these take the place of other actions on their keys."""
 DECIDING = [
     Binding("a", "decide('accepted')", "Accept", id="accept", tooltip="Accept the frame, then the next undecided"),
     Binding("x", "decide('rejected')", "Reject", id="reject", tooltip="Reject the frame, then the next undecided"),
@@ -90,6 +90,10 @@ SEEING = [
     Binding("p", "pause", "Pause", id="pause", tooltip="Hold the screen still; the engine goes on"),
     Binding("tab", "pane", "Pane", id="pane", tooltip="Next pane", key_display="tab"),
 ]
+SURVEYING = [
+    Binding("R", "runs", "Runs", id="runs", show=False, tooltip="Table of runs over the whole screen, and back"),
+    Binding("h", "axis", "Hit rate", id="axis", show=False, tooltip="Hit rate over time, against run, or a number"),
+]
 MOVING = [
     Binding("j,down", "move(1)", "Down", id="down", show=False, tooltip="Next line"),
     Binding("k,up", "move(-1)", "Up", id="up", show=False, tooltip="Line before"),
@@ -128,10 +132,12 @@ LOOKING = [
     Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
-KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *MOVING, *LOOKING]
+KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *SURVEYING, *MOVING, *LOOKING]
 SUBJECTS = (
+    ("While a threshold is tried", TRYING),
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
     ("List, threshold, export", [*STEERING, *SEEING]),
+    ("Runs", SURVEYING),
     ("Move", MOVING),
     ("Picture", LOOKING),
 )
