@@ -161,3 +161,18 @@ def test_the_chosen_candidate_is_marked_apart_from_the_others() -> None:
 def test_without_colour_a_class_is_a_digit() -> None:
     picture = shades(preview(), Drawn(classes=half_mask()), Look(), 40, 40)
     assert letters_of(picture)[0][0].text[20:] == "1" * 20
+
+
+async def test_candidates_are_drawn_for_the_audit_and_counted(found: FakeSession) -> None:
+    async with opened(found) as driver:
+        await driver.ready()
+        await driver.press("s", "5", "d")
+        await driver.until(lambda: len(driver.list.ids) == 8 and found.session.labels().draws, "the draw")
+        await driver.ready()
+        for count in range(1, 9):
+            await driver.until(lambda: driver.list.row is not None, "a row")
+            await driver.until(lambda: driver.picture.shown_id == driver.list.selected, "its picture")
+            await driver.press("a" if (driver.list.row.score or 0) > 0.5 else "x")  # type: ignore[union-attr]
+            await driver.until(lambda count=count: len(found.session.labels().labels) == count)  # type: ignore[misc]
+        await driver.shows("audit n=8")
+        assert {label.queue for label in found.session.labels().labels.values()} == {"audit"}
