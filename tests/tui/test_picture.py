@@ -103,7 +103,8 @@ async def test_the_radial_profile_stands_below_the_large_picture(placed: FakeSes
         assert pane.display == (size == "wide")
         if size != "wide":
             await driver.press("enter")
-        await driver.shows("Radial profile", "○ sphere of 70.5 nm", "nm⁻¹ · log", "○○", "█")
+        await driver.shows("Radial profile", "sphere of 70.5 nm", "nm⁻¹ · log", "█")
+        await driver.shows("sphere ┤" if size == "narrow" else "○○")
         await driver.press("i")
         await driver.until(lambda: not pane.display)
         await driver.press("i")

@@ -137,12 +137,12 @@ def cells_of(picture: NDArray[np.uint8], colours: str) -> list[list[Segment]]:
 def letters_of(picture: NDArray[np.uint8]) -> list[list[Segment]]:
     """The same without colour: one character for two rows.
 
-    x where invalid, o on the edge of a box, + on that of another candidate's, · on a ring, a digit where there is a
+    x where invalid, o on the edge of a box, + on that of another candidate's, ° on a ring, a digit where there is a
     class.
     """
     ramp = [RAMP[level * len(RAMP) // LEVELS] for level in range(LEVELS)]
     digits = [str(number) for number in range(1, len(TINTS) + 1) for _ in range(LEVELS)]
-    signs = np.array([*ramp, *digits, "x", "o", "+", " ", "·"])
+    signs = np.array([*ramp, *digits, "x", "o", "+", " ", "°"])
     if len(picture) % 2:
         picture = np.vstack([picture, picture[-1:]])
     pairs = np.stack([picture[0::2], picture[1::2]])

@@ -67,7 +67,13 @@ SEEING = [
     Binding("n", "undecided(1)", "Next", id="next", tooltip="Next undecided frame"),
     Binding("N", "undecided(-1)", "Previous", id="previous", show=False, tooltip="Previous undecided frame"),
     Binding("enter", "zoom", "Zoom", id="zoom", tooltip="Picture over the whole width, and back", key_display="enter"),
-    Binding("s", "sort", "Queue", id="sort", tooltip="What to look at first: newest, scores, uncertain, audit, flagged, mine ..."),
+    Binding(
+        "s",
+        "sort",
+        "Queue",
+        id="sort",
+        tooltip="What to look at first: newest, scores, uncertain, audit, flagged, mine ...",
+    ),
     Binding(
         "left_square_bracket",
         "threshold(-1)",
@@ -84,7 +90,9 @@ SEEING = [
         show=False,
         tooltip="Try a threshold higher by 0.01: list, precision, recall; then enter keeps it",
     ),
-    Binding("d", "draw", "Draw", id="draw", show=False, tooltip="Draw frames at random for the audit: its queue, then d"),
+    Binding(
+        "d", "draw", "Draw", id="draw", show=False, tooltip="Draw frames at random for the audit: its queue, then d"
+    ),
     Binding("e", "export", "Export", id="export", tooltip="Write a list of frames for the next program"),
     Binding("y", "copy", "Copy", id="copy", tooltip="Copy path //index"),
     Binding("p", "pause", "Pause", id="pause", tooltip="Hold the screen still; the engine goes on"),

@@ -18,6 +18,8 @@ AXIS = 8
 DECADES = 4.0
 """The profile is drawn over so many powers of ten at most."""
 SPHERE = "○"
+LEAST_OVERLAID = 4
+"""Lines from which the sphere is drawn over the counts; on fewer it has a line of its own."""
 LEAST_PIXELS = 8.0
 """Rings of fewer valid pixels are left out: their mean says nothing."""
 
@@ -53,7 +55,8 @@ class RadialPane(Pane):
             return
         means, sphere, title = _means(profile), _sphere(picture, profile), "Radial profile  █ mean counts"
         if sphere is not None:
-            title += f"  {SPHERE} sphere of {picture.row.measures['diameter_nm']:g} nm"
+            sign = SPHERE if height >= LEAST_OVERLAID else "▂"
+            title += f"  {sign} sphere of {picture.row.measures['diameter_nm']:g} nm"
             if (quality := picture.row.measures.get("size_quality")) is not None:
                 title += f", quality {quality:.2f}"
         self.set_title(title)
@@ -93,23 +96,25 @@ def _chart(means: NDArray[np.float64], sphere: NDArray[np.float64] | None, width
     least = min(value for value in shown if value > 0)
     low = max(math.log10(least), math.log10(top) - DECADES) - 0.1
     reach = math.log10(top) - low
-    heights = [(math.log10(value) - low if value > 0 else 0.0) for value in shown]
-    rows = [list(row) for row in bars([max(value, 0.0) for value in heights], height, reach)]
-    for column, value in enumerate(fitted):
-        at = (math.log10(value) - low) / reach if value > 0 else -1.0
-        if 0 <= at <= 1:
-            rows[height - 1 - min(int(at * height), height - 1)][column] = SPHERE
-    lines = []
-    for place, row in enumerate(rows):
-        axis = (
-            (f"{top:.0f}" if top >= 10 else f"{top:.2g}")
-            if place == 0
-            else f"{10**low:.1g}"
-            if place == height - 1
-            else ""
-        )
-        lines.append(f"{axis:>{AXIS - 2}} " + ("┤" if axis else "│") + "".join(row))
-    return Content("\n".join(lines)).highlight_regex(SPHERE, style="bold $text-accent")
+
+    def drawn(values: list[float], rows: int) -> list[str]:
+        return bars([max(math.log10(value) - low, 0.0) if value > 0 else 0.0 for value in values], rows, reach)
+
+    if height < LEAST_OVERLAID and fitted:
+        lines = [*drawn(shown, height - 1), *drawn(fitted, 1)]
+        heads = {0: "counts", height - 1: "sphere"}
+    else:
+        cells = [list(line) for line in drawn(shown, height)]
+        for column, value in enumerate(fitted):
+            at = (math.log10(value) - low) / reach if value > 0 else -1.0
+            if 0 <= at <= 1:
+                cells[height - 1 - min(int(at * height), height - 1)][column] = SPHERE
+        lines = ["".join(line) for line in cells]
+        heads = {height - 1: f"{10**low:.1g}", 0: f"{top:.0f}" if top >= 10 else f"{top:.2g}"}
+    axis = AXIS - 2
+    marked = ((heads.get(place, ""), line) for place, line in enumerate(lines))
+    text = "\n".join(f"{head:>{axis}} {'┤' if head else '│'}{line}" for head, line in marked)
+    return Content(text).highlight_regex(SPHERE, style="bold $text-accent")
 
 
 def _mean(values: NDArray[np.float64]) -> float:
