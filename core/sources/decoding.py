@@ -24,6 +24,8 @@ from photon_triage.core.sources.filters import (
 )
 
 _LZ4_OF_BITSHUFFLE = 2
+_CACHED = 2**18
+"""Bytes that are still in the processor's cache when the second step of decoding comes to them."""
 _ORDERS = {SHUFFLE: 0, GZIP: 1, LZ4: 1, BITSHUFFLE: 1, ZSTANDARD: 1, FLETCHER32: 2}
 
 
@@ -121,20 +123,23 @@ class Decoder:
         tail = blocks.tail if high > compressed else 0
         exact = (start, stop + tail) == (low, high)
         target = out if out is not None and exact else scratch("blocks", stop + tail - start)
-        unshuffled = scratch("bits", stop - start) if bitshuffled else target[: stop - start]
         if bitshuffled and blocks.stored:
             raise LeftToHdf5Error  # only HDF5's LZ4 filter keeps such a block as it is
-        if stop > start:
+        together = max(1, _CACHED // blocks.size) if bitshuffled else max(1, last - first)
+        for block in range(first, last, together):
+            behind = min(block + together, last)
+            size = min(behind * blocks.size, compressed) - block * blocks.size
+            place = target[block * blocks.size - start :][:size]
             # The framing again for these blocks alone, written over what is before them.
-            begin, end = blocks.bounds[first] - 12, blocks.bounds[last]
-            struct.pack_into(">QI", data, begin, stop - start, min(blocks.size, stop - start))
+            begin, end = blocks.bounds[block] - 12, blocks.bounds[behind]
+            struct.pack_into(">QI", data, begin, size, min(blocks.size, size))
             try:
-                _codecs().lz4h5_decode(data[begin:end], out=unshuffled)
-                if bitshuffled:
-                    size = blocks.size // self._itemsize
-                    _codecs().bitshuffle_decode(
-                        unshuffled, itemsize=self._itemsize, blocksize=size, out=target[: stop - start]
-                    )
+                if not bitshuffled:
+                    _codecs().lz4h5_decode(data[begin:end], out=place)
+                    continue
+                bits = _codecs().lz4h5_decode(data[begin:end], out=scratch("bits", size))
+                elements = blocks.size // self._itemsize
+                _codecs().bitshuffle_decode(bits, itemsize=self._itemsize, blocksize=elements, out=place)
             except (RuntimeError, ValueError) as error:
                 raise DamagedError(f"its chunk cannot be decoded ({error})") from error
         if tail:
