@@ -89,6 +89,17 @@ async def test_enter_shows_the_frame_large_and_comes_back_to_the_sheet(hits: Fak
         assert driver.focus == "candidates"
 
 
+async def test_a_neighbour_is_never_decided_on_behind_the_sheet(hits: FakeSession) -> None:
+    async with opened(hits) as driver:
+        await turn_to_sheet(driver)
+        await driver.press("greater_than_sign")
+        await driver.until(lambda: driver.picture.display and driver.picture.shown_id == 2, "the neighbour, large")
+        await driver.press("enter")
+        await driver.until(lambda: sheet(driver).size.width > 40, "the sheet")
+        await driver.press("a")
+        await driver.until(lambda: list(driver.on_disk()) == [0])
+
+
 async def test_a_file_that_is_gone_leaves_a_word_in_its_place(hits: FakeSession) -> None:
     async with opened(hits) as driver:
         driver.source.gone.add(hits.key(0).file)

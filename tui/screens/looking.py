@@ -52,6 +52,12 @@ class Looking(TriageScreen):
     def action_zoom(self) -> None:
         """The picture over the whole width, and back."""
         self.toggle_class("-zoom")
+        if self._sheet_is_up:
+            self._end_visit()  # the sheet does not show a neighbour, so no decision may be for one
+
+    @property
+    def _sheet_is_up(self) -> bool:
+        return self.has_class("-sheet") and not self.has_class("-zoom")
 
     def action_sheet(self) -> None:
         """The contact sheet in place of list and picture, and back."""
@@ -116,6 +122,8 @@ class Looking(TriageScreen):
         self._freeze()
         if row is None or self._visit.reading:
             return
+        if self._sheet_is_up:
+            self.add_class("-zoom")
         visit = self._visit = replace(self._visit, reading=True)
         self.run_worker(
             lambda: self.post_message(self.Visited(self._store.neighbour(row, step), visit, step)),

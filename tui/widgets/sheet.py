@@ -153,6 +153,7 @@ class ContactSheet(Widget, can_focus=True):
             self._drawn.pop(frame, None)
         while len(self._kept) > THUMBNAILS_KEPT:
             self._kept.popitem(last=False)
+        self._entitle()
         self.refresh()
         if message.found:
             self._load_next()
