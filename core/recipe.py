@@ -80,6 +80,25 @@ class PrepareTable(_Table):
     fit: Literal["letterbox", "stretch"] = "stretch"
 
 
+class AlarmsTable(_Table):
+    """When the engine raises an alarm; 0 turns one off."""
+
+    rate_fall: float = Field(default=0.5, ge=0, lt=1)
+    """Part by which the hit rate must have fallen against the run's past, beyond what chance explains."""
+    rate_window_s: float = Field(default=60.0, ge=5)
+    """Seconds that count as now."""
+    files_stop_s: float = Field(default=300.0, ge=0)
+    """Seconds without a new frame."""
+    disk_free_gb: float = Field(default=5.0, ge=0)
+    """Gigabytes that must be left on the session's disk and on those of the data."""
+    disk_full_min: float = Field(default=30.0, ge=0)
+    """Minutes until such a disk is full, if it goes on filling."""
+    drift_psi: float = Field(default=0.25, ge=0)
+    """Population stability index of the newest scores against the session's first, from which they have drifted."""
+    command: tuple[str, ...] = ()
+    """Words of a command that is run for each alarm, its text as the last word; no shell is asked."""
+
+
 class LitPixelsStage(_Table):
     """Hit finding for single particles: enough lit pixels and photons in the region of interest."""
 
@@ -180,6 +199,7 @@ class Recipe(_Table):
     source: SourceTable = SourceTable()
     geometry: GeometryTable = GeometryTable()
     prepare: PrepareTable = PrepareTable()
+    alarms: AlarmsTable = AlarmsTable()
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @property
@@ -335,6 +355,7 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
         "source": SourceTable,
         "geometry": GeometryTable,
         "prepare": PrepareTable,
+        "alarms": AlarmsTable,
         "roi": Roi,
         "lit-pixels": LitPixelsStage,
         "spots": SpotsStage,

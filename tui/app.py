@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +62,8 @@ class TriageApp(LineApp):
         self._keymap_path = keymap or keymap_path()
         self._main = MainScreen(session, previewer, safe_text(str(self._keymap_path)))
         self._complaints = [complaint] if complaint else []
+        self.alarm_command: Sequence[str] = ()
+        """Words of a command that this screen runs for each alarm."""
 
     def on_mount(self) -> None:
         """Open the main screen with the operator's keys."""
@@ -91,7 +93,12 @@ class TriageApp(LineApp):
 
 
 def run_screen(
-    session_path: Path, who: str | None = None, display: Display | None = None, *, read_only: bool = False
+    session_path: Path,
+    who: str | None = None,
+    display: Display | None = None,
+    *,
+    read_only: bool = False,
+    alarm_command: Sequence[str] = (),
 ) -> int:
     """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
 
@@ -103,6 +110,7 @@ def run_screen(
     graphics = ask_terminal() if display.images in ("sixel", "kitty") else Graphics()
     output, complaint = choose_output(display.images, terminal, graphics)
     app = TriageApp(session, driver=LineDriver, theme=display.theme, output=output, complaint=complaint)
+    app.alarm_command = alarm_command
     code = app.run_on_line()
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")

@@ -41,7 +41,15 @@ def main(argument: str) -> int:
         from photon_triage.core.engine.pipeline import Engine
 
         paths = [Path(path) for path in job["paths"]]
-        engine = Engine(session, paths, results, once=job["once"], patience=job["patience"], device=job.get("device"))
+        engine = Engine(
+            session,
+            paths,
+            results,
+            once=job["once"],
+            patience=job["patience"],
+            device=job.get("device"),
+            alarm_command=job.get("alarm_command", ()),
+        )
         signal.signal(signal.SIGTERM, lambda *_: engine.stop())
         signal.signal(signal.SIGINT, lambda *_: engine.stop())
         log.info("watching %s", ", ".join(map(str, paths)))

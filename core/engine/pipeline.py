@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from photon_triage.core.engine.alarms import Alarms
 from photon_triage.core.engine.events import Chunk, Digests, Event, FileNews, Lost, Moved, Replaced, Wanted, digest
 from photon_triage.core.engine.followed import CHUNK_FRAMES, frames_in_chunk
 from photon_triage.core.engine.intake import Intake
@@ -45,7 +46,8 @@ AGAIN_FRAMES = 64
 class Engine:
     """Runs a session's recipe over the files of some folders.
 
-    once: end when all files are read instead of waiting for more. patience: see Intake.
+    once: end when all files are read instead of waiting for more. patience: see Intake. alarm_command: words of a
+    command that is run for each alarm, in place of the recipe's.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Engine:
         once: bool = False,
         patience: float = 60.0,
         device: str | None = None,
+        alarm_command: Sequence[str] = (),
     ) -> None:
         self._session, self._paths, self._results = session, paths, results
         self._once, self._patience = once, patience
@@ -82,6 +85,8 @@ class Engine:
         results.stopping = lambda: self._stop
         self._running = RunningStages(session, self._device)
         self._use_models(self._commands.wishes())
+        folders = [session.path, *(path if path.is_dir() else path.parent for path in paths)]
+        self._alarms = Alarms(self._recipe.alarms, folders, results.first_scores, command=alarm_command)
 
     def stop(self) -> None:
         """Ask the loop to end after the batch in hand."""
@@ -271,6 +276,7 @@ class Engine:
         self._results.put_frames(file_id, results, now)
         if chunk.window is not None and (hits := tuple(result.index for result in results if result.hit)):
             self._digest_later(chunk.info, hits)
+        self._alarms.saw(chunk.info.run, results, now, late=chunk.late)
         if not chunk.late:
             self._lag = time.monotonic() - chunk.first_seen
         self._recent.append((now, len(results)))
@@ -361,6 +367,7 @@ class Engine:
                 "message_at": now,
                 "stalled_s": intake.stalled_s,
                 "problems": intake.watcher.problems,
+                "alarms": self._alarms.check(now, backlog=backlog) if status == "running" else [],
                 "paths": [str(path) for path in self._paths],
             }
         )

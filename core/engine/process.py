@@ -71,7 +71,13 @@ def engine_is_running(session: Session) -> bool:
 
 
 def start_engine(
-    session: Session, paths: Sequence[Path], *, once: bool = False, patience: float = 60.0, device: str | None = None
+    session: Session,
+    paths: Sequence[Path],
+    *,
+    once: bool = False,
+    patience: float = 60.0,
+    device: str | None = None,
+    alarm_command: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start an engine that outlives this process and its terminal.
 
@@ -85,6 +91,7 @@ def start_engine(
         "once": once,
         "patience": patience,
         "device": device,
+        "alarm_command": list(alarm_command),
     }
     # -P keeps the working directory, in which a package named like one of ours may stand, off the module path.
     command = [sys.executable, "-P", "-m", "photon_triage.core.engine", json.dumps(job)]

@@ -59,6 +59,10 @@ class Recorder:
         """See ResultsWriter."""
         self._insist(lambda: self._results.put_digests(file_id, digests))
 
+    def first_scores(self, model: str, limit: int) -> list[float]:
+        """See ResultsWriter."""
+        return self._results.first_scores(model, limit)
+
     def state(self) -> dict[str, Any]:
         """See ResultsWriter."""
         return self._results.state()

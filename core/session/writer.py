@@ -226,6 +226,15 @@ class ResultsWriter:
         ).fetchall()
         return path, dataset, [row[0] for row in indices]
 
+    def first_scores(self, model: str, limit: int) -> list[float]:
+        """The first scores that a model gave."""
+        found = self._db.execute(
+            "SELECT score FROM frames WHERE model_id = (SELECT id FROM models WHERE name = ?) AND score IS NOT NULL "
+            "ORDER BY id LIMIT ?",
+            (model, limit),
+        )
+        return [row[0] for row in found]
+
     def set_state(self, values: dict[str, Any]) -> None:
         """Say how the engine is."""
         with self._transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,11 @@ from photon_triage.tui.commands.sessions import (
 )
 from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
 
+AlarmOption = Annotated[
+    str | None,
+    typer.Option("--alarm-command", metavar="CMD", help="Run this for each alarm, its text as the last word."),
+]
+
 
 def watch(
     paths: Paths,
@@ -30,6 +36,7 @@ def watch(
     who: AsOption = None,
     images: ImagesOption = None,
     theme: ThemeOption = None,
+    alarm_command: AlarmOption = None,
     screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
 ) -> None:
     """Watch files as they come in, triage them, and show them; the engine goes on when the screen is closed.
@@ -37,16 +44,19 @@ def watch(
     Where the session's engine is at work already, this opens a screen on it.
     """
     from photon_triage.core.engine.process import engine_is_running, start_engine
+    from photon_triage.core.session.alarms import command_words
 
     require_paths(paths)
     display = chosen_display(images, theme)
+    command = command_words(alarm_command) if alarm_command else ()
     session = open_session(session_path, recipe, roots)
     if engine_is_running(session):
         say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
     else:
-        start_engine(session, paths, device=device)
+        start_engine(session, paths, device=device, alarm_command=command)
+        command = ()  # the engine runs it, whether a screen is open or not
     if screen:
-        _open_screen(session.path, who, display)
+        _open_screen(session.path, who, display, alarm_command=command)
 
 
 def attach(
@@ -55,17 +65,26 @@ def attach(
     images: ImagesOption = None,
     theme: ThemeOption = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look only: nothing can be decided.")] = False,
+    alarm_command: AlarmOption = None,
 ) -> None:
-    """Open a screen on a session; its engine, if one is at work, is left as it is."""
+    """Open a screen on a session; its engine, if one is at work, is left as it is.
+
+    An alarm command given here is run by this screen, as long as it is open.
+    """
+    from photon_triage.core.session.alarms import command_words
     from photon_triage.core.session.session import Session
 
-    _open_screen(Session.open(session_path).path, who, chosen_display(images, theme), read_only=read_only)
+    command = command_words(alarm_command) if alarm_command else ()
+    path = Session.open(session_path).path
+    _open_screen(path, who, chosen_display(images, theme), read_only=read_only, alarm_command=command)
 
 
-def _open_screen(path: Path, who: str | None, display: Display, *, read_only: bool = False) -> None:
+def _open_screen(
+    path: Path, who: str | None, display: Display, *, read_only: bool = False, alarm_command: Sequence[str] = ()
+) -> None:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(path, who, display, read_only=read_only)
+    code = run_screen(path, who, display, read_only=read_only, alarm_command=alarm_command)
     say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)

@@ -21,6 +21,7 @@ from photon_triage.tui.screens.surveying import Surveying
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.widgets.alarms import AlarmLine
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine import EnginePane, LogPane, engine_trouble
 from photon_triage.tui.widgets.footer import KeyFooter
@@ -66,6 +67,7 @@ class MainScreen(Moving, Looking, Surveying, Onlooking, Leaving):
         yield StatusLine(id="status")
         yield Banner(id="unread")
         yield Banner(id="unsaved")
+        yield AlarmLine(id="alarms")
         with Horizontal(id="body"):
             yield self._list
             yield self._sheet
@@ -142,6 +144,8 @@ class MainScreen(Moving, Looking, Surveying, Onlooking, Leaving):
     def _show(self, snapshot: Snapshot) -> None:
         self.query_one(StatusLine).show(snapshot, self.threshold, paused=self.paused)
         self.query_one(MessageLine).show(snapshot)
+        for alarm in self.query_one(AlarmLine).follow(snapshot, getattr(self.app, "alarm_command", ())):
+            self.query_one(LogPane).add(f"alarm: {alarm.text}")
         current = snapshot.serial == self._serial
         anew = current and self._shown_serial != self._serial
         if self.paused and not anew:
