@@ -140,7 +140,7 @@ LOOKING = [
     Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
-KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *REPEATING, *SEEING, *SURVEYING, *MOVING, *LOOKING]
+KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *SEEING, *REPEATING, *SURVEYING, *MOVING, *LOOKING]
 SUBJECTS = (
     ("While a threshold is tried", TRYING),
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
