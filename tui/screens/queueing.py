@@ -31,7 +31,7 @@ class QueueCommands(Provider):
         """Those that match what was typed."""
         matcher = self.matcher(query)
         for title, act, text in self._all():
-            if (score := matcher.match(f"{title} {text}")) > 0:
+            if (score := matcher.match(title)) > 0:
                 yield Hit(score, matcher.highlight(title), act, help=text)
 
     def _all(self) -> list[tuple[str, Callable[[], None], str]]:
