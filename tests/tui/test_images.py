@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from textual.geometry import Region
 
+from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui import images
 from photon_triage.tui.display import Images
 from photon_triage.tui.images import Output, choose_output
 from photon_triage.tui.images.bitmap import BYTES_A_PICTURE, Bitmap, png, within_budget
+from photon_triage.tui.images.drawing import kitty_of, sixel_of
 from photon_triage.tui.images.kitty import CHUNK, NUMBERS, PLACEHOLDER, encode_kitty, placeholders
 from photon_triage.tui.images.query import Graphics
 from photon_triage.tui.images.sixel import encode_sixel
 from photon_triage.tui.painting import Painted
 from photon_triage.tui.terminal import Terminal
+from photon_triage.tui.widgets.halfblock import Look
+from photon_triage.tui.widgets.pictures import Picture
 from photon_triage.tui.widgets.preview import PreviewPane
+from photon_triage.tui.widgets.rows import Finds
 
 from .driver import opened
 from .fake_session import FakeSession
@@ -139,8 +145,9 @@ def test_a_picture_too_large_for_the_line_is_drawn_coarser() -> None:
         tried.append(coarseness)
         return "x" * (BYTES_A_PICTURE * 5 // coarseness**2)
 
-    assert len(within_budget(encoded)) <= BYTES_A_PICTURE
+    assert 0 < len(within_budget(encoded, coarsest=16)) <= BYTES_A_PICTURE
     assert tried == [1, 2, 3]
+    assert within_budget(encoded, coarsest=2) == ""
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,8 @@ def test_a_picture_too_large_for_the_line_is_drawn_coarser() -> None:
     [
         ("half", GOOD, Graphics(), "half"),
         ("off", GOOD, Graphics(), "off"),
-        ("sixel", GOOD, Graphics(True, sixel=True), "sixel"),
+        ("sixel", GOOD, Graphics(True, sixel=True, cell=(20, 10)), "sixel"),
+        ("sixel", GOOD, Graphics(True, sixel=True), "half"),
         ("sixel", GOOD, Graphics(True), "half"),
         ("kitty", GOOD, Graphics(True, kitty=True), "kitty"),
         ("kitty", GOOD, Graphics(), "half"),
@@ -220,3 +228,33 @@ async def test_letters_take_no_bitmap(hits: FakeSession, monkeypatch: pytest.Mon
         assert driver.main.query_one(PreviewPane).letters
         await driver.pilot.pause(0.5)
     assert not any("\x1b_G" in text for text in sent)
+
+
+async def test_a_pane_in_sixel_sends_them_to_its_place_when_the_cursor_rests(hits: FakeSession) -> None:
+    sent: list[str] = []
+    async with opened(hits, (120, 40), output=Output("sixel", (15, 8))) as driver:
+        driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
+        await driver.ready()
+        await driver.until(lambda: any("\x1bP0;1;0q" in text for text in sent), "the picture")
+        region = driver.picture.content_region
+    data = next(text for text in sent if "\x1bP0;1;0q" in text)
+    place = re.match(r"\x1b\[(\d+);(\d+)H", data)
+    assert place is not None
+    top, left = int(place[1]) - 1, int(place[2]) - 1
+    height, width, _ = sixel_pixels(data[data.index("\x1bP0;1;0q") :]).shape
+    assert region.y <= top and region.x <= left
+    assert top + height / 15 <= region.bottom and left + width / 8 <= region.right
+    assert width / height == pytest.approx(64 / 48, rel=0.1)
+
+
+def noisy(fake: FakeSession, light: float) -> Picture:
+    pixels = np.random.default_rng(0).poisson(light, (400, 600)).astype(np.float32)
+    preview = Preview(fake.key(0), pixels, np.ones((400, 600), bool), 0, 0, 400, 600)
+    return Picture(FrameRow(1, fake.key(0), "r", 0.0, 3, True, 0.5, None, {}), preview, "", Finds(), counts=True)
+
+
+def test_a_budget_holds_for_frames_of_noise(hits: FakeSession) -> None:
+    faint, bright = noisy(hits, 0.003), noisy(hits, 3.0)
+    assert 1000 < len(sixel_of(faint, Look(), 60, 20, (20, 10))) < BYTES_A_PICTURE + 1000
+    assert sixel_of(bright, Look(), 90, 40, (20, 10)) == ""
+    assert 1000 < len(kitty_of(bright, Look(), 90, 40, (20, 10), 1, "")) < BYTES_A_PICTURE

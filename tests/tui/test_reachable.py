@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
+from textual.widgets import Input
 
 from photon_triage.core.errors import UsageError
 from photon_triage.tui.display import IMAGES, THEMES, chosen_display
@@ -15,7 +16,7 @@ from photon_triage.tui.screens.palette import entry_name
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, MEANINGS
 from photon_triage.tui.widgets.keys import KEYS, SUBJECTS
 
-from .driver import SIZES, opened
+from .driver import SIZES, Driver, opened
 from .fake_session import FakeSession
 
 
@@ -45,12 +46,24 @@ async def test_the_palette_lists_every_binding_with_its_key_and_text(hits: FakeS
             assert binding.id in waiting or " · " in title, title
 
 
+async def choose(driver: Driver, typed: str, entry: str) -> None:
+    """Open the palette, type, and take the entry once it stands first."""
+    await driver.press("ctrl+p")
+    await driver.until(lambda: isinstance(driver.app.screen, CommandPalette), "the palette")
+    await driver.press(*typed)
+
+    def highlighted() -> bool:
+        option = driver.app.screen.query_one(CommandList).highlighted_option
+        return option is not None and entry in str(option.prompt) and driver.app.screen.query_one(Input).value == typed
+
+    await driver.until(highlighted, entry)
+    await driver.press("enter")
+
+
 async def test_the_palette_does_what_a_key_does(hits: FakeSession) -> None:
     async with opened(hits) as driver:
         await driver.ready()
-        await driver.press("ctrl+p")
-        await driver.until(lambda: isinstance(driver.app.screen, CommandPalette), "the palette")
-        await driver.press(*"reject", "enter")
+        await choose(driver, "reject", "Reject · x")
         await driver.until(lambda: 0 in driver.on_disk(), "the label")
         assert driver.on_disk()[0].verdict == "rejected"
 
@@ -98,9 +111,7 @@ async def test_a_theme_is_chosen(hits: FakeSession, theme: str | None) -> None:
 async def test_the_palette_changes_the_theme(hits: FakeSession) -> None:
     async with opened(hits) as driver:
         await driver.ready()
-        await driver.press("ctrl+p")
-        await driver.until(lambda: isinstance(driver.app.screen, CommandPalette), "the palette")
-        await driver.press(*"daylight", "enter")
+        await choose(driver, "daylight", "Theme daylight")
         await driver.until(lambda: driver.app.theme == "daylight", "the theme")
 
 

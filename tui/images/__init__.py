@@ -9,7 +9,7 @@ from photon_triage.tui.images.query import Graphics
 from photon_triage.tui.terminal import Multiplexer, Terminal, tmux_option
 
 USUAL_CELL = (20, 10)
-"""Height and width in pixels of a character cell that a terminal does not tell of."""
+"""Height and width in pixels of a character cell that a terminal does not tell of; kitty's pictures need no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ def choose_output(wanted: Images, terminal: Terminal, graphics: Graphics) -> tup
 
 
 def _sixel_problem(graphics: Graphics) -> str:
-    return "" if graphics.sixel else "the terminal does not say that it knows sixel"
+    if not graphics.sixel:
+        return "the terminal does not say that it knows sixel"
+    # Sixels that are larger than their cells would cover the panes beside them.
+    return "" if graphics.cell else "the terminal does not say how large its characters are"
 
 
 def _kitty_problem(terminal: Terminal, graphics: Graphics) -> str:

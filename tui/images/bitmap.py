@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 BYTES_A_SECOND = 30_000
-"""What pictures may take of a line."""
-BYTES_A_PICTURE = 30_000
-COARSENESS = (1, 2, 3, 4, 6, 8)
+"""What bitmaps may take of a line: the next one waits until it has taken the last; half-blocks never wait."""
+BYTES_A_PICTURE = 60_000
+"""Two seconds of such a line; what sixels of a frame of 123 x 240 take on a screen of 120 x 40 lies below."""
+COARSENESS = (1, 2, 3, 4, 6, 8, 12, 16)
 """A picture that takes more is drawn with so many of the terminal's pixels for one of its own."""
 
 
@@ -35,11 +36,9 @@ def png(bitmap: Bitmap) -> bytes:
     return file.getvalue()
 
 
-def within_budget(encoded: Callable[[int], str]) -> str:
-    """What `encoded` gives for the least coarseness at which it takes BYTES_A_PICTURE at most; else for the largest."""
-    sent = ""
+def within_budget(encoded: Callable[[int], str], coarsest: int) -> str:
+    """What `encoded` gives for the least coarseness at which it takes BYTES_A_PICTURE at most; "" where none does."""
     for coarseness in COARSENESS:
-        sent = encoded(coarseness)
-        if len(sent) <= BYTES_A_PICTURE:
-            break
-    return sent
+        if coarseness <= coarsest and len(sent := encoded(coarseness)) <= BYTES_A_PICTURE:
+            return sent
+    return ""

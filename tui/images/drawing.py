@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.tui.images.bitmap import Bitmap, within_budget
+from photon_triage.tui.images.bitmap import COARSENESS, Bitmap, within_budget
 from photon_triage.tui.images.kitty import encode_kitty
 from photon_triage.tui.images.sixel import BAND, encode_sixel
 from photon_triage.tui.terminal import Multiplexer
@@ -17,14 +17,23 @@ from photon_triage.tui.widgets.pictures import Picture
 
 
 def sixel_of(picture: Picture, look: Look, columns: int, rows: int, cell: tuple[int, int]) -> str:
-    """The picture as sixels that fill so many cells and not one more, within the budget."""
+    """The picture as sixels within so many cells, in their middle, and the cells about it emptied; within the budget.
+
+    It begins where the terminal's cursor stands, and moves it. "" where half-blocks show as much: a frame of noise, in
+    which no two neighbours are alike, takes more than the budget.
+    """
     # A band that is not whole would reach into the line below.
     height, width = rows * cell[0] // BAND * BAND, columns * cell[1]
 
     def encoded(coarseness: int) -> str:
-        return encode_sixel(bitmap_of(picture, look, width // coarseness, height // coarseness), coarseness)
+        bitmap = bitmap_of(picture, look, width // coarseness, height // coarseness)
+        before = (width - bitmap.pixels.shape[1] * coarseness) // 2 // cell[1]
+        return (f"\x1b[{before}C" if before else "") + encode_sixel(bitmap, coarseness)
 
-    return within_budget(encoded)
+    # Erased are cells with the background of the moment; what was saved comes back with the cursor.
+    emptied = f"\x1b[{columns}X\x1b[1B" * rows
+    sixels = within_budget(encoded, coarsest=cell[1] - 1)
+    return f"\x1b7\x1b[40m{emptied}\x1b8{sixels}" if sixels else ""
 
 
 def kitty_of(
@@ -45,7 +54,7 @@ def kitty_of(
         bitmap = bitmap_of(picture, look, max(width // coarseness, 1), max(height // coarseness, 1))
         return encode_kitty(bitmap, picture_id, columns, rows, multiplexer)
 
-    return within_budget(encoded)
+    return within_budget(encoded, coarsest=COARSENESS[-1])
 
 
 def bitmap_of(picture: Picture, look: Look, width: int, height: int) -> Bitmap:

@@ -53,7 +53,7 @@ class BitmapPainter:
 
     def want(self, picture: Picture, canvas: Canvas) -> None:
         """A pane shows that picture now; its bitmap follows."""
-        if not self._on or canvas.letters:
+        if not self._on or self._pane.app.no_color:
             return
         if self._sent is not None and self._sent.picture is picture and self._sent.canvas == canvas:
             return
@@ -127,7 +127,7 @@ class BitmapPainter:
             return
         region = self._region(sent)
         if region.area:
-            self._write(f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{sent.data}\x1b8")
+            self._write(f"\x1b[{region.y + 1};{region.x + 1}H{sent.data}")
             # Cells that are to be painted again must be sent, although their text is what was sent before.
             app.forget_lines(region)
 

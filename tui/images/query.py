@@ -6,7 +6,7 @@ import os
 import re
 import select
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PATIENCE_S = 1.0
 """How long an answer may take, over a slow line too."""
@@ -48,7 +48,8 @@ def ask_terminal(descriptor: int | None = None, patience_s: float = PATIENCE_S) 
     try:
         tty.setraw(descriptor, termios.TCSANOW)
         os.write(descriptor, (KITTY_QUERY + CELL_QUERY + ATTRIBUTES_QUERY).encode("ascii"))
-        return read_answer(_collected(descriptor, patience_s))
+        found = read_answer(_collected(descriptor, patience_s))
+        return found if found.cell else replace(found, cell=_cell_by_system(descriptor))
     except OSError:
         return Graphics()
     finally:
@@ -69,6 +70,17 @@ def read_answer(answer: bytes) -> Graphics:
         _KITTY.search(answer) is not None,
         size if size and all(0 < side <= 256 for side in size) else None,
     )
+
+
+def _cell_by_system(descriptor: int) -> tuple[int, int] | None:
+    """The size of a cell as the pseudo-terminal knows it; many do not."""
+    import fcntl
+    import struct
+    import termios
+
+    answer = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, b"\0" * 8)
+    rows, columns, width, height = struct.unpack("HHHH", answer)
+    return (height // rows, width // columns) if rows and columns and width >= columns and height >= rows else None
 
 
 def _collected(descriptor: int, patience_s: float) -> bytes:

@@ -75,7 +75,7 @@ def help_parts(
     every = {binding.id: binding for _, bindings in parts for binding in bindings}
     first = ("First steps", [every[name] for name in FIRST if name in every])
     found = [
-        (subject, [(" ".join(keys[b.id]), b.tooltip) for b in bindings if b.id in keys and b.tooltip])
+        (subject, [(" ".join(keys[b.id or ""]), b.tooltip) for b in bindings if b.id in keys and b.tooltip])
         for subject, bindings in (first, *parts)
     ]
     return [(subject, lines) for subject, lines in found if lines]

@@ -22,6 +22,9 @@ from photon_triage.tui.widgets.standing import Standing
 
 ROWS_KEPT = 4000
 
+STATE_COLOURS = {"A": "#3f8fc0", "X": "#c8641b", "S": "#9a8440"}
+"""Blue, orange and ochre: told apart by who sees red and green alike, and on dark and light."""
+
 
 class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
     """Frames in a fixed order with one cursor; rows that come into view are fetched in a thread."""
@@ -218,7 +221,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
             self.border_subtitle = Content(subtitle)
 
     def _letter_style(self, letter: str) -> Style:
-        colour = {"A": "green", "X": "red", "S": "yellow"}.get(letter)
+        colour = STATE_COLOURS.get(letter)
         return Style(color=colour, bold=True) if colour else Style()
 
     def _measure_height(self) -> None:
