@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from photon_triage.core.sources.bitshuffling import bitshuffle_decoder
 from photon_triage.core.sources.filters import (
     BITSHUFFLE,
     FLETCHER32,
@@ -123,6 +124,12 @@ class Decoder:
         tail = blocks.tail if high > compressed else 0
         exact = (start, stop + tail) == (low, high)
         target = out if out is not None and exact else scratch("blocks", stop + tail - start)
+        if bitshuffled and (unshuffle := bitshuffle_decoder()) is not None:
+            end = blocks.bounds[last] + tail
+            used = unshuffle(data[blocks.bounds[first] : end], target, self._itemsize, blocks.size // self._itemsize)
+            if used != end - blocks.bounds[first]:
+                raise DamagedError("its chunk cannot be decoded: its blocks are no LZ4")
+            return target if exact else target[low - start : high - start]
         if bitshuffled and blocks.stored:
             raise LeftToHdf5Error  # only HDF5's LZ4 filter keeps such a block as it is
         together = max(1, _CACHED // blocks.size) if bitshuffled else max(1, last - first)
