@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import PurePath
 
+from photon_triage.core.audit.estimate import Estimates
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.report.content import Report, Shown
 from photon_triage.core.report.tables import ModelFacts
@@ -18,7 +19,7 @@ from photon_triage.tui.text import safe_text
 SIMULATED = "SIMULATED DATA: these numbers are of a simulation, not of an experiment."
 RANKED = (
     "The labels are of ranked frames only. What never got a score, or was never looked at, does not count as missed: "
-    "recall may be lower than it says here, and with it F1."
+    "recall may be lower than it says here, and with it F1. `photon-triage audit` tells it of all frames."
 )
 INTERVALS = (
     "Intervals are 95 % Wilson score intervals; they say how far chance alone may carry a number of this many frames."
@@ -80,6 +81,7 @@ def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Pict
         _section(
             "Hit rate", _figure(figures, "time", "Hit rate over time, with its 95 % interval"), _runs(report, figures)
         ),
+        _section("Of all frames", *_audit(report.audit)) if report.audit else "",
         _section("Against the labels", *_agreement(report, figures)),
         _section(*_sizes(report, figures)) if report.sizes else "",
         _section(
@@ -152,6 +154,20 @@ def _runs(report: Report, figures: Mapping[str, str]) -> str:
     ]
     heads = ("", "run", "#frames", "#hits", "#hit rate", "95 %", "#accepted")
     return _figure(figures, "runs", "Hit rate of each run, with its 95 % interval") + _table(heads, rows)
+
+
+def _audit(audit: Estimates) -> list[str]:
+    rows = [
+        (name, _value(estimate), _interval(estimate), f"{audit.n:,}")
+        for name, estimate in (
+            ("hit rate", audit.hit_rate),
+            ("precision", audit.precision),
+            ("recall", audit.recall),
+            ("F1", audit.f1),
+        )
+    ]
+    told = f"Estimated for all {audit.frames:,} frames from {audit.n:,} that were drawn at random and labelled"
+    return [_table(("", "#value", "95 %", "#n"), rows), _note(f"{told}, at threshold {audit.threshold:.2f}.")]
 
 
 def _agreement(report: Report, figures: Mapping[str, str]) -> list[str]:

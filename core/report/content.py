@@ -13,10 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.audit.estimate import Estimates, estimate
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Comparison, Curve, Estimate, confusion_at, curve, wilson
 from photon_triage.core.recipe import Recipe, SizeStage
 from photon_triage.core.report.tables import ExportFacts, ModelFacts, export_facts, model_facts
+from photon_triage.core.session.auditing import audit_now
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.matching import labels_of, scores_of_points
 from photon_triage.core.session.results import ResultsReader
@@ -83,6 +85,8 @@ class Report:
     selected: int
     history: Sequence[tuple[float, int, int]]
     runs: tuple[RunRow, ...]
+    audit: Estimates | None
+    """What frames drawn at random say of all frames; None where none of them is labelled."""
     agreement: Comparison
     curve: Curve
     recall_is_biased: bool
@@ -123,6 +127,7 @@ def gather(session: Session) -> Report:
             selected=reader.listing(recipe.unit).selected_count(threshold),
             history=history,
             runs=_runs(reader, files, book),
+            audit=_audit(session, book, threshold),
             agreement=confusion_at(scores, truth, threshold),
             curve=curve(scores, truth),
             recall_is_biased=patches is not None or _only_ranked(scores, truth),
@@ -140,6 +145,11 @@ def gather(session: Session) -> Report:
         )
     finally:
         reader.close()
+
+
+def _audit(session: Session, book: LabelBook, threshold: float) -> Estimates | None:
+    found = audit_now(session, book)
+    return estimate(found.sample, [threshold])[0] if found is not None and len(found.sample) else None
 
 
 def _only_ranked(scores: Mapping[FrameKey, float | None], truth: Mapping[FrameKey, bool]) -> bool:

@@ -18,6 +18,8 @@ from photon_triage.core.export import export
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.report.content import SHEET_FRAMES, gather
 from photon_triage.core.report.thumbnails import EDGE, INVALID, thumbnail
+from photon_triage.core.session.auditing import draw_more
+from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.preview import Preview
 from photon_triage.tui.cli import main
 
@@ -85,6 +87,19 @@ def test_the_page_holds_everything_itself(text: str) -> None:
     assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", text)
     assert "<script" not in text and "@import" not in text and not re.search(r"url\((?!#)", text)
     assert "default-src 'none'" in text
+
+
+def test_what_an_audit_tells_of_all_frames_stands_first(labelled: FakeSession, tmp_path: Path) -> None:
+    session = labelled.session
+    draw = draw_more(session, session.labels(), 0.5, 10, seed=1)
+    journal = session.journal("auditor")
+    writer = LabelWriter(journal)
+    for drawn in draw.frames:
+        writer.decide(drawn.key, "accepted" if drawn.key.index % 2 else "rejected")
+    journal.close()
+    text = written(labelled, tmp_path)
+    assert "Estimated for all 30 frames from 10 that were drawn at random" in text
+    assert text.index("Of all frames") < text.index("Against the labels")
 
 
 def test_figures_take_the_colours_of_the_page(text: str) -> None:
