@@ -200,6 +200,8 @@ class Recipe(_Table):
     geometry: GeometryTable = GeometryTable()
     prepare: PrepareTable = PrepareTable()
     alarms: AlarmsTable = AlarmsTable()
+    powder: bool | None = None
+    """Whether hits and misses are added up to a virtual powder; left open, where frames are counts, not images."""
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @property
@@ -237,6 +239,11 @@ class Recipe(_Table):
         top, left = min(rows.start for rows, _ in slices), min(columns.start for _, columns in slices)
         bottom, right = max(rows.stop for rows, _ in slices), max(columns.stop for _, columns in slices)
         return Window(top, left, bottom - top, right - left)
+
+    @property
+    def grows_powder(self) -> bool:
+        """Whether the engine adds frames up to a virtual powder."""
+        return not self.reads_images if self.powder is None else self.powder
 
     @property
     def unit(self) -> Unit:

@@ -44,6 +44,7 @@ COMMANDS = (
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
     Command("audit", "audit", "audit", "Draw frames at random, and estimate the numbers of all frames from them."),
     Command("export", "export", "export", "Write the selected frames as a list for the next program."),
+    Command("powder", "powder", "powder", "Write what all hits and all misses look like together."),
     Command("compare", "compare", "compare", "Hold lists from elsewhere against the labels and each other."),
     Command("report", "report", "report", "Write what a session came to as one HTML page."),
     Command("simulate", "simulate", "app", "Write a beamtime of known truth."),

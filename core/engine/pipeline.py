@@ -22,6 +22,7 @@ from photon_triage.core.engine.followed import CHUNK_FRAMES, frames_in_chunk
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.pinning import pin_for
+from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.recovery import copy_of
 from photon_triage.core.engine.retries import Retries, as_wished
@@ -86,6 +87,7 @@ class Engine:
         self._running = RunningStages(session, self._device)
         self._use_models(self._commands.wishes())
         folders = [session.path, *(path if path.is_dir() else path.parent for path in paths)]
+        self._powder = GrowingPowder(session.path) if self._recipe.grows_powder else None
         self._alarms = Alarms(self._recipe.alarms, folders, results.first_scores, command=alarm_command)
 
     def stop(self) -> None:
@@ -137,6 +139,8 @@ class Engine:
             status = "failed"
             raise
         finally:
+            if self._powder is not None:
+                self._powder.save()
             intake.close()
             self._tell(intake, status)
 
@@ -251,14 +255,17 @@ class Engine:
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         try:
             batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
-            outcomes = iter(run_cascade(self._running.stages, batch))
+            found = run_cascade(self._running.stages, batch)
         except TriageError as error:
             if first.again:
                 self._asked_again -= 1
                 self._lost_files.add(first.info.path)
             return f"The recipe does not fit: {error}"
+        outcomes = iter(found)
         for chunk in chunks:
             self._record(chunk, [next(outcomes) for _ in chunk.indices])
+        if self._powder is not None and not first.again:
+            self._powder.add(batch, [outcome.hit for outcome in found], simulated=first.info.simulated)
         return None
 
     def _record(self, chunk: Chunk, outcomes: list[Outcome]) -> None:
@@ -341,6 +348,8 @@ class Engine:
         self._beat_at = time.monotonic()
         self._follow_commands(intake)
         self._tell(intake, "running")
+        if self._powder is not None:
+            self._powder.save_now_and_then()
 
     def _tell(self, intake: Intake, status: str) -> None:
         now = time.time()

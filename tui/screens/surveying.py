@@ -1,10 +1,11 @@
-"""What the keys show of the session as a whole: its runs, and its hit rate against what."""
+"""What the keys show of the session as a whole: its runs, its hit rate against what, its powder."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from photon_triage.core.session.runs import TIME
+from photon_triage.tui.screens.powder import PowderScreen
 from photon_triage.tui.screens.runs import RunsScreen
 from photon_triage.tui.screens.triage import TriageScreen
 from photon_triage.tui.text import safe_text
@@ -29,6 +30,13 @@ class Surveying(TriageScreen):
         self.surveying = True
         self._refresh()
         self.app.push_screen(RunsScreen(lambda: self.snapshot, lambda: self.threshold, self.action_axis), closed)
+
+    def action_powder(self) -> None:
+        """The virtual powder of hits and of misses over the whole screen."""
+        look, letters = self._picture.look, self._picture.letters
+        self.app.push_screen(
+            PowderScreen(self.session.path, look, lambda: self.snapshot, lambda: self.threshold, letters)
+        )
 
     def action_axis(self) -> None:
         """The hit rate over time, against the run, or against the next number that is recorded."""

@@ -100,6 +100,7 @@ SEEING = [
 ]
 SURVEYING = [
     Binding("R", "runs", "Runs", id="runs", show=False, tooltip="Table of runs over the whole screen, and back"),
+    Binding("P", "powder", "Powder", id="powder", show=False, tooltip="Virtual powder of hits, misses, difference"),
     Binding("h", "axis", "Hit rate", id="axis", show=False, tooltip="Hit rate over time, against run, or a number"),
 ]
 MOVING = [
@@ -145,7 +146,7 @@ SUBJECTS = (
     ("While a threshold is tried", TRYING),
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
     ("List, threshold, export", [*STEERING, *SEEING]),
-    ("Runs", SURVEYING),
+    ("Runs and powder", SURVEYING),
     ("Move", MOVING),
     ("Picture", LOOKING),
 )
