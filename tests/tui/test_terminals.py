@@ -19,25 +19,16 @@ def attach(fake: FakeSession, *options: str) -> str:
     return shlex.join([sys.executable, "-P", "-m", "photon_triage.tui", "attach", str(fake.session.path), *options])
 
 
-@pytest.mark.parametrize(
-    ("environment", "drawn"),
-    [
-        ("TERM=tmux-256color", "half-blocks"),
-        ("TERM=xterm", "letters"),
-        ("TERM=vt100", "letters"),
-        ("NO_COLOR=1 TERM=tmux-256color COLORTERM=truecolor", "letters"),
-    ],
-)
-def test_decisions_can_be_read_in_any_terminal(
-    real: FakeSession, terminal: Terminal, environment: str, drawn: str
+@pytest.mark.parametrize("environment", ["TERM=xterm", "NO_COLOR=1 TERM=tmux-256color COLORTERM=truecolor"])
+def test_decisions_can_be_read_with_few_colours_or_none(
+    real: FakeSession, terminal: Terminal, environment: str
 ) -> None:
     terminal.keys(f"clear; env -u COLORTERM {environment} {attach(real)}", "Enter")
     terminal.until("Candidates 12", "? Help", "p99")
     terminal.keys("a", "x")
     shown = terminal.until("1 0.990  70.5 A", "2 0.980  70.5 X")
     picture = "\n".join(line[37:] for line in shown.splitlines()[2:20])
-    assert ("▀" in picture) == (drawn == "half-blocks")
-    assert drawn == "half-blocks" or {"@", "#", "."} <= set(picture)
+    assert "▀" not in picture and {"@", "#", "."} <= set(picture)
     terminal.keys("q")
     terminal.until("The engine keeps running")
 
