@@ -18,7 +18,7 @@ from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.snapshot import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import fit_columns, header, row_text
 from photon_triage.tui.widgets.rows import RowStore
-from photon_triage.tui.widgets.standing import Standing
+from photon_triage.tui.widgets.standing import Standing, letter_style
 
 ROWS_KEPT = 4000
 
@@ -184,7 +184,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         label = self._standing.label(frame_id)
         letter, flag = self._standing.letter(frame_id), self._standing.sign(frame_id)
         before, state, after = row_text(row, columns, letter, flag, label.category if label else "")
-        colour = style if here else style + self._letter_style(letter)
+        colour = style if here else style + letter_style(letter)
         return Strip([Segment(marker + before, style), Segment(state, colour), Segment(after, style)], width)
 
     def on_mount(self) -> None:
@@ -220,10 +220,13 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         if self.border_subtitle != Content(subtitle):
             self.border_subtitle = Content(subtitle)
 
+<<<<<<< HEAD
     def _letter_style(self, letter: str) -> Style:
         colour = STATE_COLOURS.get(letter)
         return Style(color=colour, bold=True) if colour else Style()
 
+=======
+>>>>>>> 740ff36 (Colour the letters of the contact sheet; pictures of the screen and the sheet from a real run)
     def _measure_height(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self.ids) + 1)
 

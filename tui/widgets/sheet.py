@@ -21,7 +21,7 @@ from photon_triage.tui.snapshot import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.halfblock import Look, Reduced, cells_of, letters_of, levels_of, reduced
 from photon_triage.tui.widgets.rows import RowStore
-from photon_triage.tui.widgets.standing import Standing
+from photon_triage.tui.widgets.standing import Standing, letter_style
 
 LEAST_CELLS = 95
 """Cells of a thumbnail with its caption: some 18 by 6, or 13 by 7. In fewer a frame is not told from another."""
@@ -241,8 +241,10 @@ class ContactSheet(Widget, can_focus=True):
         right = f" {letter}{sign}"
         if len(left) + len(score) + 1 + len(right) <= grid.width:
             left = f"{left} {score}"
-        style = self.rich_style + Style(bold=True, reverse=True) if here else self.rich_style
-        return [Segment((left.ljust(grid.width - len(right)) + right)[-grid.width :], style)]
+        text = (left.ljust(grid.width - len(right)) + right)[-grid.width :]
+        if here:
+            return [Segment(text, self.rich_style + Style(bold=True, reverse=True))]
+        return [Segment(text[:-2]), Segment(text[-2:-1], self.rich_style + letter_style(letter)), Segment(text[-1:])]
 
     def _entitle(self) -> None:
         total, page = len(self._list.ids), self.grid.page

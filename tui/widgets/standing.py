@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from rich.style import Style
+
 from photon_triage.core.session.labels import Label
 from photon_triage.tui.widgets.columns import SAVING, letter_of
+
+COLOURS = {"A": "green", "X": "red", "S": "yellow"}
+
+
+def letter_style(letter: str) -> Style:
+    """How a state's letter is written where there is colour."""
+    return Style(color=COLOURS[letter], bold=True) if letter in COLOURS else Style()
 
 
 class Standing:
