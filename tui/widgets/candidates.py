@@ -22,9 +22,6 @@ from photon_triage.tui.widgets.standing import Standing, letter_style
 
 ROWS_KEPT = 4000
 
-STATE_COLOURS = {"A": "#3f8fc0", "X": "#c8641b", "S": "#9a8440"}
-"""Blue, orange and ochre: told apart by who sees red and green alike, and on dark and light."""
-
 
 class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
     """Frames in a fixed order with one cursor; rows that come into view are fetched in a thread."""
@@ -220,13 +217,6 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         if self.border_subtitle != Content(subtitle):
             self.border_subtitle = Content(subtitle)
 
-<<<<<<< HEAD
-    def _letter_style(self, letter: str) -> Style:
-        colour = STATE_COLOURS.get(letter)
-        return Style(color=colour, bold=True) if colour else Style()
-
-=======
->>>>>>> 740ff36 (Colour the letters of the contact sheet; pictures of the screen and the sheet from a real run)
     def _measure_height(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self.ids) + 1)
 

@@ -9,12 +9,13 @@ from rich.style import Style
 from photon_triage.core.session.labels import Label
 from photon_triage.tui.widgets.columns import SAVING, letter_of
 
-COLOURS = {"A": "green", "X": "red", "S": "yellow"}
+STATE_COLOURS = {"A": "#3f8fc0", "X": "#c8641b", "S": "#9a8440"}
+"""Blue, orange and ochre: told apart by who sees red and green alike, and on dark and light."""
 
 
 def letter_style(letter: str) -> Style:
     """How a state's letter is written where there is colour."""
-    return Style(color=COLOURS[letter], bold=True) if letter in COLOURS else Style()
+    return Style(color=STATE_COLOURS[letter], bold=True) if letter in STATE_COLOURS else Style()
 
 
 class Standing:
