@@ -44,6 +44,11 @@ class Screen:
         self._process.wait()
         os.close(self._master)
 
+    def kill(self) -> None:
+        """End the application with SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
     def read(self, wait: float) -> bytes:
         """What has come; empty where nothing came for so long."""
         if not select.select([self._master], [], [], wait)[0]:
