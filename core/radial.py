@@ -70,7 +70,7 @@ def radial_profile(pixels: NDArray[np.float32], valid: NDArray[np.bool_], x: flo
     squares = np.square(np.arange(height) - y)[:, None] + np.square(np.arange(width) - x)[None]
     rings = np.sqrt(squares, dtype=np.float32).round().astype(np.intp)[valid]
     counts = np.bincount(rings, pixels[valid], minlength=1)
-    return RadialProfile(counts, np.bincount(rings, minlength=1).astype(np.float64))
+    return RadialProfile(counts.astype(np.float64), np.bincount(rings, minlength=1).astype(np.float64))
 
 
 def sphere_profile(profile: RadialProfile, q_per_pixel: float, diameter_nm: float, reach: int) -> NDArray[np.float64]:

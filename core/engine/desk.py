@@ -166,8 +166,10 @@ class Desk:
         if followed.over:
             self.forget(followed)
         elif not followed.looking and not (followed.info and followed.info.complete and followed.unread):
-            at_once = followed.is_at_end(now, self.patience)
-            self.order.look_at(followed, now if at_once else now + (followed.back_off() if wait is None else wait))
+            if followed.is_at_end(now, self.patience):
+                self.order.look_at(followed, now)
+            elif wait is not None or not followed.look_planned:
+                self.order.look_at(followed, now + (followed.back_off() if wait is None else wait))
         return [] if news is None else [news]
 
     def forget(self, followed: Followed) -> None:

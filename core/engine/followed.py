@@ -64,6 +64,7 @@ class Followed:
     tries: int = 0
     losses: int = 0
     next_look: float = 0.0
+    """In monotonic time; -1 until the first, infinity while none is planned."""
     looking: bool = False
     recheck: bool = False
     """A frame that was there is not any more: it may not end before it was looked at again."""
@@ -80,6 +81,11 @@ class Followed:
     def over(self) -> bool:
         """Whether nothing more is expected of it."""
         return self.status in OVER
+
+    @property
+    def look_planned(self) -> bool:
+        """Whether it is going to be looked at again at a time that is known."""
+        return 0 < self.next_look < math.inf
 
     @property
     def unread(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,7 +114,7 @@ class Order:
         while self._looks and self._looks[0][0] <= now:
             when, _, followed = heapq.heappop(self._looks)
             if not followed.over and not followed.looking and followed.next_look == when:
-                followed.looking = True
+                followed.looking, followed.next_look = True, math.inf
                 return Task("look", followed)
         return None
 

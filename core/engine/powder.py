@@ -11,7 +11,10 @@ import torch
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Batch
+from photon_triage.core.recipe import Roi
 from photon_triage.core.session.powder import KINDS, Powder, PowderSum, empty_powder, read_powder, write_powder
+from photon_triage.core.stages.stage import counts_in
+from photon_triage.core.stages.threads import few_threads
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -86,21 +89,25 @@ class _Sums:
 
     @torch.inference_mode()
     def add(self, batch: Batch, hits: Sequence[bool]) -> None:
-        rows, columns = (batch.window.rows, batch.window.columns) if batch.window else (slice(None), slice(None))
-        valid = None if batch.valid is None else batch.valid[rows, columns]
-        seen = self._valid[rows, columns]
-        for frame, hit in zip(batch.frames, hits, strict=True):
-            counts = frame.to(torch.float32)
-            good = counts >= 0  # gaps are negative or NaN
-            if valid is not None:
-                good &= valid
-            counts = torch.where(good, counts, torch.zeros((), device=counts.device))
-            kind = 0 if hit else 1
-            self._n[kind] += 1
-            self._sum[kind][rows, columns] += counts
+        window = batch.window
+        rows, columns = (window.rows, window.columns) if window else (slice(None), slice(None))
+        roi = Roi(top=window.top, left=window.left, height=window.height, width=window.width) if window else None
+        with few_threads(batch.frames.numel()):
+            self._add(batch, roi, rows, columns, hits)
+
+    def _add(self, batch: Batch, roi: Roi | None, rows: slice, columns: slice, hits: Sequence[bool]) -> None:
+        counts, usable = counts_in(batch, roi)
+        self._valid[rows, columns] |= usable.any(0)
+        hit = torch.tensor(hits, dtype=torch.bool, device=counts.device)
+        for kind, wanted in enumerate((hit, ~hit)):
+            n = int(wanted.sum())
+            if not n:
+                continue
+            part = counts if n == len(hit) else counts[wanted]
+            self._n[kind] += n
+            self._sum[kind][rows, columns] += part.sum(0)
             highest = self._max[kind][rows, columns]
-            torch.maximum(highest, counts, out=highest)
-            seen |= good
+            torch.maximum(highest, part.amax(0), out=highest)
 
     def powder(self) -> Powder:
         """As it stands, on the host."""

@@ -18,8 +18,9 @@ def neighbours(db: sqlite3.Connection, frame_id: int, count: int) -> list[FrameR
     ).fetchone()
     if here is None:
         return []
-    before = _beside(db, *here, count, "<", "DESC")
-    after = _beside(db, *here, count, ">", "ASC")
+    run, path, file_id, index = here
+    before = _beside(db, run, path, file_id, index, count, "<", "DESC")
+    after = _beside(db, run, path, file_id, index, count, ">", "ASC")
     ids = [*reversed(before), frame_id, *after]
     rows = FrameListing(db).rows(ids)
     return [rows[each] for each in ids if each in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import Batch
 from photon_triage.core.stages.stage import Found, Stage
+from photon_triage.core.stages.threads import few_threads
 
 
 @dataclass
@@ -44,7 +46,8 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
     for stage in stages:
         if not alive:
             break
-        result = stage(batch)
+        with nullcontext() if stage.is_network else few_threads(batch.frames.numel()):
+            result = stage(batch)
         if result.classes is not None:
             batch = replace(batch, classes=result.classes, class_names=result.class_names)
         classes: Any = [None] * len(alive) if result.classes is None else result.classes.cpu().numpy()
@@ -65,7 +68,8 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
         alive = [frame for frame, passed in zip(alive, survivors, strict=True) if passed]
         for frame in alive:
             outcomes[frame].passed += 1
-        batch = batch.select(result.passed.to(batch.frames.device))
+        with few_threads(batch.frames.numel()):
+            batch = batch.select(result.passed.to(batch.frames.device))
     return outcomes
 
 

@@ -26,6 +26,7 @@ class Classify:
     """
 
     name = "classify"
+    is_network = True
     columns = ()
 
     def __init__(

@@ -19,6 +19,7 @@ class LitPixels:
     """Counts lit pixels and photons, for single particles."""
 
     name = "lit-pixels"
+    is_network = False
     columns = ("lit_pixels", "photons", "excess_photons")
 
     def __init__(self, table: LitPixelsStage, default_roi: Roi | None = None) -> None:
@@ -69,6 +70,7 @@ class Spots:
     """
 
     name = "spots"
+    is_network = False
     columns = ("spots",)
 
     def __init__(self, table: SpotsStage) -> None:

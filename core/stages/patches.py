@@ -25,6 +25,7 @@ class Patches:
     """
 
     name = "patches"
+    is_network = True
     columns = ("candidates",)
 
     def __init__(

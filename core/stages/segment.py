@@ -20,6 +20,7 @@ class Segment:
     """
 
     name = "segment"
+    is_network = True
     columns = ("foreground", "certainty")
 
     def __init__(

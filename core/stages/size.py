@@ -21,6 +21,7 @@ class Size:
     """
 
     name = "size"
+    is_network = False
     columns = ("diameter_nm", "size_quality")
 
     def __init__(self, table: SizeStage, default_roi: Roi | None = None) -> None:

@@ -54,6 +54,11 @@ class Stage(Protocol):
         """What it measures."""
         ...
 
+    @property
+    def is_network(self) -> bool:
+        """Whether it is worth all cores, which the cheap stages leave to the readers."""
+        ...
+
     def __call__(self, batch: Batch) -> StageResult:
         """Score a batch."""
         ...

@@ -14,6 +14,7 @@ class Above:
 
     name = "above"
     columns = ("first",)
+    is_network = False
 
     def __init__(self, limit: float, *, scores: bool = False) -> None:
         self.limit, self.scores = limit, scores
