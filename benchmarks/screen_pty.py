@@ -17,6 +17,8 @@ from pathlib import Path
 PATIENCE_S = 60.0
 MOVE = re.compile(rb"\x1b\[(\d+);(\d+)H|(\n)|(\xe2\x96\xb6)")
 """Where the terminal's cursor is sent, and the list's own cursor."""
+LONGEST = 12
+"""Bytes of the longest of these."""
 
 
 class Screen:
@@ -33,6 +35,7 @@ class Screen:
         )
         os.close(slave)
         self.received = 0
+        self._tail = b""
         self._row = -1
         self._cursor_row = -1
 
@@ -55,13 +58,16 @@ class Screen:
             return b""
         data = os.read(self._master, 65536)
         self.received += len(data)
-        for found in MOVE.finditer(data):
+        text, end = self._tail + data, 0
+        for found in MOVE.finditer(text):
+            end = found.end()
             if found[1]:
                 self._row = int(found[1])
             elif found[3]:
                 self._row += 1
             else:
                 self._cursor_row = self._row
+        self._tail = text[max(end, len(text) - LONGEST) :]  # a sign may come in two parts
         return data
 
     def rest(self, seconds: float) -> None:

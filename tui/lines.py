@@ -12,16 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
 from rich.console import RenderableType
-from textual._compositor import CompositorUpdate
+from textual._compositor import CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
 
-from photon_triage.tui.painting import Painted
+from photon_triage.tui.painting import Painted, Together
 
-CATCH_UP_S = 0.02
+WAITING_MOST = 30
+"""Updates that are kept for a terminal that is behind."""
+CATCH_UP_S = 0.005
 """A terminal that was behind is looked after this often."""
 SWITCH_S = 0.001
 """A thread that reads the session gives way to a key after so long, not after the 5 ms that Python gives it."""
@@ -109,6 +111,7 @@ class LineApp(App[int]):
         super().__init__(driver_class=driver_class)
         self._painted = Painted()
         self._begun = 0
+        self._waiting: list[CompositorUpdate] = []
         self._skipped = False
         self._left: LineDriver | None = None
         self.painted_over: list[Callable[[Sequence[Region]], None]] = []
@@ -130,9 +133,7 @@ class LineApp(App[int]):
             super()._display(screen, renderable)
             return
         if driver.behind:
-            if not self._skipped:
-                self._skipped = True
-                self.set_timer(CATCH_UP_S, self._catch_up)
+            self._put_off(update)
             self.post_display_hook()
             return
         self._left = driver
@@ -147,13 +148,26 @@ class LineApp(App[int]):
         else:
             self.post_display_hook()
 
+    def _put_off(self, update: CompositorUpdate) -> None:
+        """Keep what could not be sent; where that becomes much, the whole screen is rendered anew instead."""
+        if not self._waiting:
+            self.set_timer(CATCH_UP_S, self._catch_up)
+        self._waiting.append(update)
+        if len(self._waiting) > WAITING_MOST or isinstance(update, LayoutUpdate):
+            self._waiting = [CompositorUpdate()]
+            self._skipped = True
+
     def _catch_up(self) -> None:
         driver = self._driver
         if isinstance(driver, LineDriver) and driver.behind:
             self.set_timer(CATCH_UP_S, self._catch_up)
-        else:
+            return
+        waiting, self._waiting = self._waiting, []
+        if self._skipped:
             self._skipped = False
             self.screen.refresh()
+        elif waiting:
+            self._display(self.screen, cast(RenderableType, Together(waiting)))
 
     def action_redraw(self) -> None:
         """Paint everything again, where something else has written on the terminal."""

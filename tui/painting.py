@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.control import Control
@@ -64,12 +64,27 @@ class Difference(CompositorUpdate):
         return "".join(Control.move_to(x, y).segment.text + strip.render(console) for x, y, strip in self.pieces)
 
 
+class Together(CompositorUpdate):
+    """Several updates as one; where they paint the same place, only the last one does."""
+
+    def __init__(self, updates: Sequence[CompositorUpdate]) -> None:
+        parts: dict[tuple[int, int, int], Strip] = {}
+        for update in updates:
+            for y, x, strip in _parts(update):
+                place = (y, x, strip.cell_length)
+                parts.pop(place, None)  # so that it comes after whatever else was painted there meanwhile
+                parts[place] = strip
+        self.parts = [(y, x, strip) for (y, x, _), strip in parts.items()]
+
+
 def _parts(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
     """Line, column and content of all strips that an update touches.
 
     A strip of a `ChopsUpdate` is whole, also where only a part of it is to be painted.
     """
-    if isinstance(update, LayoutUpdate):
+    if isinstance(update, Together):
+        yield from update.parts
+    elif isinstance(update, LayoutUpdate):
         for y, strips in enumerate(update.strips, update.region.y):
             x = update.region.x
             for strip in strips:

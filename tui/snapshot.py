@@ -36,6 +36,7 @@ SHOWN = ("hits", "all", "undecided", "flagged")
 TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 REST_FACTOR = 8.0
 """A query is asked again no sooner than this many times as long as it took, so that a large session stays cheap."""
+AGAIN_S, MANY_LABELS = 15.0, 1000
 MANY_BYTES = 200_000
 """Journals of that size, about a thousand labels, are read after the list has been shown once."""
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
@@ -185,6 +186,9 @@ class SnapshotBuilder:
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._needed: Paced[int | None] = Paced(None)
         self._drawn = 0
+        self._told: Paced[Mapping[tuple[str, str], int]] = Paced({})
+        self._wanted: Paced[set[FrameKey]] = Paced(set())
+        self._missing: Paced[list[FrameKey]] = Paced([])
         self._who = session.who or user_name()
 
     def build(self, request: Request) -> Snapshot:
@@ -380,14 +384,24 @@ class SnapshotBuilder:
 
     def _follow_labels(self, reader: ResultsReader, state: Mapping[str, Any], version: int) -> None:
         """Look up labelled frames that were not known, and all again when another model scores or time has passed."""
-        self._census.get((version, self._book_version), lambda: _census(reader, self._book.labels))
+        told = self._told.get(self._book_version, lambda: _told(self._book.labels), now=True)
+        self._census.get((version, self._book_version), lambda: _census(reader, told))
         model = state.get("model")
-        everything = (int(time.monotonic() // 15), version) if state.get("status") == "running" else version
         if model != self._model:
             self._known.clear()
             self._model = model
-        wanted = self._book.labels.keys() | self._book.flagged | drawn_keys(self._book.draws)
-        missing = [key for key in wanted if key not in self._known]
+        wanted = self._wanted.get(
+            self._book_version,
+            lambda: self._book.labels.keys() | self._book.flagged | drawn_keys(self._book.draws),
+            now=True,
+        )
+        # Many labels are looked up again every so often only: an engine that scores again is in no hurry either.
+        running = state.get("status") == "running"
+        everything = int(time.monotonic() // AGAIN_S) if running and len(wanted) > MANY_LABELS else version
+        found = len(self._known)
+        missing = self._missing.get(
+            (self._book_version, model, found), lambda: [key for key in wanted if key not in self._known], now=True
+        )
         self._look_up.get(
             (self._book_version, everything, model, bool(missing) and version),
             lambda: self._look_up_frames(reader, wanted, everything),
@@ -445,16 +459,21 @@ def _newest_run(reader: ResultsReader) -> str:
     return reader.newest_run()
 
 
-def _census(reader: ResultsReader, labels: Mapping[FrameKey, Label]) -> frozenset[tuple[str, str]]:
-    """Files of which every recorded frame has been labelled, so that recall on them is not biased by the ranking.
+def _told(labels: Mapping[FrameKey, Label]) -> dict[tuple[str, str], int]:
+    """How many frames of each file have been accepted or rejected.
 
-    Labels of candidates never tell what the search has missed, so they make no census.
+    Labels of candidates never tell what the search has missed, so they do not count.
     """
     told: dict[tuple[str, str], int] = {}
     for key, label in labels.items():
         if label.verdict != "skipped" and not key.point:
             told[key.file, key.dataset] = told.get((key.file, key.dataset), 0) + 1
+    return told
+
+
+def _census(reader: ResultsReader, told: Mapping[tuple[str, str], int]) -> frozenset[tuple[str, str]]:
+    """Files of which every recorded frame has been labelled, so that recall on them is not biased by the ranking."""
     if not told:
         return frozenset()
-    files = ((row.path, row.dataset, row.done) for row in reader.files())
-    return frozenset((path, dataset) for path, dataset, done in files if 0 < done <= told.get((path, dataset), 0))
+    files = reader.recorded_at_most(max(told.values()))
+    return frozenset((path, dataset) for path, dataset, done in files if done <= told.get((path, dataset), 0))

@@ -99,6 +99,12 @@ class ResultsReader:
         """The names of the numbers that stages record of frames."""
         return recorded_numbers(self._db)
 
+    def recorded_at_most(self, frames: int) -> list[tuple[str, str, int]]:
+        """(Path, data set, frames recorded) of files with some, but no more than so many."""
+        return self._db.execute(
+            "SELECT path, dataset, done FROM files WHERE done BETWEEN 1 AND ?", (frames,)
+        ).fetchall()
+
     def newest_run(self) -> str:
         """The run of the file that changed last; "" where there is none."""
         row = self._db.execute("SELECT run FROM files ORDER BY updated DESC, id DESC LIMIT 1").fetchone()
