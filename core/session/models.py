@@ -48,7 +48,7 @@ def find_model(name: str, folder: Path | None = None) -> ModelEntry:
         return ModelEntry(path.stem, path, "file", _metadata(path))
     raise SessionError(
         f"Could not find a model named {name!r}.",
-        f"There are: {', '.join(known) or 'none'}; the path of a .safetensors file is taken too.",
+        f"There are: {', '.join(sorted(known)) or 'none'}; the path of a .safetensors file is taken too.",
         title="No such model",
     )
 

@@ -9,18 +9,27 @@ import asyncio
 import multiprocessing
 import os
 import random
-from multiprocessing.context import ForkServerContext
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+ROOT = str(Path(__file__).parents[2])
 MODULES = ["photon_triage.core.engine.pipeline", "photon_triage.tui.app", "photon_triage.core.session.preview"]
 
 
-def context() -> ForkServerContext:
-    """Where such processes come from."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(MODULES)
-    return made
+def begin(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start such a process; it finds this package where the tests are."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(MODULES)
+    process = context.Process(target=target, args=arguments)
+    sys.path.append(ROOT)
+    try:
+        process.start()
+    finally:
+        sys.path.remove(ROOT)
+    return process
 
 
 def run_engine(session: Path, data: Path) -> None:

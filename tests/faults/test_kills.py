@@ -18,7 +18,7 @@ from photon_triage.core.session.session import Session
 from tests.builders.detector_files import GrowingCxi, frames_of
 
 from .engines import counts, make_session, recorded, scan, wait_for
-from .killed import context, run_engine, run_screen
+from .killed import begin, run_engine, run_screen
 from .scale import scaled
 
 Say = Callable[[str], None]
@@ -70,14 +70,12 @@ class Beamline:
     engine: BaseProcess | None = None
 
     def start_engine(self) -> None:
-        self.engine = context().Process(target=run_engine, args=(self.session, self.data))
-        self.engine.start()
+        self.engine = begin(run_engine, self.session, self.data)
 
     def add_screen(self) -> None:
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        process = context().Process(target=run_screen, args=(self.session, Path(f"/proc/{os.getpid()}/fd/{theirs}")))
-        process.start()
+        process = begin(run_screen, self.session, Path(f"/proc/{os.getpid()}/fd/{theirs}"))
         self.screens.append(Screen(process, ours, theirs))
 
     def kill(self, process: BaseProcess) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -16,12 +15,10 @@ import pytest
 
 from photon_triage.core.engine.followed import CHUNK_FRAMES, LIVE_CHUNKS
 from photon_triage.core.engine.pipeline import Engine
-from photon_triage.core.engine.recording import Recorder
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.session import Session
 from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 
 from .engines import ALL_HITS, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for
+from .killed import begin, run_engine
 from .scale import scaled
 
 Say = Callable[[str], None]
@@ -94,24 +91,15 @@ def test_an_engine_that_is_too_slow_says_how_far_behind_it_is_and_catches_up(
     assert (most > 0) == (order == "latest") and behind["queue"] > 0
 
 
-def _run_engine(session: Path, data: Path) -> None:
-    """An engine as a process: what it imports was imported before it began."""
-    opened = Session.open(session)
-    Engine(opened, [data], Recorder(ResultsWriter(opened.results_path)), device="cpu").run()
-
-
 def test_engines_killed_at_any_instant_lose_nothing_and_count_nothing_twice(tmp_path: Path, figure: Say) -> None:
     kills = scaled(6, 500)
     data = tmp_path / "data"
     data.mkdir()
     session = make_session(tmp_path / "session")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["photon_triage.core.engine.pipeline"])
     rng, written = random.Random(5), 0
     with GrowingCxi(data / "run.cxi") as run:
         for number in range(kills):
-            process = context.Process(target=_run_engine, args=(session.path, data))
-            process.start()
+            process = begin(run_engine, session.path, data)
             assert process.pid is not None
             for _ in range(4):
                 run.append(frames_of(25, first=written))
