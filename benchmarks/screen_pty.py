@@ -103,7 +103,7 @@ class Screen:
             while self._cursor_row == before:
                 self.read(1.0)
                 if time.monotonic() - begun > PATIENCE_S:
-                    raise TimeoutError("a key moved nothing")
+                    raise TimeoutError(f"press {place} moved nothing from row {before}")
             waits.append(time.monotonic() - begun)
         return waits
 

@@ -136,6 +136,10 @@ class LineApp(App[int]):
             self._put_off(update)
             self.post_display_hook()
             return
+        if self._waiting and not self._skipped:
+            if not isinstance(update, LayoutUpdate):
+                update = Together([*self._waiting, update])  # what waited is older and must not come last
+            self._waiting = []
         self._left = driver
         if driver.begun != self._begun:
             self._begun = driver.begun
