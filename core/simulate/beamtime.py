@@ -40,13 +40,17 @@ class Simulation(Generic[T]):
     truth: OpenTruth[T]
 
 
-def spi(blanks: float = 0.25, singles: float | None = None) -> Simulation[Truth]:
+def spi(blanks: float = 0.25, singles: float | None = None, drift: str = "usual") -> Simulation[Truth]:
     """Single-particle imaging in CXI files, its truth in truth.csv.
 
     blanks: mean share of empty frames. singles: share of the hits that are single particles of the right size; None for
-    the share that real data showed.
+    the share that real data showed. drift: what changes between runs, a name in DRIFTS.
     """
-    return Simulation(lambda seed, number: SpiRun(seed, number, blanks=blanks, singles=singles), cxi_run, spi_truth)
+
+    def run(seed: int, number: int) -> SpiRun:
+        return SpiRun(seed, number, blanks=blanks, singles=singles, drift=drift)
+
+    return Simulation(run, cxi_run, spi_truth)
 
 
 def tomo(size: int = 512) -> Simulation[SliceTruth]:

@@ -72,21 +72,60 @@ class Drift:
     """Shift of the photon counts' logarithm."""
     gap_heat: float
     """Photons a pixel and frame in the first rows beside the gap."""
+    gain: float
+    """Counts that the detector reads for a photon."""
 
 
-def draw_drift(seed: int, run: int, blanks: float) -> Drift:
-    """The drift of a run: the same for the same seed and run."""
+@dataclass(frozen=True)
+class DriftRange:
+    """What the drift of a beamtime's runs is drawn from: ranges (low, high), or (mean, deviation) of a normal law."""
+
+    log10_background: tuple[float, float] = (-2.0, -1.3)
+    halo: tuple[float, float] = (0.0, 1.0)
+    halo_width: tuple[float, float] = (100.0, 250.0)
+    center_x: tuple[float, float] = (512.0, 2.0)
+    center_y: tuple[float, float] = (-4.0, 1.5)
+    size_nm: tuple[float, float] = (68.0, 1.5)
+    log10_fluence: tuple[float, float] = (0.0, 0.08)
+    heat_a_run: float = 0.02
+    most_heat: float = 0.3
+    gain: tuple[float, float] = (1.0, 1.0)
+
+
+DRIFTS = {
+    "usual": DriftRange(),
+    "strong": DriftRange(
+        log10_background=(-1.2, -0.7),
+        halo=(1.0, 3.0),
+        halo_width=(60.0, 150.0),
+        center_x=(517.0, 2.0),
+        center_y=(-7.0, 1.5),
+        size_nm=(64.0, 1.5),
+        log10_fluence=(-0.2, 0.08),
+        heat_a_run=0.1,
+        most_heat=1.0,
+        gain=(1.4, 1.6),
+    ),
+}
+"""Beamtimes by name. The embedded model has learned from "usual" ones and has not seen the like of "strong": several
+times the background with a bright halo, a beam beside where the geometry says, smaller particles, another gain."""
+
+
+def draw_drift(seed: int, run: int, blanks: float, kind: str = "usual") -> Drift:
+    """The drift of a run: the same for the same seed, run and kind of beamtime, one of DRIFTS."""
     rng = np.random.default_rng([seed, run, 0xD81F7])
+    ranges = DRIFTS[kind]
     return Drift(
-        background=float(10 ** rng.uniform(-2.0, -1.3)),
-        halo=float(rng.uniform(0.0, 1.0)),
-        halo_width=float(rng.uniform(100, 250)),
-        center_x=float(512 + rng.normal(0, 2.0)),
-        center_y=float(-4 + rng.normal(0, 1.5)),
+        background=float(10 ** rng.uniform(*ranges.log10_background)),
+        halo=float(rng.uniform(*ranges.halo)),
+        halo_width=float(rng.uniform(*ranges.halo_width)),
+        center_x=float(rng.normal(*ranges.center_x)),
+        center_y=float(rng.normal(*ranges.center_y)),
         blanks=float(np.clip(blanks * rng.uniform(0.8, 1.2), 0.0, 1.0)),
-        size_nm=float(68 + rng.normal(0, 1.5)),
-        log10_fluence=float(rng.normal(0, 0.08)),
-        gap_heat=float(min(0.02 * run, 0.3) * rng.uniform(0.2, 1.0)),
+        size_nm=float(rng.normal(*ranges.size_nm)),
+        log10_fluence=float(rng.normal(*ranges.log10_fluence)),
+        gap_heat=float(min(ranges.heat_a_run * run, ranges.most_heat) * rng.uniform(0.2, 1.0)),
+        gain=float(rng.uniform(*ranges.gain)),
     )
 
 
@@ -118,14 +157,16 @@ class SpiRun:
     """The frames of one simulated run, drawn independently of one another: frame i is the same in any order.
 
     blanks: mean share of empty frames; singles: share of the hits that are single particles of the right size, or None
-    for that of SHARES.
+    for that of SHARES. drift: one of DRIFTS.
     """
 
     shape, dtype = (HEIGHT, WIDTH), np.dtype(np.int16)
 
-    def __init__(self, seed: int, run: int, *, blanks: float = 0.25, singles: float | None = None) -> None:
+    def __init__(
+        self, seed: int, run: int, *, blanks: float = 0.25, singles: float | None = None, drift: str = "usual"
+    ) -> None:
         self.seed, self.run = seed, run
-        self.drift = draw_drift(seed, run, blanks)
+        self.drift = draw_drift(seed, run, blanks, drift)
         self.shares = dict(SHARES)
         if singles is not None:
             others = 1 - self.shares["single"]
@@ -146,11 +187,14 @@ class SpiRun:
         self._background = np.cumsum(self._background_rate() * self._good)
 
     def frame(self, index: int) -> tuple[NDArray[np.int16], Truth]:
-        """Frame `index`: photons (512, 1024) int16, 0 where the mask is bad, and what was in the focus."""
+        """Frame `index`: counts (512, 1024) int16, 0 where the mask is bad, and what was in the focus.
+
+        They are photons, where the drift has no gain but 1.
+        """
         rng = np.random.default_rng([self.seed, self.run, index])
         frame = _poisson(self._background, rng).reshape(HEIGHT, WIDTH)
         if rng.random() < self.drift.blanks:
-            return frame, Truth("blank", 0.0, 0)
+            return self._read_out(frame), Truth("blank", 0.0, 0)
         names = list(self.shares)
         category = names[int(rng.choice(len(names), p=list(self.shares.values())))]
         intensity, diameter = getattr(self, "_" + category.replace("-", "_"))(rng)
@@ -158,7 +202,14 @@ class SpiRun:
         rate = intensity * (wanted / intensity[self._in_roi].sum()) * self._good[WINDOW_ROWS, WINDOW_COLUMNS]
         signal = _poisson(np.cumsum(rate), rng).reshape(rate.shape)
         frame[WINDOW_ROWS, WINDOW_COLUMNS] += signal
-        return frame, Truth(category, diameter, int(signal[self._in_roi].sum()))
+        return self._read_out(frame), Truth(category, diameter, int(signal[self._in_roi].sum()))
+
+    def _read_out(self, photons: NDArray[np.int16]) -> NDArray[np.int16]:
+        """The counts that the detector tells for photons."""
+        if self.drift.gain == 1:
+            return photons
+        counts: NDArray[np.int16] = np.rint(photons * self.drift.gain).astype(np.int16)
+        return counts
 
     def _background_rate(self) -> Floats:
         drift = self.drift

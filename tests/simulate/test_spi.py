@@ -35,6 +35,21 @@ def test_drift_changes_from_run_to_run() -> None:
     assert draw_drift(1, 3, 0.25) == drifts[2]
 
 
+def test_another_beamtime_drifts_where_the_usual_one_never_was() -> None:
+    for run in range(1, 10):
+        usual, strong = draw_drift(1, run, 0.25), draw_drift(1, run, 0.25, "strong")
+        assert usual.gain == 1 and strong.gain > 1.3
+        assert strong.background > 2 * usual.background and strong.halo >= 1 >= usual.halo
+
+
+def test_the_gain_is_in_every_count() -> None:
+    run = SpiRun(2, 1, blanks=1.0, drift="strong")
+    photons = np.arange(20, dtype=np.int16)
+    assert np.array_equal(run._read_out(photons), np.rint(photons * run.drift.gain))
+    frame, _ = run.frame(0)
+    assert set(np.unique(frame).tolist()) <= set(run._read_out(photons).tolist())
+
+
 def test_bad_pixels_count_nothing() -> None:
     frame, _ = SpiRun(1, 1).frame(1)
     assert frame.shape == (512, 1024) and frame.dtype == np.int16

@@ -44,6 +44,12 @@ def simulate_spi(
         float | None,
         typer.Option(min=0, max=1, help="Share of single hits among the hits; as published, if not given."),
     ] = None,
+    drift: Annotated[
+        Literal["usual", "strong"],
+        typer.Option(
+            help="strong: background, beam centre, gain and size unlike what the embedded model learned from."
+        ),
+    ] = "usual",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -61,9 +67,10 @@ def simulate_spi(
             classes[category] = classes.get(category, 0) + 1
             advance(count)
 
-        written = write_beamtime(job, spi(blanks, singles), lambda count, truth: note(count, truth.category))
+        written = write_beamtime(job, spi(blanks, singles, drift), lambda count, truth: note(count, truth.category))
     if as_json:
-        say_json({"folder": str(folder.resolve()), "frames": written, "runs": runs, "seed": seed, "classes": classes})
+        facts = {"folder": str(folder.resolve()), "frames": written, "runs": runs, "seed": seed, "drift": drift}
+        say_json({**facts, "classes": classes})
     elif not quiet:
         parts = ", ".join(f"{count} {name}" for name, count in sorted(classes.items(), key=lambda item: -item[1]))
         say(f"{written} simulated frames in {folder}: {parts}. Truth in {folder / 'truth.csv'}.")
