@@ -3,6 +3,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -20,6 +21,13 @@ atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("photon-triage", deadline=None)
 settings.load_profile("photon-triage")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Random weights and images are the same in every run, whatever ran before: a failure can be looked into."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

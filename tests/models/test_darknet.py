@@ -75,11 +75,11 @@ def test_layer_table_of_the_seeds_network() -> None:
 
 @pytest.mark.parametrize("cfg", [shipped_cfg("hitnet"), SMALL, SHORTCUT])
 def test_fused_network_equals_the_network(cfg: str) -> None:
-    model = with_random_weights(Darknet.from_cfg(cfg))
-    image = torch.rand(2, model.in_channels, *model.input_size)
+    model = with_random_weights(Darknet.from_cfg(cfg)).double()
+    image = torch.rand(2, model.in_channels, *model.input_size, dtype=torch.float64)
     with torch.no_grad():
         expected, found = model(image)[0], model.fused()(image)[0]
-    assert (found - expected).abs().max() < 2e-6 * expected.abs().max() + 2e-6
+    assert (found - expected).abs().max() < 1e-10 * expected.abs().max()
     assert any(layer.norm is not None for _, layer in model.convolutions())
 
 
