@@ -13,6 +13,7 @@ from torch import nn
 
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.metrics import best_threshold, confusion_at
+from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import learn
 from photon_triage.core.training.patches import (
@@ -66,13 +67,14 @@ def train_finder(
     plan: FindingPlan,
     device: torch.device,
     keeper: Keeper | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the finder's network in place, yielding after each batch; what remains has the highest validation F1.
 
     F1 is that of the candidates at their best threshold; in the end the last bias is moved so that this threshold is
     the score 0.5. Raises TrainingError where there is nothing to learn, or where it diverges.
     """
-    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper)
+    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper, checkpoints)
 
 
 class _Learner(PatchLearner):
@@ -107,10 +109,15 @@ class _Learner(PatchLearner):
             found = search(self._finder, self._patches, windows, plan.min_distance, self._device)
             self._mistakes = np.concatenate([self._known, _mistakes(found, self._training)])
         elif iteration > self._searched and is_check(iteration, plan.iterations, self._check_every):
-            regions = _regions(self._validation)
-            found = search(self._finder, self._judges, regions, plan.min_distance, self._device)
-            threshold, f1 = best_cut(judged(found, self._objects), sum(map(len, self._objects)))
-            self._cut = threshold or 0.0
+            f1 = self.judged()
+        self.network.train()
+        return f1
+
+    def judged(self) -> float:
+        regions = _regions(self._validation)
+        found = search(self._finder, self._judges, regions, self._finding.min_distance, self._device)
+        threshold, f1 = best_cut(judged(found, self._objects), sum(map(len, self._objects)))
+        self._cut = threshold or 0.0
         self.network.train()
         return f1
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.keeping import Keeper, Kept
 from photon_triage.core.training.progress import Progress, smooth
 from photon_triage.models.optim import set_rate
@@ -40,6 +41,10 @@ class Learner(ABC):
         """F1 on the validation examples after this batch, None where none is due; leaves the network in training."""
         return None
 
+    def judged(self) -> float | None:
+        """F1 on the validation examples now, None where there are none; leaves the network in training."""
+        return None
+
     def best_so_far(self) -> None:  # noqa: B027
         """Called after a check that no earlier one was better than."""
 
@@ -65,15 +70,20 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def learn(learner: Learner, iterations: int, keeper: Keeper | None = None) -> Iterator[Progress]:
+def learn(
+    learner: Learner, iterations: int, keeper: Keeper | None = None, checkpoints: Checkpoints | None = None
+) -> Iterator[Progress]:
     """Train in place, yielding after each batch; what remains has the highest F1 of all checks, the latest of equals.
 
     With a keeper the training goes on where its state was last kept, to the same end as without the interruption.
-    Raises TrainingError where the loss is no number any more, or where a kept state is of another training.
+    Every checkpoint is checked, and written with its F1. Raises TrainingError where the loss is no number any more, or
+    where a kept state is of another training.
     """
     state = _State()
     if keeper is not None and (kept := keeper.load()) is not None:
         state = _restored(learner, kept)
+    elif checkpoints is not None:
+        checkpoints.clear()
     for iteration in range(state.done + 1, iterations + 1):
         set_rate(learner.optimizer, learner.rate(iteration))
         loss = learner.loss(iteration)
@@ -82,9 +92,14 @@ def learn(learner: Learner, iterations: int, keeper: Keeper | None = None) -> It
         learner.optimizer.step()
         state.smoothed = smooth(state.smoothed, float(loss.detach()), iteration)
         f1 = learner.check(iteration)
+        is_checkpoint = checkpoints is not None and checkpoints.due(iteration)
+        if is_checkpoint and f1 is None:
+            f1 = learner.judged()
         if f1 is not None and f1 >= state.best_f1:
             state.best_f1, state.best = f1, copy.deepcopy(learner.network.state_dict())
             learner.best_so_far()
+        if checkpoints is not None and is_checkpoint:
+            checkpoints.write(iteration, learner.network, f1)
         state.done = iteration
         if keeper is not None and keeper.is_due(checked=f1 is not None):
             keeper.keep(_kept(learner, state))

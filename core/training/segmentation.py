@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.classes import VOID
 from photon_triage.core.training.images import Image
 from photon_triage.core.training.keeping import Keeper
@@ -59,13 +60,14 @@ def train_segmenter(
     plan: SegmentationPlan,
     device: torch.device,
     keeper: Keeper | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the segmenter's network in place, yielding after each batch; what remains has the highest validation F1.
 
     Adam on cross-entropy without the void pixels, the classes weighted by one over the root of how common they are.
     Raises TrainingError where it diverges or a class is nowhere to be learned.
     """
-    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper)
+    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper, checkpoints)
 
 
 class _Learner(Learner):
@@ -96,8 +98,9 @@ class _Learner(Learner):
         return cross_entropy(logits, _inner(classes, logits).to(self._device), self._weights, ignore_index=VOID)
 
     def check(self, iteration: int) -> float | None:
-        if not is_check(iteration, self._plan.iterations, self._check_every):
-            return None
+        return self.judged() if is_check(iteration, self._plan.iterations, self._check_every) else None
+
+    def judged(self) -> float:
         f1 = score_segmenter(self._segmenter, self._validation, self._device)["f1"] or 0.0
         self.network.train()
         return float(f1)

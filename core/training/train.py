@@ -15,6 +15,7 @@ from photon_triage.core.errors import TrainingError
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.augment import augment
+from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.examples import Examples
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import Learner, learn
@@ -57,6 +58,7 @@ def train(
     device: torch.device,
     validation: Examples | None = None,
     keeper: Keeper | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the detector's network in place, yielding after each batch.
 
@@ -64,7 +66,9 @@ def train(
 
     Raises TrainingError unless there are both positive and negative examples.
     """
-    return learn(_Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper)
+    return learn(
+        _Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper, checkpoints
+    )
 
 
 class _Learner(Learner):
@@ -112,7 +116,10 @@ class _Learner(Learner):
 
     def check(self, iteration: int) -> float | None:
         due = iteration % self._plan.check_every == 0 or iteration == self._plan.iterations
-        if self._validation is None or not due:
+        return self.judged() if due else None
+
+    def judged(self) -> float | None:
+        if self._validation is None:
             return None
         f1 = _best_f1(score(self._detector, self._preparation, self._validation, self._device), self._validation)
         self._begin()
