@@ -68,7 +68,8 @@ def trains_network(job: NetworkJob) -> bool:
 def _run(job: NetworkJob, finds: bool, train: Train, note: Note) -> Trained:
     base = checked(job, FINDERS if finds else SEGMENTERS)
     named = replace(job, name=name_for(job, base))
-    with training_run(job.session, str(named.name), _settings(job, base), anew=job.anew) as run:
+    settings = _settings(job, base)
+    with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command) as run:
         trained = train(named, base, run, note)
         run.done()
     return trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ class Keeper:
             raise TrainingError(
                 f"Could not go on with the training kept in {self.path}: {error}.", "Delete the file to begin anew."
             ) from error
+
+    def hasten(self) -> None:
+        """Have the state kept after the next batch."""
+        self._last = -math.inf
 
     def is_due(self, *, checked: bool) -> bool:
         """Whether to keep the state now: after a check, and every few seconds."""

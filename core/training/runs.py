@@ -6,35 +6,52 @@ import errno
 import fcntl
 import json
 import os
+import shlex
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import atomic_file
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.cells import csv_lines
+from photon_triage.core.errors import TrainingError, TriageError
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.curves import CURVE, CurvePoint, read_curve
 from photon_triage.core.session.label_files import read_labels, write_labels
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings import (
+    LOCK,
+    PAUSE,
+    SETTINGS,
+    STATUS,
+    STOP,
+    TRAINED_ON,
+    Status,
+    trainings_path,
+    write_status,
+)
 from photon_triage.core.training.keeping import Keeper, digest_of
 from photon_triage.core.training.progress import Progress
 
-STATE, LABELS, SETTINGS, CURVE, LOCK = "state.safetensors", "labels.csv", "settings.json", "curve.jsonl", "lock"
+__all__ = ["CurvePoint", "TrainingRun", "TrainingStopped", "lower_priority", "read_curve", "training_run"]
+
+STATE, LABELS, NOTES = "state.safetensors", "labels.csv", "notes.json"
 SHOWN_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
+"""How often a paused training looks whether it may go on."""
+BEAT_S = 20.0
+LOCK_TRIES = 10
 LOW_PRIORITY = 10
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """A line of a training's curve: batches done and planned, the smoothed loss, F1 where checked, seconds so far."""
+class TrainingStopped(TrainingError):
+    """A training was asked to stop, and can go on later."""
 
-    done: int
-    planned: int
-    loss: float
-    f1: float | None
-    seconds: float
+    title = "Stopped"
 
 
 class TrainingRun:
@@ -44,8 +61,10 @@ class TrainingRun:
     labelled meanwhile waits for the next training.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], command: str = "") -> None:
         self.folder = folder
+        words = tuple(shlex.split(command)[1:])
+        self._status = Status("preparing", "", os.getpid(), socket.gethostname(), words, str(Path.cwd()))
         self._settings = dict(settings)
         self.keeper = Keeper(folder / STATE, settings)
         self.goes_on = (folder / STATE).exists() and self._same_settings()
@@ -55,6 +74,7 @@ class TrainingRun:
             self._write(SETTINGS, json.dumps(self._settings, indent=2, default=str) + "\n")
         elif points := read_curve(folder):
             self._seconds = points[-1].seconds
+        self.say("preparing")
 
     def labels(self, now: Iterable[Label]) -> list[Label]:
         """The labels to learn from: those the training began with, which are kept here, else those of `now`."""
@@ -65,23 +85,75 @@ class TrainingRun:
         write_labels(path, labels)
         return labels
 
+    def noted(self, now: Any) -> Any:
+        """What else the training began with, JSON values: what is kept here, else `now`, which is kept."""
+        path = self.folder / NOTES
+        if self.goes_on and path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        self._write(NOTES, json.dumps(now, indent=2) + "\n")
+        return now
+
+    def record_trained_on(self, keys: Iterable[FrameKey]) -> None:
+        """Write down the frames that the model learns from, file, dataset and index; they stay after the training."""
+        rows = [(file, dataset, str(index)) for file, dataset, index in sorted({_place(key) for key in keys})]
+        self._write(TRAINED_ON, b"".join(csv_lines([("file", "dataset", "index"), *rows])))
+
     def follow(self, steps: Iterator[Progress]) -> Iterator[Progress]:
-        """Pass on every batch's progress, and write the curve that screens show."""
-        first = True
+        """Pass on every batch's progress, and write the curve that screens show; pause and stop as is asked for.
+
+        Raises TrainingStopped.
+        """
+        first, asked = True, False
         for step in steps:
             if first:
                 self._trim_curve(step.done)
+                self.say("running")
                 first = False
             now = time.monotonic()
             if step.f1 is not None or step.done == step.planned or now - self._shown >= SHOWN_EVERY_S:
                 self._shown = now
                 self._append(step, self._seconds + now - self._began)
             yield step
+            if asked:
+                self._heed()
+                asked = False
+            elif step.done < step.planned and self._is_asked():
+                self.keeper.hasten()  # the state is kept after the next batch; then nothing is lost by a kill
+                asked = True
 
     def done(self) -> None:
         """The model is registered: the state is not needed any more; the curve stays."""
         self.keeper.forget()
         (self.folder / SETTINGS).unlink(missing_ok=True)
+        self.say("done")
+
+    def say(self, state: str, message: str = "") -> None:
+        """Tell screens how the training is; what cannot be written does not end a training."""
+        self._status = replace(self._status, state=state, message=message)
+        with suppress(OSError):
+            write_status(self.folder, self._status)
+
+    def _is_asked(self) -> bool:
+        return (self.folder / PAUSE).exists() or (self.folder / STOP).exists()
+
+    def _heed(self) -> None:
+        """Wait while a pause is wished, without work; raises TrainingStopped where a stop is."""
+        began = beat = time.monotonic()
+        while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
+            if self._status.state != "paused":
+                self.say("paused")
+            if time.monotonic() - beat >= BEAT_S:
+                beat = time.monotonic()
+                with suppress(OSError):
+                    os.utime(self.folder / STATUS)
+            time.sleep(LOOK_EVERY_S)
+        if (self.folder / STOP).exists():
+            raise TrainingStopped(
+                f"The training in {self.folder} was asked to stop; no model was written yet.",
+                "The same command, or `photon-triage training continue`, goes on where it was.",
+            )
+        self._began += time.monotonic() - began
+        self.say("running")
 
     def _same_settings(self) -> bool:
         try:
@@ -91,13 +163,13 @@ class TrainingRun:
         return digest_of(kept) == digest_of(json.loads(json.dumps(self._settings, default=str)))
 
     def _clear(self) -> None:
-        for name in (STATE, LABELS, SETTINGS, CURVE):
+        for name in (STATE, LABELS, SETTINGS, CURVE, NOTES):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
         try:
             with atomic_file(self.folder / name) as file:
-                file.write(text.encode())
+                file.write(content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise TrainingError(
                 f"Could not train in {self.folder}: {error.strerror or error}.",
@@ -118,15 +190,16 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    session: Session, name: str, settings: Mapping[str, Any], *, anew: bool = False
+    session: Session, name: str, settings: Mapping[str, Any], *, anew: bool = False, command: str = ""
 ) -> Iterator[TrainingRun]:
     """The folder of the training of the model `name`, for this process alone while the block runs.
 
-    anew: forget the state that an interrupted training left.
+    anew: forget the state that an interrupted training left. command: what goes on with it later, the program's name
+    first. Why the block failed is written down there.
 
     Raises TrainingError while another process trains it, and where the folder cannot be written.
     """
-    folder = session.path / "training" / name
+    folder = trainings_path(session) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -135,19 +208,46 @@ def training_run(
             f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
         ) from error
     try:
+        _lock(handle, session, name)
+        try:
+            if anew:
+                (folder / STATE).unlink(missing_ok=True)
+            for wish in (PAUSE, STOP):  # of a process before this one
+                (folder / wish).unlink(missing_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
+            ) from error
+        run = TrainingRun(folder, settings, command)
+        try:
+            yield run
+        except (KeyboardInterrupt, TrainingStopped):
+            (folder / STOP).unlink(missing_ok=True)
+            run.say("interrupted", "stopped; it can go on from its last state")
+            raise
+        except Exception as error:
+            run.say("failed", str(error) if isinstance(error, TriageError) else f"{type(error).__name__}: {error}")
+            raise
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, session: Session, name: str) -> None:
+    """Take the training for this process; raises TrainingError while another one has it."""
+    for attempt in range(LOCK_TRIES):
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                return  # some network file systems know no locks
+            if attempt == LOCK_TRIES - 1:
                 raise TrainingError(
                     f"Could not train {name} in {session.path}: another process is training it.",
                     "Wait for it, or give another --name.",
                 ) from error
-        if anew:
-            (folder / STATE).unlink(missing_ok=True)
-        yield TrainingRun(folder, settings)
-    finally:
-        os.close(handle)
+            time.sleep(0.02)  # a screen may be asking just now
+        else:
+            return
 
 
 def lower_priority() -> None:
@@ -156,20 +256,9 @@ def lower_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), LOW_PRIORITY))
 
 
-def read_curve(folder: Path) -> list[CurvePoint]:
-    """The curve of a training so far; [] where there is none. A torn last line is left out."""
-    try:
-        lines = (folder / CURVE).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    points = []
-    for line in lines:
-        try:
-            points.append(CurvePoint(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return points
-
-
 def _line(point: CurvePoint) -> str:
     return json.dumps({name: getattr(point, name) for name in CurvePoint.__dataclass_fields__}) + "\n"
+
+
+def _place(key: FrameKey) -> tuple[str, str, int]:
+    return key.file, key.dataset, key.index
