@@ -30,7 +30,7 @@ class Objects:
 def objects_in(mask: NDArray[np.bool_]) -> Objects:
     """Each connected part of a mask (height, width), neighbours by an edge or a corner, is an object."""
     rows, columns = np.nonzero(mask)
-    parts = _parts(mask)
+    parts = connected_parts(mask)
     numbers = np.zeros(mask.shape, np.int32)
     numbers[rows, columns] = parts + 1
     order = np.argsort(parts, kind="stable")
@@ -62,15 +62,18 @@ def widened(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
     return grown
 
 
-def _parts(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The part that each pixel of a mask belongs to, (n,), counted from 0 in reading order of their first pixels."""
+def connected_parts(mask: NDArray[np.bool_], *, corners: bool = True) -> NDArray[np.int64]:
+    """The part that each pixel of a mask belongs to, (n,), counted from 0 in reading order of their first pixels.
+
+    corners: whether pixels that share a corner only are neighbours.
+    """
     height, width = mask.shape
     count = int(mask.sum())
     place = np.full((height + 1, width + 2), -1)
     place[:height, 1:-1][mask] = np.arange(count)
     here = place[:height, 1:-1]
     pairs = []
-    for down, right in ((0, 1), (1, -1), (1, 0), (1, 1)):
+    for down, right in ((0, 1), (1, 0), *(((1, -1), (1, 1)) if corners else ())):
         there = place[down : down + height, 1 + right : 1 + right + width]
         both = (here >= 0) & (there >= 0)
         pairs.append(np.stack([here[both], there[both]]))
