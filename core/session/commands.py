@@ -11,6 +11,7 @@ from photon_triage.core.session.journal import JournalFollower, JournalWriter, R
 USE_MODEL = "use-model"
 STOP = "stop"
 RETRY = "retry"
+SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class Wishes:
     """What the operators have asked for: models to use, the last word last, to stop, files to try again.
 
     A model takes the place of the recipe's in the stage of its kind. stops: how often it was asked to stop, for clocks
-    of several hosts do not tell whether that was before an engine began.
+    of several hosts do not tell whether that was before an engine began. shadow: the model that scores beside those in
+    use, "" for none.
     """
 
     models: tuple[str, ...] = ()
     stops: int = 0
     retries: tuple[Retry, ...] = ()
+    shadow: str = ""
 
 
 class CommandFollower:
@@ -50,6 +53,7 @@ class CommandFollower:
         new = [record for record in self._follower.new_records() if record.kind == "command"]
         self._records = sorted(self._records + new, key=lambda record: record.order)
         models: dict[str, None] = {}
+        shadow = ""
         stops = sum(record.fields.get("command") == STOP for record in self._records)
         retries = [_retry(record) for record in self._records if record.fields.get("command") == RETRY]
         for record in self._records:
@@ -57,7 +61,9 @@ class CommandFollower:
                 name = str(record.fields.get("model"))
                 models.pop(name, None)
                 models[name] = None
-        return Wishes(tuple(models), stops, tuple(retries))
+            elif record.fields.get("command") == SHADOW:
+                shadow = str(record.fields.get("model") or "")
+        return Wishes(tuple(models), stops, tuple(retries), shadow)
 
 
 def ask_to_use(journal: JournalWriter, model: str) -> Record:

@@ -14,6 +14,10 @@ LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
 
 
+STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches"}
+"""The kind of stage that a network of each family of architectures serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model on disk: name, file, where it comes from ("shipped", "session", "file") and its metadata."""
@@ -22,6 +26,12 @@ class ModelEntry:
     path: Path
     origin: str
     metadata: dict[str, Any]
+
+    @property
+    def stage(self) -> str | None:
+        """The kind of stage that it serves, None where its architecture tells of none."""
+        architecture = self.metadata.get("architecture")
+        return STAGE_OF_FAMILY.get(str(architecture.get("family"))) if isinstance(architecture, dict) else None
 
 
 def shipped_models() -> dict[str, ModelEntry]:

@@ -18,6 +18,7 @@ from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
 from photon_triage.core.session.runs import RateTally, RunTally, recorded_numbers
+from photon_triage.core.session.second_scores import Moved, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.trouble import with_trouble
 from photon_triage.core.session.writer import HISTORY_BIN_S, ResultsWriter
 
@@ -130,6 +131,22 @@ class ResultsReader:
             (digest, index),
         ).fetchall()
 
+    def copies(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(file, data set) of files that hold the same hits at the same places as one seen before, and that one."""
+        names = {
+            file_id: (path, dataset)
+            for file_id, path, dataset in self._db.execute("SELECT id, path, dataset FROM files")
+        }
+        rows = self._db.execute(
+            "SELECT r.file_id, min(g.first) FROM frames r JOIN (SELECT digest, idx, min(file_id) AS first FROM frames "
+            "WHERE digest IS NOT NULL GROUP BY digest, idx HAVING count(*) > 1) g "
+            "ON r.digest = g.digest AND r.idx = g.idx AND r.file_id > g.first GROUP BY r.file_id ORDER BY r.file_id"
+        )
+        first_of: dict[int, int] = {}
+        for copy, first in rows:
+            first_of[copy] = first_of.get(first, first)
+        return {names[copy]: names[first] for copy, first in first_of.items()}
+
     def digests(self, path: str, dataset: str) -> dict[int, str]:
         """The digests of a file's frames by index, where they have one: hits do."""
         return dict(
@@ -174,6 +191,18 @@ class ResultsReader:
             "SELECT f.path, f.dataset, r.idx, r.score FROM frames r JOIN files f ON f.id = r.file_id"
         )
         return {FrameKey(path, dataset, index): score for path, dataset, index, score in rows}
+
+    def scores_by(self, model: str, keys: Iterable[FrameKey], radius: float = 0.0) -> dict[FrameKey, float | None]:
+        """The scores of these frames or candidates by a model, whether it is in use or not; see second_scores."""
+        return scores_by(self._db, model, keys, radius)
+
+    def changed_sides(self, old: str, new: str, threshold: float) -> list[Moved]:
+        """The frames that one of two models selects and the other does not, the largest differences first."""
+        return changed_sides(self._db, old, new, threshold)
+
+    def scored_by_both(self, old: str, new: str) -> int:
+        """How many frames two models have both scored."""
+        return scored_by_both(self._db, old, new)
 
     def geometry(self, key: FrameKey) -> Geometry:
         """Where the detector stood, as far as the frame's file tells."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session import database
 from photon_triage.core.session.masks import mask_bytes
@@ -225,6 +227,77 @@ class ResultsWriter:
             (file_id, model, limit),
         ).fetchall()
         return path, dataset, [row[0] for row in indices]
+
+    def put_shadow(self, file_id: int, model: str, scored: Sequence[tuple[int, float, Sequence[Candidate]]]) -> int:
+        """Record what a model says of frames besides the one that decides: (index, score, candidates).
+
+        Frames that are not there, and those whose score is this model's, are left as they are. Returns how many were
+        scored that had no score of it.
+        """
+        new = 0
+        with self._transaction():
+            model_id = self._model_id(model)
+            for index, score, candidates in scored:
+                frame = self._db.execute(
+                    "SELECT r.id, s.frame_id IS NULL FROM frames r "
+                    "LEFT JOIN scores s ON s.frame_id = r.id AND s.model_id = ? "
+                    "WHERE r.file_id = ? AND r.idx = ? AND r.score IS NOT NULL AND r.model_id <> ?",
+                    (model_id, file_id, index, model_id),
+                ).fetchone()
+                if frame is None:
+                    continue
+                frame_id, fresh = frame
+                new += fresh
+                self._db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (frame_id, model_id, score))
+                self._db.execute(
+                    "DELETE FROM former_candidates WHERE frame_id = ? AND model_id = ?", (frame_id, model_id)
+                )
+                self._db.executemany(
+                    "INSERT INTO former_candidates (frame_id, model_id, x, y, score) VALUES (?, ?, ?, ?, ?)",
+                    [(frame_id, model_id, found.x, found.y, found.score) for found in candidates],
+                )
+        return new
+
+    def without_score_by(
+        self, model: str, below: int | None, limit: int, without: Collection[str] = ()
+    ) -> tuple[int, str, str, list[int]] | None:
+        """Scored frames of one file that a model has not scored, the newest first: (id, path, data set, indices).
+
+        below: only frames with a smaller id. The id is that of the oldest of them. without: paths to pass over.
+        """
+        model_id = self._model_id(model)
+        scored = (
+            "r.score IS NOT NULL AND r.model_id <> :model "
+            "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = :model)"
+        )
+        names = {f"not{place}": path for place, path in enumerate(without)}
+        values = {"model": model_id, "below": below or sys.maxsize, **names}
+        found = self._db.execute(
+            "SELECT r.file_id, f.path, f.dataset, r.id FROM frames r JOIN files f ON f.id = r.file_id "
+            f"WHERE r.id < :below AND {scored} AND f.path NOT IN ({','.join(':' + name for name in names)}) "
+            "ORDER BY r.id DESC LIMIT 1",
+            values,
+        ).fetchone()
+        if found is None:
+            return None
+        file_id, path, dataset, newest = found
+        rows = self._db.execute(
+            f"SELECT r.id, r.idx FROM frames r WHERE r.file_id = :file AND r.id <= :newest AND {scored} "
+            "ORDER BY r.idx DESC LIMIT :limit",
+            {"model": model_id, "file": file_id, "newest": newest, "limit": limit},
+        ).fetchall()
+        return min(row[0] for row in rows), path, dataset, sorted(row[1] for row in rows)
+
+    def scored_by(self, model: str) -> int:
+        """How many frames a model has scored, in use or beside it."""
+        model_id = self._model_id(model)
+        return int(
+            self._db.execute(
+                "SELECT (SELECT count(*) FROM frames WHERE model_id = ?) + "
+                "(SELECT count(*) FROM scores WHERE model_id = ?)",
+                (model_id, model_id),
+            ).fetchone()[0]
+        )
 
     def first_scores(self, model: str, limit: int) -> list[float]:
         """The first scores that a model gave."""

@@ -1,0 +1,50 @@
+"""Which model each network of a session's recipe is, as the recipe and the journals say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session.commands import CommandFollower
+from photon_triage.core.session.models import find_model
+from photon_triage.core.session.session import Session
+
+
+def models_in_use(session: Session) -> dict[str, str]:
+    """The model of each kind of stage: the recipe's, else the last one that was asked for and is there."""
+    in_use = {table.kind: table.model for table in session.recipe().networks}
+    for name in CommandFollower(session.journal_path).wishes().models:
+        try:
+            kind = stage_for(session, name)
+        except SessionError:  # it is gone, or never fitted: no engine uses it
+            continue
+        in_use[kind] = name
+    return in_use
+
+
+def stage_for(session: Session, model: str) -> str:
+    """The kind of stage of the session's recipe that a model serves.
+
+    Raises SessionError where there is no such model or no such stage.
+    """
+    recipe = session.recipe()
+    kinds = [table.kind for table in recipe.networks]
+    kind = find_model(model, session.models_path).stage
+    if kind is None or kind not in kinds:
+        raise SessionError(
+            f"Could not use {model} in {session.path}: the recipe {recipe.name} has no stage for it.",
+            f"Its networks serve the stages {', '.join(kinds) or '(none)'}.",
+            title="Model does not fit",
+        )
+    return kind
+
+
+def scored_as(session: Session, model: str, in_use: Mapping[str, str] | None = None) -> str:
+    """The name under which results hold what is scored with a model in its stage, beside the others in use."""
+    in_use = models_in_use(session) if in_use is None else in_use
+    return joint_name({**in_use, stage_for(session, model): model})
+
+
+def joint_name(models: Mapping[str, str]) -> str:
+    """The names of all models in use as one, by which results tell who made them."""
+    return " + ".join(models.values())

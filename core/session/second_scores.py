@@ -1,0 +1,110 @@
+"""What any model said of frames: the one whose score stands in results.db, and those that scored them beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from photon_triage.core.candidates import distance
+from photon_triage.core.frames import FrameKey
+
+ROWS_AT_ONCE = 500
+
+_SCORE_BY = (
+    "CASE WHEN r.model_id = {model} THEN r.score "
+    "ELSE (SELECT s.score FROM scores s WHERE s.frame_id = r.id AND s.model_id = {model}) END"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A frame on which two models differ: below the threshold by one, at or above it by the other."""
+
+    key: FrameKey
+    old: float
+    new: float
+
+
+def scores_by(
+    db: sqlite3.Connection, model: str, keys: Iterable[FrameKey], radius: float = 0.0
+) -> dict[FrameKey, float | None]:
+    """The scores that a model gave to these frames; None for those that no network has looked at.
+
+    Frames that it has not scored, and those that are not in the results, are left out. A key with a point has the score
+    of the model's nearest candidate within `radius` pixels, None where there is none.
+    """
+    model_id = _model_id(db, model)
+    of_file: dict[tuple[str, str], dict[int, list[FrameKey]]] = defaultdict(lambda: defaultdict(list))
+    for key in keys:
+        of_file[key.file, key.dataset][key.index].append(key)
+    found: dict[FrameKey, float | None] = {}
+    for place, frames in of_file.items():
+        indices = list(frames)
+        for start in range(0, len(indices), ROWS_AT_ONCE):
+            part = indices[start : start + ROWS_AT_ONCE]
+            rows = db.execute(
+                f"SELECT r.idx, r.id, r.score, r.model_id, {_SCORE_BY.format(model='?')} "
+                "FROM frames r JOIN files f ON f.id = r.file_id "
+                f"WHERE f.path = ? AND f.dataset = ? AND r.idx IN ({','.join('?' * len(part))})",
+                (model_id, model_id, *place, *part),
+            ).fetchall()
+            for index, frame_id, score, scored_by, mine in rows:
+                if score is not None and mine is None:
+                    continue
+                for key in frames[index]:
+                    if score is None or not key.point:
+                        found[key] = mine
+                    else:
+                        found[key] = _nearest(db, key, frame_id, model_id, radius, current=scored_by == model_id)
+    return found
+
+
+def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) -> list[Moved]:
+    """The frames that one of two models selects and the other does not, the largest differences first."""
+    ids = (_model_id(db, old), _model_id(db, new))
+    # Only what a second model has scored can differ, so the search begins there.
+    rows = db.execute(
+        "SELECT f.path, f.dataset, r.idx, "
+        f"{_SCORE_BY.format(model=':old')} AS a, {_SCORE_BY.format(model=':new')} AS b "
+        "FROM (SELECT DISTINCT frame_id FROM scores WHERE model_id IN (:old, :new)) o "
+        "JOIN frames r ON r.id = o.frame_id JOIN files f ON f.id = r.file_id "
+        "WHERE a IS NOT NULL AND b IS NOT NULL AND (a >= :threshold) <> (b >= :threshold) "
+        "ORDER BY abs(a - b) DESC, r.id",
+        {"old": ids[0], "new": ids[1], "threshold": threshold},
+    )
+    return [Moved(FrameKey(path, dataset, index), a, b) for path, dataset, index, a, b in rows]
+
+
+def scored_by_both(db: sqlite3.Connection, old: str, new: str) -> int:
+    """How many frames two models have both scored."""
+    ids = {"old": _model_id(db, old), "new": _model_id(db, new)}
+    row = db.execute(
+        "SELECT count(*) FROM (SELECT DISTINCT frame_id FROM scores WHERE model_id IN (:old, :new)) o "
+        "JOIN frames r ON r.id = o.frame_id "
+        f"WHERE {_SCORE_BY.format(model=':old')} IS NOT NULL AND {_SCORE_BY.format(model=':new')} IS NOT NULL",
+        ids,
+    ).fetchone()
+    return int(row[0])
+
+
+def nearest_score(key: FrameKey, candidates: Sequence[tuple[int, int, float]], radius: float) -> float | None:
+    """The score of the candidate (x, y, score) nearest to a key's point, None where none is within the radius."""
+    away = [(distance(key.point, (x, y)), score) for x, y, score in candidates]
+    return min((each for each in away if each[0] <= radius), default=(0.0, None))[1]
+
+
+def _nearest(
+    db: sqlite3.Connection, key: FrameKey, frame_id: int, model_id: int, radius: float, *, current: bool
+) -> float | None:
+    table, which = ("candidates", "") if current else ("former_candidates", " AND model_id = ?")
+    arguments = (frame_id,) if current else (frame_id, model_id)
+    rows = db.execute(f"SELECT x, y, score FROM {table} WHERE frame_id = ?{which}", arguments).fetchall()
+    return nearest_score(key, rows, radius)
+
+
+def _model_id(db: sqlite3.Connection, name: str) -> int:
+    """A model's number in the results, -1 where it has scored nothing."""
+    row = db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()
+    return -1 if row is None else int(row[0])
