@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,15 @@ BACKENDS = ("cuda", "mps", "cpu")
 
 MEASURED_FRAMES = 8
 """Frames with which precisions are timed."""
+
+MEASURED_ROUNDS = 3
+"""Times that they are timed, by turns: whatever else the machine does for a moment then slows one as the other."""
+
+HOPELESS = 3.0
+"""Times as slow as float32: a precision that is so in the first round is not timed again."""
+
+TIMED_BATCHES = 4
+"""Batches, after a first, over which a faster precision must be so on the frames themselves."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,7 @@ class Runner:
         self._model, self._decide = model, decide if precision == "auto" else None
         self._network = Network(model, device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         self._candidate: Network | None = None
+        self._race = speed.Race()
         self._batch_size = batch_size
         self._call: InferenceCall | None = None
 
@@ -175,9 +186,10 @@ class Runner:
         """The raw outputs for a batch (batch, channels, height, width): float32, on the device."""
         if self._call is None:
             self._begin(batch)
-        outputs = self._in_parts(batch)
-        if self._candidate is not None and self._decide is not None:
-            self._compare(self._candidate, batch, outputs, self._decide)
+        if self._candidate is None or self._decide is None:
+            return self._in_parts(batch)
+        outputs, taken = speed.timed(self._in_parts, batch, self._network.device)
+        self._compare(self._candidate, batch, outputs, taken, self._decide)
         return outputs
 
     def _begin(self, batch: Tensor) -> None:
@@ -215,9 +227,15 @@ class Runner:
             return self._in_parts(batch)
         return parts[0] if len(parts) == 1 else [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
-    def _compare(self, candidate: Network, batch: Tensor, outputs: list[Tensor], decide: Decide) -> None:
-        """See whether the faster precision decides alike; when enough was seen, choose."""
-        self.agreement += compare_outputs(outputs, candidate(batch), decide)
+    def _compare(self, candidate: Network, batch: Tensor, outputs: list[Tensor], taken: float, decide: Decide) -> None:
+        """See whether the faster precision decides alike and is faster on these frames; when enough was seen, choose."""
+        others, other_taken = speed.timed(candidate, batch, candidate.device)
+        self._race.ran(taken, other_taken)
+        self.agreement += compare_outputs(outputs, others, decide)
+        if self._race.rounds >= TIMED_BATCHES and not self._race.is_won:
+            self._candidate = None
+            log.info("%s from here on: bfloat16 was not faster on the frames (%s)", self.plan, self._race)
+            return
         if not self.agreement.is_enough:
             return
         self._candidate = None
@@ -254,15 +272,20 @@ def _precision_seconds(
     """What `measured_precisions` gives, with networks that are made only where they are timed."""
 
     def measure() -> dict[str, float]:
-        found = {"float32": speed.seconds(single(), batch)}
+        found = {"float32": math.inf, "bfloat16": math.inf}
         try:
-            found["bfloat16"] = speed.seconds(half(), batch)
+            for _ in range(MEASURED_ROUNDS):
+                found["float32"] = min(found["float32"], speed.seconds(single(), batch))
+                found["bfloat16"] = min(found["bfloat16"], speed.seconds(half(), batch))
+                if found["bfloat16"] > HOPELESS * found["float32"]:
+                    break
         except RuntimeError as error:
             # Not every device and every layer can.
             log.info("no bfloat16: %s", error)
+            del found["bfloat16"]
         return found
 
-    return speed.measured_once("precision", model, batch, measure)
+    return speed.measured_once("precisions", model, batch, measure)
 
 
 def _device_count(backend: str) -> int:

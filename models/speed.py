@@ -9,14 +9,16 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 import torch
 from torch import Tensor, nn
 
 Call = Callable[[Tensor], Any]
+Result = TypeVar("Result")
 
 WORTHWHILE = 1.1
 """How many times faster a form must be measured to be taken: timings on a busy machine are not exact."""
@@ -34,16 +36,46 @@ def cache_path() -> Path:
     return platformdirs.user_cache_path("photon-triage") / "speed.json"
 
 
-def seconds(call: Call, batch: Tensor, repeats: int = 3) -> float:
+@dataclass
+class Race:
+    """Two forms of a network on the same batches; the first batch is not counted, for it sets things up."""
+
+    rounds: int = -1
+    seconds: float = 0.0
+    other_seconds: float = 0.0
+
+    def ran(self, taken: float, other_taken: float) -> None:
+        """Count a batch."""
+        self.rounds += 1
+        if self.rounds:
+            self.seconds += taken
+            self.other_seconds += other_taken
+
+    @property
+    def is_won(self) -> bool:
+        """Whether the other form was faster by enough."""
+        return self.other_seconds * WORTHWHILE <= self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.other_seconds:.2f} s against {self.seconds:.2f} s"
+
+
+def timed(call: Callable[[Tensor], Result], batch: Tensor, device: torch.device) -> tuple[Result, float]:
+    """What `call` gives for a batch, and the seconds it took on the device."""
+    _wait_for(device)
+    start = time.perf_counter()
+    result = call(batch)
+    _wait_for(device)
+    return result, time.perf_counter() - start
+
+
+def seconds(call: Call, batch: Tensor, repeats: int = 2) -> float:
     """The least of a few timings of `call` on `batch`, after one that does not count, in seconds."""
     best = float("inf")
     for turn in range(repeats + 1):
-        _wait_for(batch.device)
-        start = time.perf_counter()
-        call(batch)
-        _wait_for(batch.device)
+        _, taken = timed(call, batch, batch.device)
         if turn:
-            best = min(best, time.perf_counter() - start)
+            best = min(best, taken)
     return best
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,16 @@ def fast_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(precision.VARIABLE, raising=False)
     monkeypatch.setattr(speed, "cache_path", lambda: tmp_path / "speed.json")
     monkeypatch.setattr(speed, "seconds", lambda call, _: 1.0 if call.dtype == torch.bfloat16 else 2.0)
+    run_in(monkeypatch, bfloat16=1.0, float32=2.0)
+
+
+def run_in(monkeypatch: pytest.MonkeyPatch, *, bfloat16: float, float32: float) -> None:
+    """Have batches take so many seconds as the runner sees it."""
+
+    def timed(call: Any, batch: Tensor, _: torch.device) -> tuple[Any, float]:
+        return call(batch), bfloat16 if getattr(call, "dtype", None) == torch.bfloat16 else float32
+
+    monkeypatch.setattr(speed, "timed", timed)
 
 
 def half_of_them_hits(count: int) -> Tensor:
@@ -212,6 +223,17 @@ def test_slower_bfloat16_is_not_tried(fast_bfloat16: None, monkeypatch: pytest.M
     run = prepare_for_inference(Shifted(0.0), CPU, decide=above_a_half)
     run(half_of_them_hits(2000))
     assert run.plan.dtype == torch.float32 and run.agreement.frames == 0
+
+
+def test_bfloat16_that_was_measured_wrongly_is_dropped(fast_bfloat16: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_in(monkeypatch, bfloat16=3.0, float32=2.0)
+    run = prepare_for_inference(Shifted(0.0), CPU, decide=above_a_half)
+    for _ in range(20):
+        run(half_of_them_hits(16))
+    frames = run.agreement.frames
+    assert frames == 16 * (1 + runtime.TIMED_BATCHES)
+    run(half_of_them_hits(1000))
+    assert run.plan.dtype == torch.float32 and run.agreement.frames == frames
 
 
 def test_network_that_cannot_run_in_bfloat16_runs_in_float32(
