@@ -228,7 +228,7 @@ class Runner:
         return parts[0] if len(parts) == 1 else [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def _compare(self, candidate: Network, batch: Tensor, outputs: list[Tensor], taken: float, decide: Decide) -> None:
-        """See whether the faster precision decides alike and is faster on these frames; when enough was seen, choose."""
+        """See whether the faster precision decides alike and is faster; when enough was seen, choose."""
         others, other_taken = speed.timed(candidate, batch, candidate.device)
         self._race.ran(taken, other_taken)
         self.agreement += compare_outputs(outputs, others, decide)
