@@ -42,6 +42,8 @@ log = logging.getLogger("photon_triage.engine")
 HEARTBEAT_S = 0.5
 RATE_WINDOW_S = 5.0
 AGAIN_FRAMES = 64
+ASKED_AT_ONCE = 3
+"""Groups of frames that are read for their digests at the same time."""
 
 
 class Engine:
@@ -221,7 +223,7 @@ class Engine:
 
     def _next_event(self, intake: Intake) -> Event:
         held, self._held = self._held, None
-        return held if held is not None else intake.events.get(timeout=0.1)
+        return held if held is not None else intake.events.get(timeout=0.005 if self._undigested else 0.1)
 
     def _gather(self, first: Chunk, intake: Intake) -> list[Chunk]:
         """A chunk, and what has come after it that can go through the stages with it: files of a frame each, say."""
@@ -321,7 +323,7 @@ class Engine:
 
         Before that, hits of which only a window was read, for their digests.
         """
-        if self._undigested and not self._asked_again:
+        if self._undigested and self._asked_again < ASKED_AT_ONCE:
             intake.want(self._undigested.popleft())
             self._asked_again += 1
             return True
