@@ -1,0 +1,181 @@
+"""From the frames that reach the network to embeddings on disk, and from those to the orders of two queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from photon_triage.core.embedding import kinds
+from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
+from photon_triage.core.errors import SessionError
+from photon_triage.core.prepare import Preparation, preparation_for
+from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.session import Session
+from photon_triage.models.checkpoint import load
+from photon_triage.models.darknet import Darknet
+from photon_triage.models.features import Features
+from photon_triage.models.runtime import Runner, best_device, prepare_for_inference
+
+PART_FRAMES, PART_S = 4096, 60.0
+"""A part is written when it has so many frames, or after so many seconds: no more is lost with the process."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an embedding came to: new and all embedded frames, those not readable, features, kinds, and the model."""
+
+    new: int
+    frames: int
+    waiting: int
+    unreadable: int
+    features: int
+    kinds: int
+    model: str
+
+
+def embed(
+    session: Session,
+    model: str | None = None,
+    *,
+    most: int | None = None,
+    kinds_wanted: int = kinds.KINDS,
+    device: str | None = None,
+    seed: int = 0,
+    note: Callable[[int, int], None] = lambda done, planned: None,
+) -> Embedded:
+    """Embed the frames that are not embedded yet, at most so many, and order all by kind and by loneliness.
+
+    model: a detector; the one in use if None. Embeddings of another model are replaced. `note(done, planned)` is called
+    after each batch. Raises SessionError, ModelError.
+    """
+    entry = find_model(model or model_in_use(session), session.models_path)
+    store, name = EmbeddingStore(session), entry.path.name
+    with store.writing():
+        if store.model() not in (None, name):
+            store.clear()
+        everything = reaching(session)
+        left = everything.take(~known(everything, [part.places for part in store.parts()]))
+        chosen = left.take(evenly(len(left), most))
+        network = FeatureNetwork(session, entry, device)
+        added = unreadable = 0
+        if len(chosen):
+            added, unreadable = _add(session, store, network, name, chosen, note)
+        counted, frames = order_all(store, kinds_wanted, seed)
+        return Embedded(added, frames, len(left) - added, unreadable, network.size, counted, entry.name)
+
+
+def model_in_use(session: Session) -> str:
+    """The name of the detector in use, else the recipe's; raises SessionError."""
+    classify = session.recipe().classify
+    name = session.engine_state().get("models", {}).get("classify") or (classify.model if classify else None)
+    if name is None:
+        raise SessionError(
+            f"Could not take features of frames in {session.path}: its recipe has no classify stage.",
+            "Name a detector with --model, such as hitnet-spi.",
+        )
+    return str(name)
+
+
+class FeatureNetwork:
+    """A detector's features of frames: (n, rows, columns) counts of the region in, (n, size) float32 out."""
+
+    def __init__(self, session: Session, entry: ModelEntry, device: str | None = None) -> None:
+        network, _ = load(entry.path)
+        if not isinstance(network, Darknet):
+            raise SessionError(
+                f"Could not take features of frames with {entry.name}: it is no detector.",
+                "Frames are embedded with the networks that classify them; name one with --model.",
+                title="Model does not fit",
+            )
+        self._device = best_device(device)
+        self.preparation: Preparation = preparation_for(session.recipe(), network.input_size, network.in_channels)
+        self.preparation.to(self._device)
+        features = Features(network)
+        self.size = features.size
+        self._run: Runner = prepare_for_inference(features, self._device)
+
+    def __call__(self, counts: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The features of some frames."""
+        image = self.preparation.fit(torch.from_numpy(counts).to(self._device).float())
+        vectors: NDArray[np.float32] = self._run(image)[0].cpu().numpy()
+        return vectors
+
+
+def _add(
+    session: Session,
+    store: EmbeddingStore,
+    network: FeatureNetwork,
+    model: str,
+    chosen: Places,
+    note: Callable[[int, int], None],
+) -> tuple[int, int]:
+    """Embed frames, part after part; returns how many, and how many cannot be read."""
+    places: list[Places] = []
+    vectors: list[NDArray[np.float16]] = []
+    done, written_at = 0, time.monotonic()
+
+    def write() -> None:
+        nonlocal written_at
+        written_at = time.monotonic()
+        if places:
+            part = Part(joined(places), np.concatenate(vectors), model)
+            places.clear()
+            vectors.clear()
+            store.add(part)
+
+    # Regions are read on the CPU: the reader's own preparation stays there.
+    cpu = preparation_for(session.recipe(), network.preparation.size, network.preparation.channels)
+    with RegionReader(session, cpu) as reader:
+        try:
+            for chunk, counts in reader.read(chosen):
+                places.append(chunk)
+                vectors.append(network(counts).clip(*_HALF).astype(np.float16))
+                done += len(chunk)
+                note(done + reader.unreadable, len(chosen))
+                if sum(map(len, places)) >= PART_FRAMES or time.monotonic() - written_at >= PART_S:
+                    write()
+        finally:
+            write()
+        return done, reader.unreadable
+
+
+_HALF = (float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
+
+
+def order_all(store: EmbeddingStore, count: int = kinds.KINDS, seed: int = 0) -> tuple[int, int]:
+    """Write the orders of the queues; returns how many kinds and frames. Must be the only writer; raises SessionError.
+
+    Vectors are read part by part, twice; clusters and neighbours are of a sample of kinds.SAMPLE.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = kinds.sample((part.vectors for part in store.parts()), kinds.SAMPLE, rng)
+    if not len(drawn):
+        store.order_path.unlink(missing_ok=True)
+        return 0, 0
+    scale = kinds.Scale.of(drawn)
+    others = scale(drawn)
+    centres = kinds.cluster(others, count, rng)
+    places, kind, away, lonely = [], [], [], []
+    for part in store.parts():
+        scaled = scale(part.vectors)
+        nearest, distance = kinds.nearest_centres(scaled, centres)
+        places.append(part.places)
+        kind.append(nearest)
+        away.append(distance)
+        lonely.append(kinds.loneliness(scaled, others))
+    every, of_kind, alone = joined(places), np.concatenate(kind), np.concatenate(lonely)
+    store.write(
+        store.order_path,
+        kind=of_kind,
+        loneliness=alone,
+        kinds=kinds.one_of_each(of_kind, np.concatenate(away)),
+        outliers=np.argsort(-alone, kind="stable"),
+        **place_arrays(every),
+    )
+    return len(np.unique(of_kind)), len(every)

@@ -1,0 +1,162 @@
+"""Embeddings on disk: parts that appear whole or not at all, by one writer, for frames of one session and one model."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session.session import Session
+
+FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Frames by name: files are (path, data set), file the place of each frame's among them, index its own, (n,)."""
+
+    files: tuple[tuple[str, str], ...]
+    file: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, which: NDArray[Any]) -> Places:
+        """Some of them, by places or by a mask."""
+        return Places(self.files, self.file[which], self.index[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Frames and their features, (n, features) float16, by the model of that file name."""
+
+    places: Places
+    vectors: NDArray[np.float16]
+    model: str
+
+
+class EmbeddingStore:
+    """A session's folder of embeddings."""
+
+    def __init__(self, session: Session) -> None:
+        self.folder = session.path / FOLDER
+        self.order_path = self.folder / ORDER
+
+    def model(self) -> str | None:
+        """The model that the embeddings are of; None where there are none."""
+        part = next(self.parts(), None)
+        return part.model if part else None
+
+    def parts(self) -> Iterator[Part]:
+        """All parts, the oldest first; one that cannot be read is left out, and its frames are embedded anew."""
+        for path in sorted(self.folder.glob("part-*.npz")):
+            found = read_arrays(path)
+            if found is not None:
+                yield Part(_places(found), found["vectors"], str(found["model"]))
+
+    def add(self, part: Part) -> None:
+        """Write one more part; raises SessionError."""
+        numbers = [int(path.stem.rpartition("-")[2]) for path in self.folder.glob("part-*.npz")]
+        path = self.folder / f"part-{max(numbers, default=0) + 1:06d}.npz"
+        self.write(path, vectors=part.vectors, model=np.array(part.model), **place_arrays(part.places))
+
+    def clear(self) -> None:
+        """Forget all embeddings."""
+        for path in [*self.folder.glob("part-*.npz"), self.order_path]:
+            path.unlink(missing_ok=True)
+
+    def write(self, path: Path, **arrays: NDArray[Any]) -> None:
+        """Write a file of arrays, whole or not at all; raises SessionError."""
+        try:
+            with atomic_file(path) as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise SessionError(
+                f"Could not write embeddings to {path}: {error.strerror or error}.",
+                "Make room there; the same command then goes on with the frames that are left.",
+            ) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer while the block runs; raises SessionError where another process is, or none can be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SessionError(
+                f"Could not embed into {self.folder}: {error.strerror or error}.", "Make the session's folder writable."
+            ) from error
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise SessionError(
+                f"Could not embed into {self.folder}: another process is at it.", "Wait until it is done."
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a file; None where there is none, or it cannot be read."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def place_arrays(places: Places) -> dict[str, NDArray[Any]]:
+    """Names of frames as arrays of a file."""
+    paths, datasets = zip(*places.files, strict=True) if places.files else ((), ())
+    return {
+        "paths": _texts(paths), "datasets": _texts(datasets), "of_file": places.file, "index": places.index,
+    }  # fmt: skip
+
+
+def _places(arrays: dict[str, NDArray[Any]]) -> Places:
+    files = tuple(zip(arrays["paths"].tolist(), arrays["datasets"].tolist(), strict=True))
+    return Places(files, arrays["of_file"].astype(np.int64), arrays["index"].astype(np.int64))
+
+
+def _texts(texts: Sequence[str]) -> NDArray[np.str_]:
+    return np.array(texts, np.str_) if texts else np.empty(0, np.str_)
+
+
+def joined(parts: Sequence[Places]) -> Places:
+    """The frames of several, one after the other, under one list of files."""
+    files = {each: place for place, each in enumerate(dict.fromkeys(file for part in parts for file in part.files))}
+    moved = [np.array([files[each] for each in part.files], np.int64)[part.file] for part in parts]
+    return Places(
+        tuple(files),
+        np.concatenate([np.empty(0, np.int64), *moved]),
+        np.concatenate([np.empty(0, np.int64), *(part.index for part in parts)]),
+    )
+
+
+def known(of: Places, among: Sequence[Places]) -> NDArray[np.bool_]:
+    """Which frames stand in others' lists too, (n,) bool."""
+    found = np.zeros(len(of), np.bool_)
+    others = joined(among)
+    where = {file: place for place, file in enumerate(others.files)}
+    for place, file in enumerate(of.files):
+        mine = of.file == place
+        if file in where and mine.any():
+            found[mine] = np.isin(of.index[mine], others.index[others.file == where[file]])
+    return found
