@@ -1,4 +1,4 @@
-"""Training a network that tells each pixel's class: random crops, cross-entropy, the best checkpoint kept."""
+"""Training a network that tells each pixel's class: random crops, the best checkpoint kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.training.checkpoints import Checkpoints
@@ -19,6 +18,7 @@ from photon_triage.core.training.images import Image
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import Learner, learn
 from photon_triage.core.training.normalising import normalised
+from photon_triage.core.training.pixel_losses import LossName, pixel_loss
 from photon_triage.core.training.progress import Progress, decayed, is_check
 from photon_triage.core.training.scoring import pixel_scores
 from photon_triage.core.training.symmetries import SYMMETRIES, turned
@@ -43,7 +43,10 @@ class Mapped:
 
 @dataclass(frozen=True)
 class SegmentationPlan:
-    """How to train: crops of `crop` x `crop` pixels, `batch` of them together, the checkpoint judged `checks` times."""
+    """How to train: crops of `crop` x `crop` pixels, `batch` of them together, the checkpoint judged `checks` times.
+
+    weighted: whether a class counts by one over the root of how common it is; all count alike otherwise.
+    """
 
     iterations: int
     batch: int
@@ -51,6 +54,8 @@ class SegmentationPlan:
     crop: int
     checks: int = 10
     seed: int = 0
+    loss: LossName = "cross-entropy"
+    weighted: bool = True
 
 
 def train_segmenter(
@@ -64,7 +69,7 @@ def train_segmenter(
 ) -> Iterator[Progress]:
     """Train the segmenter's network in place, yielding after each batch; what remains has the highest validation F1.
 
-    Adam on cross-entropy without the void pixels, the classes weighted by one over the root of how common they are.
+    Adam on the plan's loss without the void pixels.
     Raises TrainingError where it diverges or a class is nowhere to be learned.
     """
     return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper, checkpoints)
@@ -84,7 +89,7 @@ class _Learner(Learner):
         self._segmenter, self._validation, self._plan, self._device = segmenter, validation, plan, device
         self.rng = np.random.default_rng(plan.seed)
         self._crops = _Crops(segmenter, training, plan.crop, self.rng)
-        self._weights = self._crops.weights.to(device)
+        self._weights = (self._crops.weights if plan.weighted else torch.ones(len(segmenter.classes))).to(device)
         self.network = segmenter.network.to(device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), plan.rate)
         self._check_every = max(1, plan.iterations // plan.checks)
@@ -95,7 +100,7 @@ class _Learner(Learner):
     def loss(self, iteration: int) -> Tensor:
         images, classes = self._crops.draw(self._plan.batch)
         logits = self.network(images.to(self._device))
-        return cross_entropy(logits, _inner(classes, logits).to(self._device), self._weights, ignore_index=VOID)
+        return pixel_loss(self._plan.loss, logits, _inner(classes, logits).to(self._device), self._weights)
 
     def check(self, iteration: int) -> float | None:
         return self.judged() if is_check(iteration, self._plan.iterations, self._check_every) else None
