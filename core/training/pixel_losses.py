@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from photon_triage.core.errors import UsageError
 from photon_triage.core.training.classes import VOID
 
 LossName = Literal["cross-entropy", "dice", "mse", "smoothed", "bootstrapped"]
@@ -36,6 +37,14 @@ def pixel_loss(name: LossName, logits: Tensor, classes: Tensor, weights: Tensor)
     if not bool(counted.any()):
         return logits.sum() * 0
     return _LOSSES[name](logits.movedim(1, -1)[counted], classes[counted], weights.to(logits.dtype))
+
+
+def checked_loss(name: str | None) -> LossName:
+    """The loss of that name, cross-entropy where none is given; raises UsageError."""
+    for known in LOSSES:
+        if name in (known, None):
+            return known
+    raise UsageError(f"Could not train on the loss {name!r}.", f"Use --loss with one of {', '.join(LOSSES)}.")
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
