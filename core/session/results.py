@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
@@ -33,6 +36,8 @@ __all__ = [
     "ResultsReader",
     "ResultsWriter",
 ]
+
+ROWS_AT_ONCE = 10_000
 
 
 class ResultsReader:
@@ -184,6 +189,17 @@ class ResultsReader:
     def all_frames(self) -> Iterable[FrameRow]:
         """Every frame, in the order seen."""
         return self._listings["frames"].all()
+
+    def frame_ids(self) -> tuple[list[tuple[str, str]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(Path, data set) of files, and of every frame the place of its file among them, its index and its id."""
+        files = self._db.execute("SELECT id, path, dataset FROM files ORDER BY id").fetchall()
+        cursor = self._db.execute("SELECT file_id, idx, id FROM frames")
+        parts = [np.empty((0, 3), np.int64)]
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            parts.append(np.array(rows, np.int64))
+        file, index, ids = np.concatenate(parts).T
+        places = np.searchsorted(np.array([row[0] for row in files], np.int64), file)
+        return [(path, dataset) for _, path, dataset in files], places, index, ids
 
     def scores(self) -> dict[FrameKey, float | None]:
         """The score of every frame; None where it did not get to the stage that scores."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class LabelledCandidates:
-    """Candidates with a verdict: the frames they are on, (n,) a key and a site each, and whether it was accepted.
+    """Candidates with a verdict: the frames they are on, (n,) key, run and site, and whether accepted.
 
     unreachable: labels whose frame cannot be read any more. background: the same frames with the pixels that are far
     from anything that somebody labelled or a network found.
@@ -37,6 +38,7 @@ class LabelledCandidates:
 
     images: tuple[Image, ...]
     keys: tuple[FrameKey, ...]
+    runs: tuple[str, ...]
     sites: Sites
     accepted: NDArray[np.bool_]
     unreachable: int
@@ -71,7 +73,13 @@ def labelled_candidates(session: Session, labels: Iterable[Label], min_distance:
         )
     unreachable = len(labels) - len(sites)
     return LabelledCandidates(
-        tuple(images), tuple(keys), np.array(sites, np.int64), np.array(accepted), unreachable, tuple(background)
+        tuple(images),
+        tuple(keys),
+        runs_of(session, keys),
+        np.array(sites, np.int64),
+        np.array(accepted),
+        unreachable,
+        tuple(background),
     )
 
 
@@ -101,6 +109,15 @@ def accepted_masks(session: Session, labels: Iterable[Label]) -> tuple[list[Mapp
         inner = Image(key, image.pixels[window], image.usable[window], image.simulated)
         mapped.append(Mapped(inner, np.where(inner.usable, mask.values, VOID).astype(np.uint8)))
     return mapped, classes.pop()
+
+
+def runs_of(session: Session, keys: Iterable[FrameKey]) -> tuple[str, ...]:
+    """The run of every frame, (n,); "" where the engine has not seen its file."""
+    known: dict[str, str] = {}
+    if session.results_path.exists():
+        with closing(session.results()) as reader:
+            known = {file.path: file.run for file in reader.files()}
+    return tuple(known.get(key.file, "") for key in keys)
 
 
 def _frames(keys: Iterable[FrameKey], session: Session) -> Iterator[tuple[FrameKey, Image]]:

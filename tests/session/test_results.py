@@ -207,3 +207,15 @@ def test_what_is_known_of_a_file_outlives_a_time_when_it_cannot_be_read(writer: 
     (row,) = writer.files()
     assert (row.id, row.dataset, row.run, row.layout, row.height) == (file_id, DATASET, "r0001", "cxi", 16)
     assert (row.frames, row.simulated, row.status, row.reason) == (5, True, "unreadable", "gone")
+
+
+def test_files_that_hold_the_same_frames_are_told(tmp_path: Path) -> None:
+    writer = ResultsWriter(tmp_path / "results.db")
+    for name, digests in {"a.h5": "xyz", "b.h5": "xy?", "c.h5": "zyx", "d.h5": "--?", "e.h5": ""}.items():
+        rows = [FrameResult(index, 1, True, digest=digest) for index, digest in enumerate(digests)]
+        writer.put_frames(writer.put_file(file_row(name, len(rows), dataset="data")), rows, now=1.0)
+    writer.close()
+    reader = ResultsReader(tmp_path / "results.db")
+    # c holds a's second frame at its place; d and b share their third; e is empty.
+    assert reader.copies() == {(name, "data"): ("a.h5", "data") for name in ("b.h5", "c.h5", "d.h5")}
+    reader.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.training.split import NEIGHBOURS, hold_back, near, split
+from photon_triage.core.training.copies import as_originals, contents_of
+from photon_triage.core.training.split import NEIGHBOURS, apart, hold_back, near, split, split_by_run
 
 FILES = st.sampled_from(["run_1.h5", "run_2.h5", "run_3.h5"])
 KEYS = st.lists(
@@ -89,11 +92,120 @@ def test_no_image_is_on_two_sides_and_neighbours_only_where_there_are_few(count:
         return
     sides = [groups.training, groups.validation, groups.test]
     assert len({image for side in sides for image in side}) == sum(map(len, sides))
+    assert groups.validation[0] - groups.training[-1] == 2
     if count >= 12:
-        assert groups.validation[0] - groups.training[-1] == 2 and groups.test[0] - groups.validation[-1] == 2
+        assert groups.test[0] - groups.validation[-1] == 2
 
 
 def test_images_of_other_runs_are_no_neighbours() -> None:
     keys = [FrameKey(f"run_{place // 2}.h5", "", place % 2) for place in range(24)]
     groups = split(range(24), keys)
     assert groups.training + groups.validation + groups.test == tuple(range(24))
+
+
+def are_neighbours(one: FrameKey, other: FrameKey) -> bool:
+    return (one.file, one.dataset) == (other.file, other.dataset) and abs(one.index - other.index) <= NEIGHBOURS
+
+
+@st.composite
+def beamtimes(draw: st.DrawFn) -> tuple[list[FrameKey], list[str], list[bytes], dict[tuple[str, str], tuple[str, str]]]:
+    """Frames of several runs of several files with gaps: keys, runs, contents, and which file is a copy of which."""
+    keys, runs = [], []
+    for run in range(draw(st.integers(1, 5))):
+        for part in range(draw(st.integers(1, 2))):
+            taken = draw(st.sets(st.integers(0, 60), min_size=1, max_size=20))
+            keys += [FrameKey(f"run_{run}_{part}.h5", "data", index) for index in sorted(taken)]
+            runs += [f"r{run:04}"] * len(taken)
+    contents = [b"%s %d" % (key.file.encode(), key.index) for key in keys]
+    copies = {}
+    for place in range(len(keys)):
+        if draw(st.integers(0, 9)) == 0:
+            contents[place] = contents[draw(st.integers(0, place))]
+    if draw(st.booleans()):
+        copies[keys[-1].file, "data"] = (keys[0].file, "data")
+    return keys, runs, contents, copies
+
+
+@given(beamtimes(), st.integers(0, 99))
+def test_labels_of_any_beamtime_are_held_back_apart(
+    beamtime: tuple[list[FrameKey], list[str], list[bytes], dict[tuple[str, str], tuple[str, str]]], seed: int
+) -> None:
+    keys, runs, contents, copies = beamtime
+    originals = as_originals(keys, copies)
+    try:
+        held = hold_back(originals, verdicts(len(keys), seed), seed, contents, runs)
+    except TrainingError:
+        return
+    require_apart(originals, contents, np.flatnonzero(held.training).tolist(), np.flatnonzero(held.test).tolist())
+
+
+@given(beamtimes())
+def test_frames_of_any_beamtime_are_split_apart(
+    beamtime: tuple[list[FrameKey], list[str], list[bytes], dict[tuple[str, str], tuple[str, str]]],
+) -> None:
+    keys, runs, contents, copies = beamtime
+    originals = as_originals(keys, copies)
+    try:
+        groups = split_by_run(range(len(keys)), originals, runs, contents)
+    except TrainingError:
+        return
+    require_apart(originals, contents, groups.training, groups.test)
+    require_apart(originals, contents, groups.training, groups.validation)
+    if not groups.same:
+        require_apart(originals, contents, groups.validation, groups.test)
+    if len(keys) >= 6:
+        assert len(groups.training) > 0 and len(groups.test) > 0
+
+
+def require_apart(
+    keys: Sequence[FrameKey], contents: Sequence[bytes], one: Sequence[int], other: Sequence[int]
+) -> None:
+    assert not set(one) & set(other)
+    assert not {contents[place] for place in one} & {contents[place] for place in other}
+    assert not any(are_neighbours(keys[a], keys[b]) for a in one for b in other)
+
+
+@given(beamtimes(), st.data())
+def test_what_another_session_judges_is_not_learned_from(
+    beamtime: tuple[list[FrameKey], list[str], list[bytes], dict[tuple[str, str], tuple[str, str]]], data: st.DataObject
+) -> None:
+    keys, _, contents, _ = beamtime
+    judges = data.draw(st.lists(st.integers(0, len(keys) - 1), max_size=8, unique=True))
+    learned = apart(keys, contents, [keys[place] for place in judges], [contents[place] for place in judges])
+    require_apart(keys, contents, np.flatnonzero(learned).tolist(), judges)
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
+def test_images_with_the_same_pixels_are_never_on_two_sides(kinds: list[int]) -> None:
+    contents = [b"%d" % kind for kind in kinds]
+    keys = [FrameKey(f"{place}/image.tif", "", 0) for place in range(len(kinds))]
+    try:
+        groups = split(range(len(kinds)), keys, contents)
+    except TrainingError:
+        assert set(contents[:-1]) <= set(contents[-max(1, len(kinds) // 2) :])
+        return
+    require_apart(keys, contents, groups.training, groups.test)
+    require_apart(keys, contents, groups.training, groups.validation)
+    if not groups.same:
+        require_apart(keys, contents, groups.validation, groups.test)
+
+
+def test_every_run_is_on_both_sides_and_none_alone() -> None:
+    sizes = {"r1": 200, "r2": 30, "r3": 12}
+    keys = [FrameKey(f"{run}.h5", "", 10 * index) for run, size in sizes.items() for index in range(size)]
+    runs = np.array([key.file[:2] for key in keys])
+    for seed in range(20):
+        held = hold_back(keys, verdicts(len(keys), seed), seed, runs=runs.tolist())
+        for run, size in sizes.items():
+            assert 0.15 * size <= held.test[runs == run].sum() <= 0.6 * size
+    groups = split_by_run(range(len(keys)), keys, runs.tolist())
+    for side in (groups.training, groups.validation, groups.test):
+        assert {runs[place] for place in side} == {"r1", "r2", "r3"}
+
+
+def test_frames_are_the_same_whatever_their_type_and_not_when_a_pixel_differs() -> None:
+    frame = np.arange(12).reshape(3, 4)
+    one, other, flat, changed = contents_of(
+        [frame.astype("i2"), frame * 1.0, frame.reshape(4, 3), frame + (frame == 5)]
+    )
+    assert one == other and len({one, flat, changed}) == 3
