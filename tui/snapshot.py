@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,7 @@ from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.core.session.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
 from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
 from photon_triage.tui.listed import asks_labels, listed
@@ -126,6 +127,8 @@ class Snapshot:
     serial: int = 0
     saves: int = 0
     problem: str = ""
+    trainings: Sequence[Training] = ()
+    """Those at work first."""
 
 
 class Paced(Generic[T]):
@@ -190,14 +193,19 @@ class SnapshotBuilder:
         self._wanted: Paced[set[FrameKey]] = Paced(set())
         self._missing: Paced[list[FrameKey]] = Paced([])
         self._who = session.who or user_name()
+        self._trainings_follower = TrainingsFollower(session)
+        self._trainings: Paced[Sequence[Training]] = Paced(())
 
     def build(self, request: Request) -> Snapshot:
         """The session as it stands now; what cannot be read is said in `problem`."""
         with self._lock:
+            trainings = self._trainings.get(int(2 * time.monotonic()), self._trainings_follower.read)
             try:
-                return self._build(request)
+                return replace(self._build(request), trainings=trainings)
             except (sqlite3.Error, OSError, SessionError) as error:
-                return Snapshot(time.time(), started=self._reader is not None, problem=str(error), saves=-1)
+                return Snapshot(
+                    time.time(), started=self._reader is not None, problem=str(error), saves=-1, trainings=trainings
+                )
 
     def close(self) -> None:
         """Close the connection."""

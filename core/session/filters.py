@@ -16,7 +16,8 @@ SIZE = "diameter_nm"
 """The measure that `size` stands for."""
 HELP = (
     "run:r0142   file:S00012   score:0.5..0.9   score:>0.8   size:60..80 (nm)   spots:20..   "
-    "class:water,ice   state:undecided,flagged   state:miss   any other word: in file or run"
+    "class:water,ice   state:undecided,flagged   state:miss   changed:0.5   "
+    "any other word: in file or run"
 )
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<low>{_NUMBER})?\.\.(?P<high>{_NUMBER})?|(?P<sign>[<>]=?)?(?P<value>{_NUMBER})")
@@ -29,6 +30,17 @@ class Range:
 
     low: float = -math.inf
     high: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """On which side of a threshold another model has a frame: not on that of the score in the list.
+
+    model: which other one; any where it is empty.
+    """
+
+    threshold: float
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class Filter:
     seen: frozenset[str] = frozenset()
     decided: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    changed: Changed | None = None
 
     def conditions(self, score: str) -> tuple[list[str], list[Any]]:
         """What of it SQL can tell, with arguments: of tables r (frames) and f (files), and the column of scores."""
@@ -67,6 +80,14 @@ class Filter:
         for name, wanted in self.measures:
             column, *values = _between("json_extract(r.measures, ?)", wanted)
             add(column, f'$."{name}"', values[0], f'$."{name}"', values[1])
+        if self.changed is not None:
+            other = " AND m.name = ?" if self.changed.model else ""
+            add(
+                "EXISTS (SELECT 1 FROM scores s JOIN models m ON m.id = s.model_id WHERE s.frame_id = r.id "
+                f"AND s.model_id <> r.model_id AND (s.score >= ?) <> (r.score >= ?){other})",
+                *(self.changed.threshold,) * 2,
+                *((self.changed.model,) if other else ()),
+            )
         if len(self.seen) == 1:
             add("r.hit = ?", int("hit" in self.seen))
         return found, arguments
@@ -84,6 +105,7 @@ def parse_filter(text: str) -> Filter:
     plain: list[str] = []
     told: dict[str, list[str]] = {"run": [], "file": [], "class": [], "state": []}
     score: Range | None = None
+    changed: Changed | None = None
     measures: list[tuple[str, Range]] = []
     for word in words:
         term = _TERM.fullmatch(word)
@@ -95,6 +117,8 @@ def parse_filter(text: str) -> Filter:
             told[name] += [part for part in value.lower().split(",") if part] or _nothing(word)
         elif name == "score":
             score = _range(word, value)
+        elif name == "changed":
+            changed = _changed(word, value)
         elif _RANGE.fullmatch(value):
             measures.append((SIZE if name == "size" else name, _range(word, value)))
         elif name == "size":
@@ -106,7 +130,7 @@ def parse_filter(text: str) -> Filter:
         raise _refused(f"state:{unknown[0]}", f"states are {', '.join((*SEEN, *DECIDED))}")
     return Filter(
         tuple(plain), tuple(told["run"]), tuple(told["file"]), score, tuple(measures),
-        frozenset(states & set(SEEN)), frozenset(states & set(DECIDED)), frozenset(told["class"]),
+        frozenset(states & set(SEEN)), frozenset(states & set(DECIDED)), frozenset(told["class"]), changed,
     )  # fmt: skip
 
 
@@ -130,6 +154,16 @@ def _range(word: str, text: str) -> Range:
         case "<=":
             return Range(high=value)
     return Range(value, value)
+
+
+def _changed(word: str, text: str) -> Changed:
+    threshold, _, model = text.partition(",")
+    try:
+        return Changed(float(threshold), model)
+    except ValueError:
+        raise _refused(
+            word, "expected a threshold, or a threshold and a model as in changed:0.5,hitnet-spi-2"
+        ) from None
 
 
 def _between(column: str, wanted: Range) -> tuple[str, float, float]:

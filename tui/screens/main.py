@@ -18,6 +18,7 @@ from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
 from photon_triage.tui.screens.onlooking import Onlooking
 from photon_triage.tui.screens.surveying import Surveying
+from photon_triage.tui.screens.teaching import Teaching
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
@@ -41,7 +42,7 @@ SILENT_S = 3.0
 """Seconds without an answer from the session's folder from which the screen says so."""
 
 
-class MainScreen(Moving, Looking, Surveying, Onlooking, Leaving):
+class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
     """Candidates, the frame under the cursor, and how the run goes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
@@ -144,6 +145,7 @@ class MainScreen(Moving, Looking, Surveying, Onlooking, Leaving):
     def _show(self, snapshot: Snapshot) -> None:
         self.query_one(StatusLine).show(snapshot, self.threshold, paused=self.paused)
         self.query_one(MessageLine).show(snapshot)
+        self._hear_of_trainings(snapshot)
         for alarm in self.query_one(AlarmLine).follow(snapshot, getattr(self.app, "alarm_command", ())):
             self.query_one(LogPane).add(f"alarm: {alarm.text}")
         current = snapshot.serial == self._serial

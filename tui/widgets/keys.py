@@ -103,6 +103,9 @@ SURVEYING = [
     Binding("P", "powder", "Powder", id="powder", show=False, tooltip="Virtual powder of hits, misses, difference"),
     Binding("h", "axis", "Hit rate", id="axis", show=False, tooltip="Hit rate over time, against run, or a number"),
 ]
+LEARNING = [
+    Binding("T", "training", "Train", id="training", tooltip="Trainings: begin, follow, pause, compare and promote"),
+]
 MOVING = [
     Binding("j,down", "move(1)", "Down", id="down", show=False, tooltip="Next line"),
     Binding("k,up", "move(-1)", "Up", id="up", show=False, tooltip="Line before"),
@@ -141,11 +144,12 @@ LOOKING = [
     Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
     Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
 ]
-KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *SEEING, *REPEATING, *SURVEYING, *MOVING, *LOOKING]
+KEYS = [*TRYING, *DECIDING, *STEERING, *CLASSIFYING, *SEEING, *REPEATING, *LEARNING, *SURVEYING, *MOVING, *LOOKING]
 SUBJECTS = (
     ("While a threshold is tried", TRYING),
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
     ("List, threshold, export", [*STEERING, *SEEING]),
+    ("Learn", LEARNING),
     ("Runs and powder", SURVEYING),
     ("Move", MOVING),
     ("Picture", LOOKING),

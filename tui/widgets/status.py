@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from photon_triage.core.session.results import HISTORY_BIN_S
+from photon_triage.core.session.trainings import AT_WORK
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Line, sparkline
@@ -66,6 +67,18 @@ def behind_and_later(snapshot: Snapshot) -> tuple[int, int]:
     return max(int(number(snapshot.state.get("queue")) or 0) - later, 0), later
 
 
+def learning_texts(snapshot: Snapshot, name_width: int) -> list[str]:
+    """The training that is under way, or the model that scores in the shadow; the longest text first."""
+    for training in snapshot.trainings:
+        if training.state in AT_WORK:
+            name = cut(safe_text(training.name), name_width)
+            told = f"{100 * training.share:.0f} %" if training.planned else "…"
+            told += " ‖" if training.state == "paused" else ""
+            return [f"training {name} {told}", f"train {told}"]
+    shadow = snapshot.state.get("shadow")
+    return [f"shadow {cut(safe_text(str(shadow)), name_width)}", "shadow"] if shadow else []
+
+
 class StatusLine(Line):
     """One line that says at a glance whether all is well."""
 
@@ -106,6 +119,10 @@ class StatusLine(Line):
         middle.append((f"hit {_percent(minute)}/1m", ""))
         tail = [(f"thr {self._threshold:.2f}", "bold"), (counts, "bold")]
         used = sum(cells(text) + 1 for text, _ in [*front, *middle, *tail])
+        fitting = [text for text in learning_texts(snapshot, 16) if used + cells(text) < width]
+        if fitting:
+            used += cells(fitting[0]) + 1
+            middle.append((fitting[0], "$text-accent"))
         if width - used >= 5:
             spark = min(width - used - 1, 12)
             middle.append((sparkline(rates(snapshot, spark), spark), "$text-accent"))
@@ -125,6 +142,7 @@ class StatusLine(Line):
         dropped = number(snapshot.state.get("dropped")) or counts.dropped
         parts.append((f"dropped {dropped:.0f}", "bold $text-error" if dropped else ""))
         parts.append((f"hit rate {_percent(minute)} (1 min)  {_percent(whole)} (run)", ""))
+        parts += [(text, "$text-accent") for text in learning_texts(snapshot, 24)[:1]]
         clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time))
         thr = f"thr {self._threshold:.2f}"
         left = width - sum(cells(text) + 2 for text, _ in parts) - len(thr) - 2

@@ -1,0 +1,78 @@
+"""Some frames of a session scored by a model in this process, where no engine does it; nothing is recorded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import torch
+
+from photon_triage.core.engine.networks import RunningStages
+from photon_triage.core.errors import SessionError, SourceError
+from photon_triage.core.frames import Batch, FrameKey
+from photon_triage.core.session.in_use import models_in_use
+from photon_triage.core.session.second_scores import nearest_score
+from photon_triage.core.session.session import Session
+from photon_triage.core.sources import FrameReader
+from photon_triage.core.stages.cascade import Outcome, run_cascade
+
+FRAMES_AT_ONCE = 32
+
+
+def look_again(
+    session: Session,
+    model: str,
+    keys: Sequence[FrameKey],
+    device: torch.device,
+    note: Callable[[int], None] = lambda done: None,
+) -> dict[FrameKey, float | None]:
+    """The scores of frames, or of the candidates at labelled points, by a model in its stage of the session's recipe.
+
+    A score is None where an earlier stage refuses the frame, or no candidate is near the point. Frames that cannot be
+    read any more are left out. note: called with how many frames are done.
+
+    Raises SessionError, RecipeError or ModelError where the model cannot be used.
+    """
+    running = RunningStages(session, device)
+    if complaints := running.use([*models_in_use(session).values(), model]):
+        raise SessionError(f"Could not score with {model}: {complaints[-1]}", title="Model not usable")
+    recipe, found = session.recipe(), dict[FrameKey, float | None]()
+    radius = recipe.patches.min_distance if recipe.patches else 0.0
+    of_file: dict[tuple[str, str], dict[int, list[FrameKey]]] = defaultdict(lambda: defaultdict(list))
+    for key in keys:
+        of_file[key.file, key.dataset][key.index].append(key)
+    done = 0
+    with FrameReader(roots=recipe.source.roots) as reader:
+        for (path, dataset), frames in sorted(of_file.items()):
+            indices = sorted(frames)
+            for start in range(0, len(indices), FRAMES_AT_ONCE):
+                part = indices[start : start + FRAMES_AT_ONCE]
+                try:
+                    batch = _read(reader, session, path, dataset, part, device)
+                except SourceError:
+                    continue
+                for index, outcome in zip(part, run_cascade(running.stages, batch), strict=True):
+                    found |= {key: _score(key, outcome, radius) for key in frames[index]}
+                done += len(part)
+                note(done)
+    return found
+
+
+def _read(
+    reader: FrameReader, session: Session, path: str, dataset: str, indices: Sequence[int], device: torch.device
+) -> Batch:
+    info = reader.inspect(path, dataset or None)
+    raw = reader.read_indices(info.path, info.dataset, indices)
+    mask = reader.mask(info)
+    return Batch(
+        tuple(FrameKey(path, dataset, index) for index in indices),
+        torch.from_numpy(raw).to(device),
+        None if mask is None else torch.from_numpy(mask).to(device),
+        info.geometry.over(session.recipe().geometry.geometry()),
+    )
+
+
+def _score(key: FrameKey, outcome: Outcome, radius: float) -> float | None:
+    if not key.point:
+        return outcome.score
+    return nearest_score(key, [(each.x, each.y, each.score) for each in outcome.candidates], radius)
