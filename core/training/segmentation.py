@@ -99,7 +99,7 @@ class _Learner(Learner):
 
     def loss(self, iteration: int) -> Tensor:
         images, classes = self._crops.draw(self._plan.batch)
-        logits = self.network(images.to(self._device))
+        logits = self.forward(images.to(self._device))
         return pixel_loss(self._plan.loss, logits, _inner(classes, logits).to(self._device), self._weights)
 
     def check(self, iteration: int) -> float | None:
@@ -119,7 +119,7 @@ def score_segmenter(segmenter: Segmenter, images: Sequence[Mapped], device: torc
     table = np.zeros((count, count), np.int64)
     for each in images:
         frame = normalised(each.image, segmenter.input)[None, None].to(device)
-        said = _whole(network, frame)[0].argmax(0).cpu().numpy()
+        said = whole_frame(network, frame)[0].argmax(0).cpu().numpy()
         counted = each.classes != VOID
         pairs = each.classes[counted].astype(np.int64) * count + said[counted]
         table += np.bincount(pairs, minlength=count * count).reshape(count, count)
@@ -186,7 +186,7 @@ class _Crops:
         return place, (int(row), int(column))
 
 
-def _whole(network: MSDNet | UNet, frame: Tensor) -> Tensor:
+def whole_frame(network: MSDNet | UNet, frame: Tensor) -> Tensor:
     """The logits of every pixel, where the network has no padding as well."""
     if isinstance(network, UNet) and network.padding == "valid":
         return network.in_tiles(frame, TILE)
