@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,22 +11,25 @@ from numpy.typing import NDArray
 from photon_triage.core.session.filters import Filter, parse_filter
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.listing import Listing
-from photon_triage.core.session.queues import FOLLOWING, Queue
+from photon_triage.core.session.queues import EMBEDDED, FOLLOWING, Queue
 from photon_triage.tui.labelled import ById
 
 Ids = NDArray[np.int64]
+NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
 
 def asks_labels(order: str, shown: str, text: str) -> bool:
     """Whether a list changes with the labels."""
     wanted = parse_filter(text)
-    return order not in FOLLOWING or shown in ("undecided", "flagged") or bool(wanted.decided or wanted.classes)
+    told = order not in FOLLOWING and order not in EMBEDDED
+    return told or shown in ("undecided", "flagged") or bool(wanted.decided or wanted.classes)
 
 
 def listed(
     listing: Listing,
     by_id: ById,
     audit: Sequence[int],
+    embedded: Mapping[str, Ids],
     *,
     order: str,
     shown: str,
@@ -37,16 +40,17 @@ def listed(
 ) -> Ids:
     """The ids of a queue that a filter lets through.
 
-    audit: drawn frames in the order to label them. shown: "hits", "all", "undecided" or "flagged"; queues that the
-    labels tell hold misses too. radius: within which candidates of two models are the same. who: whose decisions are
-    "mine".
+    audit: drawn frames in the order to label them. embedded: ids of the queues that embeddings tell. shown: "hits",
+    "all", "undecided" or "flagged"; queues that the labels tell hold misses too. radius: within which candidates of two
+    models are the same. who: whose decisions are "mine".
     """
     wanted = parse_filter(text)
     if order in FOLLOWING:
         hits_only = shown in ("hits", "undecided")
         ids = listing.id_array(hits_only=hits_only, order=order, near=threshold, only=wanted, radius=radius)
     else:
-        ids = _array(_told(cast("Queue", order), by_id, audit, who))
+        told = embedded.get(order, NO_IDS) if order in EMBEDDED else None
+        ids = _array(_told(cast("Queue", order), by_id, audit, who)) if told is None else told
         if wanted.conditions("")[0]:
             ids = ids[np.isin(ids, listing.id_array(hits_only=False, only=wanted))]
     if shown == "undecided":

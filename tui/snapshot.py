@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.embedding.queued import order_version, queued
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
@@ -21,6 +22,7 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
+from photon_triage.core.session.queues import EMBEDDED
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
@@ -181,6 +183,7 @@ class SnapshotBuilder:
         self._run = Paced("")
         self._selected = Paced(0)
         self._ids: Paced[Ids] = Paced(NO_IDS)
+        self._embedded: Paced[Mapping[str, Ids]] = Paced({})
         self._census: Paced[frozenset[tuple[str, str]]] = Paced(frozenset())
         self._look_up: Paced[int] = Paced(0)
         self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
@@ -188,7 +191,7 @@ class SnapshotBuilder:
         self._table: Paced[tuple[Measured, ...]] = Paced(())
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._needed: Paced[int | None] = Paced(None)
-        self._drawn = 0
+        self._drawn = self._order_version = 0
         self._told: Paced[Mapping[tuple[str, str], int]] = Paced({})
         self._wanted: Paced[set[FrameKey]] = Paced(set())
         self._missing: Paced[list[FrameKey]] = Paced([])
@@ -232,7 +235,7 @@ class SnapshotBuilder:
             undecided=_worth_deciding(counts, self._unit),
             labelled=False,
             saved_threshold=self._default_threshold,
-            ids=self._list_of(reader, request.spec, self._default_threshold, ById(), AuditView()),
+            ids=self._list_of(reader, request.spec, self._default_threshold, ById(), AuditView(), {}),
             serial=request.serial,
             saves=request.saves,
         )
@@ -352,20 +355,38 @@ class SnapshotBuilder:
         spec = request.spec
         told = asks_labels(spec.order, spec.shown, spec.text)
         labels = (self._book_version, self._look_up.value, audit) if told else None
+        embedded = self._follow_embeddings(reader, version) if spec.order in EMBEDDED else {}
         before = self._ids.value
         ids = self._ids.get(
-            (spec, version, request.serial, labels),
-            lambda: self._list_of(reader, spec, threshold, by_id, audit),
+            (spec, version, request.serial, labels, embedded and id(embedded)),
+            lambda: self._list_of(reader, spec, threshold, by_id, audit, embedded),
             now=anew,
         )
         self._serial = request.serial
         return ids if anew or ids is not before else None
 
-    def _list_of(self, reader: ResultsReader, spec: ListSpec, threshold: float, by_id: ById, audit: AuditView) -> Ids:
+    def _follow_embeddings(self, reader: ResultsReader, version: int) -> Mapping[str, Ids]:
+        """The queues that embeddings tell, at once where they were made anew."""
+        made, before = order_version(self._session.path), self._order_version
+        self._order_version = made
+        return self._embedded.get(
+            (made, version), lambda: queued(self._session.path, reader) if made else {}, now=made != before
+        )
+
+    def _list_of(
+        self,
+        reader: ResultsReader,
+        spec: ListSpec,
+        threshold: float,
+        by_id: ById,
+        audit: AuditView,
+        embedded: Mapping[str, Ids],
+    ) -> Ids:
         return listed(
             reader.listing(self._unit),
             by_id,
             audit.ids,
+            embedded,
             order=spec.order,
             shown=spec.shown,
             text=spec.text,

@@ -64,7 +64,7 @@ class EmbeddingStore:
         for path in sorted(self.folder.glob("part-*.npz")):
             found = read_arrays(path)
             if found is not None:
-                yield Part(_places(found), found["vectors"], str(found["model"]))
+                yield Part(places_of(found), found["vectors"], str(found["model"]))
 
     def add(self, part: Part) -> None:
         """Write one more part; raises SessionError."""
@@ -130,7 +130,8 @@ def place_arrays(places: Places) -> dict[str, NDArray[Any]]:
     }  # fmt: skip
 
 
-def _places(arrays: dict[str, NDArray[Any]]) -> Places:
+def places_of(arrays: dict[str, NDArray[Any]]) -> Places:
+    """What `place_arrays` has made arrays of."""
     files = tuple(zip(arrays["paths"].tolist(), arrays["datasets"].tolist(), strict=True))
     return Places(files, arrays["of_file"].astype(np.int64), arrays["index"].astype(np.int64))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Queue = Literal["score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed"]
+Queue = Literal["score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed", "kinds", "outliers"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 AUDIT: Queue = "audit"
 """Labels made from this one are of a random sample; those from any other are of what was ranked or chosen."""
 FOLLOWING: frozenset[str] = frozenset({"score", "newest", "uncertain", "disagree"})
-"""Queues that results.db alone tells; the others are told by the journals."""
+"""Queues that results.db alone tells; of the others most are told by the journals."""
+
+EMBEDDED: tuple[Queue, ...] = ("kinds", "outliers")
+"""Queues that the embeddings of frames tell."""
 
 WHAT: dict[str, str] = {
     "score": "the highest scores first",
@@ -20,6 +23,8 @@ WHAT: dict[str, str] = {
     "flagged": "flagged by anybody, the newest first",
     "mine": "decided by you, the last one first",
     "disputed": "accepted by one, rejected by another",
+    "kinds": "one frame of each kind first, without labels",
+    "outliers": "least like any other frame first",
 }
 EMPTY: dict[str, str] = {
     "disagree": "only one model has scored here\n`models use` has another one score again",
@@ -27,4 +32,6 @@ EMPTY: dict[str, str] = {
     "flagged": "nothing is flagged\nf flags a frame",
     "mine": "you have decided nothing here yet",
     "disputed": "people agree on all that several decided",
+    "kinds": "no frame is embedded yet\n`photon-triage embed S` makes kinds",
+    "outliers": "no frame is embedded yet\n`photon-triage embed S` finds outliers",
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
+from photon_triage.core.embedding.store import EmbeddingStore, Places, place_arrays
 from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.queues import QUEUES
 from photon_triage.core.session.rows import FrameResult
@@ -77,6 +79,26 @@ async def test_an_empty_queue_says_what_it_needs(hits: FakeSession) -> None:
         for number, told in (("4", "only one model has scored"), ("6", "f flags a frame"), ("8", "people agree")):
             await driver.press("s", number)
             await driver.shows(told)
+
+
+async def test_what_is_embedded_is_listed_by_kind_and_by_loneliness(hits: FakeSession) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        await driver.press("s", "9")
+        await driver.shows("no frame is embedded yet", "photon-triage embed S")
+        places = Places((("/gone.h5", "/entry/data"), (hits.key(0).file, hits.key(0).dataset)), *np.zeros((2, 4), int))
+        places.file[:3], places.index[:3] = 1, [30, 5, 12]  # the last one is of a file that is not there any more
+        store = EmbeddingStore(hits.session)
+        store.folder.mkdir()
+        orders = {"kinds": np.array([2, 3, 0, 1]), "outliers": np.array([1, 0, 3, 2])}
+        store.write(store.order_path, **orders, **place_arrays(places))
+        await listed(driver, [13, 31, 6])
+        await driver.press("a", "a")  # the first may come too soon after the list has changed
+        await driver.until(lambda: 12 in driver.on_disk())
+        assert driver.on_disk()[12].queue == "kinds", "not the audit: it was chosen"
+        await driver.press("s", "0")
+        await driver.shows("by outliers")
+        await listed(driver, [6, 31, 13])
 
 
 async def test_the_chooser_can_be_left(hits: FakeSession) -> None:

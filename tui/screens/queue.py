@@ -22,7 +22,7 @@ class QueueScreen(ModalScreen[str | None]):
         Binding("k,up", "step(-1)", "Previous"),
         Binding("enter", "take", "Take"),
         Binding("q,escape", "leave", "Back", show=False),
-        *(Binding(str(place), f"choose({place})", "Take", show=False) for place in range(1, len(QUEUES) + 1)),
+        *(Binding(str(place % 10), f"choose({place})", "Take", show=False) for place in range(1, len(QUEUES) + 1)),
     ]
 
     def __init__(self, queue: str) -> None:
@@ -33,7 +33,7 @@ class QueueScreen(ModalScreen[str | None]):
         """One line for each queue."""
         with Vertical(id="dialog") as dialog:
             dialog.border_title = Content("What to look at first")
-            dialog.border_subtitle = Content("1-8 takes one · j k enter · q back")
+            dialog.border_subtitle = Content("1-9 0 takes one · j k enter · q back")
             yield Static(self._lines(), id="queues", markup=False)
 
     def action_step(self, step: int) -> None:
@@ -56,6 +56,6 @@ class QueueScreen(ModalScreen[str | None]):
     def _lines(self) -> Content:
         lines = []
         for place, queue in enumerate(QUEUES, 1):
-            text = f"{'▶' if queue == self._queue else ' '} {place}  {queue:<10} {WHAT[queue]}"
+            text = f"{'▶' if queue == self._queue else ' '} {place % 10}  {queue:<10} {WHAT[queue]}"
             lines.append(Content.styled(text, "bold reverse") if queue == self._queue else Content(text))
         return Content("\n").join(lines)
