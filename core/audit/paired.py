@@ -34,7 +34,7 @@ class McNemar:
         """
         n, fewer = self.only_old + self.only_new, min(self.only_old, self.only_new)
         tail = sum(math.comb(n, k) for k in range(fewer + 1))
-        return min(1.0, 2 * tail / 2**n)
+        return min(1.0, float(2 * tail / 2**n))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class Chunk:
     """Frames of a file as they were stored, (n, height, width), with their indices.
 
     valid: (height, width) bool or None. first_seen: monotonic time at which the last of them was known to be there.
-    late: newer frames were read before them. again: they have been scored before, by another model. window: what was
-    read of the frames, None for all.
+    late: newer frames were read before them. again: they have been scored before, by another model. shadow: they were
+    read again for the shadow alone. window: what was read of the frames, None for all.
     """
 
     info: SourceInfo
@@ -55,17 +55,22 @@ class Chunk:
     first_seen: float
     late: bool = False
     again: bool = False
+    shadow: bool = False
     window: Window | None = None
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Frames to read again, to be scored or, with `digest`, to be digested: of hits only a window was read."""
+    """Frames to read again, to be scored, with `shadow` by the shadow alone.
+
+    With `digest` they are to be digested: of hits only a window was read.
+    """
 
     path: str
     dataset: str
     indices: tuple[int, ...]
     digest: bool = False
+    shadow: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from photon_triage.core.recipe import (
     SizeStage,
     SpotsStage,
 )
+from photon_triage.core.session.in_use import joint_name
 from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.classify import Classify
@@ -28,9 +29,6 @@ from photon_triage.models.detector import load_detector
 from photon_triage.models.errors import ModelError
 
 log = logging.getLogger("photon_triage.engine")
-
-STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches"}
-"""The kind of stage that a network of each family of architectures serves."""
 
 
 class RunningStages:
@@ -45,7 +43,19 @@ class RunningStages:
     @property
     def model(self) -> str | None:
         """The names of all models in use as one, by which results tell who made them."""
-        return " + ".join(self.models.values()) or None
+        return joint_name(self.models) or None
+
+    def place_of(self, kind: str) -> int:
+        """Where the stage of a kind stands."""
+        return next(place for place, table in enumerate(self._recipe.stages) if table.kind == kind)
+
+    def build(self, model: str) -> tuple[str, Stage]:
+        """The kind of stage that a model serves, and that stage with it; what is in use stays.
+
+        Raises SessionError, RecipeError or ModelError where it cannot be used.
+        """
+        kind = self._kind_of(find_model(model, self._models_path))
+        return kind, self._stage(self._recipe.stages[self.place_of(kind)], model)
 
     def use(self, wished: Sequence[str]) -> list[str]:
         """Take these models in place of those in use; of two for one stage the last counts.
@@ -73,7 +83,7 @@ class RunningStages:
 
     def _kind_of(self, entry: ModelEntry) -> str:
         """The kind of stage of this recipe that a model serves; raises SessionError where there is none."""
-        kind = STAGE_OF_FAMILY.get(str(entry.metadata.get("architecture", {}).get("family")))
+        kind = entry.stage
         if kind is None or kind not in self.models:
             raise SessionError(
                 f"the recipe {self._recipe.name} has no stage for it",
@@ -94,6 +104,11 @@ class RunningStages:
         entry = find_model(model, self._models_path)
         log.info("%s with the model %s (%s) on %s", table.kind, model, entry.path, self._device)
         match table:
+            case ClassifyStage() if entry.family == "radial":
+                from photon_triage.core.stages.profile import ClassifyProfile
+                from photon_triage.models.radialnet import load_profile_classifier
+
+                return ClassifyProfile(table, load_profile_classifier(entry.path), self._device, roi)
             case ClassifyStage():
                 detector = load_detector(entry.path)
                 network = detector.network

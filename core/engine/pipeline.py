@@ -26,6 +26,7 @@ from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.recovery import copy_of
 from photon_triage.core.engine.retries import Retries, as_wished
+from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.recipe import Recipe
@@ -87,6 +88,8 @@ class Engine:
         self._stops = self._commands.wishes().stops
         results.stopping = lambda: self._stop
         self._running = RunningStages(session, self._device)
+        self._intake: Intake | None = None
+        self._shadow = Shadow(session, self._running, results, self._nothing_waits, self._say)
         self._use_models(self._commands.wishes())
         folders = [session.path, *(path if path.is_dir() else path.parent for path in paths)]
         self._powder = GrowingPowder(session.path) if self._recipe.grows_powder else None
@@ -112,6 +115,7 @@ class Engine:
             make_reader=lambda: FrameReader(roots=self._recipe.source.roots, pin=pin_for(self._device)),
             stand_in=self._recovered,
         )
+        self._intake = intake
         intake.start()
         self._working_since = time.time()
         status = "stopped"
@@ -155,6 +159,7 @@ class Engine:
         self._use_models(wishes)
 
     def _use_models(self, wishes: Wishes) -> None:
+        self._shadow.wish(wishes.shadow)
         if wishes.models == self._wished or not self._running.models:
             return
         self._wished = wishes.models
@@ -257,7 +262,12 @@ class Engine:
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         try:
             batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
-            found = run_cascade(self._running.stages, batch)
+            if first.shadow:
+                self._asked_again -= 1
+                self._shadow.look_again(batch, self._file_ids)
+                return None
+            stages = self._running.stages if first.again else self._shadow.stages()
+            found = run_cascade(stages, batch)
         except TriageError as error:
             if first.again:
                 self._asked_again -= 1
@@ -268,6 +278,8 @@ class Engine:
             self._record(chunk, [next(outcomes) for _ in chunk.indices])
         if self._powder is not None and not first.again:
             self._powder.add(batch, [outcome.hit for outcome in found], simulated=first.info.simulated)
+        if not first.again:
+            self._shadow.look_at(stages, self._file_ids)
         return None
 
     def _record(self, chunk: Chunk, outcomes: list[Outcome]) -> None:
@@ -321,7 +333,7 @@ class Engine:
     def _ask_for_old_scores(self, intake: Intake) -> bool:
         """While there is nothing new, have frames read again that another model has scored; true when some were.
 
-        Before that, hits of which only a window was read, for their digests.
+        Before that, hits of which only a window was read, for their digests; after it, frames for the shadow.
         """
         if self._undigested and self._asked_again < ASKED_AT_ONCE:
             intake.want(self._undigested.popleft())
@@ -329,19 +341,28 @@ class Engine:
             return True
         if self._running.model is None or self._asked_again > 0:
             return self._asked_again > 0
-        found = self._results.scored_by_others(self._running.model, AGAIN_FRAMES, self._lost_files)
-        if found is None:
+        wanted: Wanted | None
+        if (found := self._results.scored_by_others(self._running.model, AGAIN_FRAMES, self._lost_files)) is not None:
+            path, dataset, indices = found
+            wanted = Wanted(path, dataset, tuple(indices))
+        else:
+            wanted = self._shadow.next_frames(self._lost_files)
+        if wanted is None:
             return False
-        path, dataset, indices = found
-        intake.want(Wanted(path, dataset, tuple(indices)))
+        intake.want(wanted)
         self._asked_again += 1
         return True
+
+    def _nothing_waits(self) -> bool:
+        return self._intake is None or self._intake.backlog()[0] == 0
 
     def _note_lost(self, lost: Lost) -> None:
         self._asked_again -= 1
         if lost.wanted.digest:
             return
         self._lost_files.add(lost.wanted.path)
+        if lost.wanted.shadow:
+            return
         self._say(f"{Path(lost.wanted.path).name} keeps its old scores: {lost.reason}", logging.WARNING)
 
     def _beat(self, intake: Intake) -> None:
@@ -372,6 +393,8 @@ class Engine:
                 "working_since": self._working_since,
                 "model": self._running.model,
                 "models": self._running.models,
+                "shadow": self._shadow.model,
+                "shadow_scored": self._shadow.scored,
                 "device": str(self._device),
                 "workers": intake.readers,
                 "message": self._message,

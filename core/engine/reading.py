@@ -221,7 +221,9 @@ class ReaderThread(threading.Thread):
             else:
                 info = self._reader.inspect(wanted.path, wanted.dataset or None)
                 frames = self._reader.read_indices(info.path, info.dataset, wanted.indices)
-                told = Chunk(info, wanted.indices, frames, self._mask(info), time.monotonic(), again=True)
+                told = Chunk(
+                    info, wanted.indices, frames, self._mask(info), time.monotonic(), again=True, shadow=wanted.shadow
+                )
         except SourceError as error:
             told = Lost(wanted, error.message)
         self._desk.put(told)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.session import database
 from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.spans import Spans
@@ -58,6 +60,28 @@ class Recorder:
     def put_digests(self, file_id: int, digests: Mapping[int, str]) -> None:
         """See ResultsWriter."""
         self._insist(lambda: self._results.put_digests(file_id, digests))
+
+    def put_shadow(self, file_id: int, model: str, scored: Sequence[tuple[int, float, Sequence[Candidate]]]) -> int:
+        """See ResultsWriter."""
+        return self._insist(lambda: self._results.put_shadow(file_id, model, scored))
+
+    def without_score_by(
+        self, model: str, below: int | None, limit: int, without: Collection[str] = ()
+    ) -> tuple[int, str, str, list[int]] | None:
+        """See ResultsWriter."""
+        return self._results.without_score_by(model, below, limit, without)
+
+    def not_scored_by(self, model: str, keys: Sequence[FrameKey]) -> list[FrameKey]:
+        """See ResultsWriter."""
+        return self._results.not_scored_by(model, keys)
+
+    def scored_by(self, model: str) -> int:
+        """See ResultsWriter."""
+        return self._results.scored_by(model)
+
+    def newest_frame(self) -> int:
+        """See ResultsWriter."""
+        return self._results.newest_frame()
 
     def first_scores(self, model: str, limit: int) -> list[float]:
         """See ResultsWriter."""

@@ -12,7 +12,7 @@ from photon_triage.core.session.session import Session
 
 def models_in_use(session: Session) -> dict[str, str]:
     """The model of each kind of stage: the recipe's, else the last one that was asked for and is there."""
-    in_use = {table.kind: table.model for table in session.recipe().networks}
+    in_use: dict[str, str] = {table.kind: table.model for table in session.recipe().networks}
     for name in CommandFollower(session.journal_path).wishes().models:
         try:
             kind = stage_for(session, name)

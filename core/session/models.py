@@ -14,7 +14,7 @@ LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
 
 
-STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches"}
+STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}
 """The kind of stage that a network of each family of architectures serves."""
 
 
@@ -28,10 +28,15 @@ class ModelEntry:
     metadata: dict[str, Any]
 
     @property
+    def family(self) -> str:
+        """The registry's name of its architecture, "" where its metadata tell none."""
+        architecture = self.metadata.get("architecture")
+        return str(architecture.get("family", "")) if isinstance(architecture, dict) else ""
+
+    @property
     def stage(self) -> str | None:
         """The kind of stage that it serves, None where its architecture tells of none."""
-        architecture = self.metadata.get("architecture")
-        return STAGE_OF_FAMILY.get(str(architecture.get("family"))) if isinstance(architecture, dict) else None
+        return STAGE_OF_FAMILY.get(self.family)
 
 
 def shipped_models() -> dict[str, ModelEntry]:

@@ -35,7 +35,7 @@ def scores_by(
     Frames that it has not scored, and those that are not in the results, are left out. A key with a point has the score
     of the model's nearest candidate within `radius` pixels, None where there is none.
     """
-    model_id = _model_id(db, model)
+    model_id = model_number(db, model)
     of_file: dict[tuple[str, str], dict[int, list[FrameKey]]] = defaultdict(lambda: defaultdict(list))
     for key in keys:
         of_file[key.file, key.dataset][key.index].append(key)
@@ -63,7 +63,7 @@ def scores_by(
 
 def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) -> list[Moved]:
     """The frames that one of two models selects and the other does not, the largest differences first."""
-    ids = (_model_id(db, old), _model_id(db, new))
+    ids = (model_number(db, old), model_number(db, new))
     # Only what a second model has scored can differ, so the search begins there.
     rows = db.execute(
         "SELECT f.path, f.dataset, r.idx, "
@@ -79,7 +79,7 @@ def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) 
 
 def scored_by_both(db: sqlite3.Connection, old: str, new: str) -> int:
     """How many frames two models have both scored."""
-    ids = {"old": _model_id(db, old), "new": _model_id(db, new)}
+    ids = {"old": model_number(db, old), "new": model_number(db, new)}
     row = db.execute(
         "SELECT count(*) FROM (SELECT DISTINCT frame_id FROM scores WHERE model_id IN (:old, :new)) o "
         "JOIN frames r ON r.id = o.frame_id "
@@ -104,7 +104,7 @@ def _nearest(
     return nearest_score(key, rows, radius)
 
 
-def _model_id(db: sqlite3.Connection, name: str) -> int:
+def model_number(db: sqlite3.Connection, name: str) -> int:
     """A model's number in the results, -1 where it has scored nothing."""
     row = db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()
     return -1 if row is None else int(row[0])

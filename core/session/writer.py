@@ -14,9 +14,12 @@ from typing import Any
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.session import database
+from photon_triage.core.session.lookup import look_up
 from photon_triage.core.session.masks import mask_bytes
 from photon_triage.core.session.rows import FileRow, FrameResult
+from photon_triage.core.session.second_scores import model_number, scores_by
 from photon_triage.core.session.spans import Spans
 
 HISTORY_BIN_S = 10
@@ -265,7 +268,7 @@ class ResultsWriter:
 
         below: only frames with a smaller id. The id is that of the oldest of them. without: paths to pass over.
         """
-        model_id = self._model_id(model)
+        model_id = model_number(self._db, model)
         scored = (
             "r.score IS NOT NULL AND r.model_id <> :model "
             "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = :model)"
@@ -288,9 +291,19 @@ class ResultsWriter:
         ).fetchall()
         return min(row[0] for row in rows), path, dataset, sorted(row[1] for row in rows)
 
+    def not_scored_by(self, model: str, keys: Sequence[FrameKey]) -> list[FrameKey]:
+        """Those of these frames that stand there, with a score, of which a model has told none."""
+        known = scores_by(self._db, model, keys)
+        there = look_up(self._db, [key for key in keys if key not in known])
+        return [key for key in keys if key in there]
+
+    def newest_frame(self) -> int:
+        """The id of the frame recorded last, 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM frames").fetchone()[0])
+
     def scored_by(self, model: str) -> int:
         """How many frames a model has scored, in use or beside it."""
-        model_id = self._model_id(model)
+        model_id = model_number(self._db, model)
         return int(
             self._db.execute(
                 "SELECT (SELECT count(*) FROM frames WHERE model_id = ?) + "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.commands import CommandFollower
 from photon_triage.core.session.judging import judging_keys
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.labels import LabelWriter, Subject
 from photon_triage.core.session.promotion import (
     Verdict,
     judge,
@@ -81,17 +82,11 @@ def new_session(folder: Path, old: Sequence[float | None], new: Mapping[int, flo
     return session
 
 
-def every_third(frames: int) -> list[int]:
-    """Frames of which none is another's neighbour."""
-    return list(range(0, frames, 3))
-
-
 def label(session: Session, accepted: Sequence[int], rejected: Sequence[int], queue: str = "score") -> None:
     writer = LabelWriter(session.journal())
     writer.queue = queue
-    for verdict, indices in (("accepted", accepted), ("rejected", rejected)):
-        for index in indices:
-            writer.decide(key(A, index), "accepted" if verdict == "accepted" else "rejected")
+    writer.decide_all([Subject(key(A, index)) for index in accepted], "accepted")
+    writer.decide_all([Subject(key(A, index)) for index in rejected], "rejected")
 
 
 def better_session(folder: Path) -> Session:
@@ -252,8 +247,6 @@ def test_a_shadow_is_a_command_that_the_next_one_replaces(tmp_path: Path) -> Non
 
 
 def test_a_verdict_is_json_and_the_same_every_time(tmp_path: Path) -> None:
-    import json
-
     session = better_session(tmp_path / "s")
     told = [json.dumps(judge(session, "first", "second").as_json()) for _ in range(2)]
     assert told[0] == told[1]
