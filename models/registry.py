@@ -17,6 +17,7 @@ FAMILY_MODULES = (
     "photon_triage.models.darknet",
     "photon_triage.models.lenet",
     "photon_triage.models.msd",
+    "photon_triage.models.radialnet",
     "photon_triage.models.unet",
 )
 """The modules that register architectures when they are imported."""
