@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Batch
@@ -75,6 +77,10 @@ class GrowingPowder:
         self._next = ended + max(SAVE_S, REST_FACTOR * (ended - begun))
 
 
+SUMMED_PIXELS = 2**23
+"""Pixels that are summed at once: 32 MB as float32."""
+
+
 class _Sums:
     """Sums and maxima on a device."""
 
@@ -86,28 +92,57 @@ class _Sums:
         self._n = [part.n for part in parts]
         self._sum = [torch.from_numpy(part.sum.copy()).to(device) for part in parts]
         self._max = [torch.from_numpy(part.max.copy()).to(device) for part in parts]
+        self._buffer = torch.empty(0, device=device)
+        """Frames as float32, used again and again: new memory costs more than the sums."""
 
     @torch.inference_mode()
     def add(self, batch: Batch, hits: Sequence[bool]) -> None:
         window = batch.window
         rows, columns = (window.rows, window.columns) if window else (slice(None), slice(None))
-        roi = Roi(top=window.top, left=window.left, height=window.height, width=window.width) if window else None
+        at_once = max(1, SUMMED_PIXELS // batch.frames[0].numel())
         with few_threads(batch.frames.numel()):
-            self._add(batch, roi, rows, columns, hits)
+            for kind, wanted in enumerate((True, False)):
+                members = [place for place, hit in enumerate(hits) if bool(hit) is wanted]
+                for start in range(0, len(members), at_once):
+                    part = members[start : start + at_once]
+                    total, highest, usable = self._totals(batch, part)
+                    self._n[kind] += len(part)
+                    self._sum[kind][rows, columns] += total
+                    torch.maximum(self._max[kind][rows, columns], highest, out=self._max[kind][rows, columns])
+                    self._valid[rows, columns] |= usable
 
-    def _add(self, batch: Batch, roi: Roi | None, rows: slice, columns: slice, hits: Sequence[bool]) -> None:
-        counts, usable = counts_in(batch, roi)
-        self._valid[rows, columns] |= usable.any(0)
-        hit = torch.tensor(hits, dtype=torch.bool, device=counts.device)
-        for kind, wanted in enumerate((hit, ~hit)):
-            n = int(wanted.sum())
-            if not n:
-                continue
-            part = counts if n == len(hit) else counts[wanted]
-            self._n[kind] += n
-            self._sum[kind][rows, columns] += part.sum(0)
-            highest = self._max[kind][rows, columns]
-            torch.maximum(highest, part.amax(0), out=highest)
+    def _totals(self, batch: Batch, members: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum and maximum of some frames of a batch, and whether a pixel counted on any, (rows, columns) each."""
+        frames = batch.frames
+        shape = (len(members), *frames.shape[1:])
+        if self._buffer.numel() < math.prod(shape):
+            self._buffer = torch.empty(math.prod(shape), device=frames.device)
+        counts = self._buffer[: math.prod(shape)].view(shape)
+        for place, member in enumerate(members):
+            counts[place].copy_(frames[member])
+        highest = counts.amax(0)
+        if frames.is_floating_point() or (not frames.is_signed() and highest.amax() >= torch.iinfo(frames.dtype).max):
+            return self._totals_with_marks(batch, members)
+        usable = highest >= 0
+        if not usable.all() or counts.amin() < 0:
+            counts.clamp_(min=0)
+            highest.clamp_(min=0)
+        total = counts.sum(0)
+        if batch.valid is not None:
+            window = batch.window
+            valid = batch.valid if window is None else batch.valid[window.rows, window.columns]
+            usable &= valid
+            total, highest = total * valid, highest * valid
+        return total, highest, usable
+
+    def _totals_with_marks(self, batch: Batch, members: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The same where gaps may be marked by NaN or by the largest value, so that each pixel must be looked at."""
+        window = batch.window
+        roi = Roi(top=window.top, left=window.left, height=window.height, width=window.width) if window else None
+        wanted = torch.zeros(len(batch), dtype=torch.bool)
+        wanted[members] = True
+        counts, usable = counts_in(batch.select(wanted.to(batch.frames.device)), roi)
+        return counts.sum(0), counts.amax(0), usable.any(0)
 
     def powder(self) -> Powder:
         """As it stands, on the host."""
