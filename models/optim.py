@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp
 from typing import Any
 
@@ -29,6 +30,24 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group of the optimiser the learning rate `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def shortened(net: NetConfig, iterations: int) -> NetConfig:
+    """The same schedule in fewer batches: its steps in proportion, its burn-in at most a tenth of them.
+
+    A training as long as `max_batches`, or longer, follows the cfg itself.
+    """
+    if not net.max_batches or iterations >= net.max_batches:
+        return net
+    share = iterations / net.max_batches
+    return replace(
+        net,
+        burn_in=min(net.burn_in, iterations // 10),
+        steps=tuple(max(1, round(step * share)) for step in net.steps),
+        step=max(1, round(net.step * share)),
+        gamma=net.gamma ** (1 / share) if net.policy == "exp" else net.gamma / share,
+        max_batches=iterations,
+    )
 
 
 def learning_rate(net: NetConfig, iteration: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from photon_triage.core.frames import FrameKey
@@ -26,6 +26,8 @@ class Label:
     """Of the frame's raw bytes, where it was known."""
     queue: str = ""
     """The order of work that it was made from; empty where that is not known, as with labels from elsewhere."""
+    imported: bool = field(default=False, compare=False)
+    """Whether it was taken over from a table, not decided here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +76,5 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
     who = str(record.fields.get("labelled_by", record.who))
     when = float(record.fields.get("labelled_at", record.time))
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
-    return Label(key_of(fields), verdict, who, when, category, digest, str(record.fields.get("queue") or ""))
+    queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
+    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported)

@@ -9,7 +9,7 @@ gap that heats up.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,9 @@ from photon_triage.core.simulate.particles import (
 )
 
 HEIGHT, WIDTH = 512, 1024
+BEAM_X, BEAM_Y = 512.0, -4.0
 NOMINAL = Geometry(
-    photon_energy_ev=1700.0, detector_distance=0.130, pixel_size=75e-6, beam_center_x=512.0, beam_center_y=-4.0
+    photon_energy_ev=1700.0, detector_distance=0.130, pixel_size=75e-6, beam_center_x=BEAM_X, beam_center_y=BEAM_Y
 )
 """What the facility's geometry file says; the true beam centre drifts by a few pixels from run to run."""
 
@@ -129,6 +130,14 @@ def draw_drift(seed: int, run: int, blanks: float, kind: str = "usual") -> Drift
     )
 
 
+def _about(geometry: Geometry, drift: Drift) -> Drift:
+    """The same drift about the beam centre of another geometry."""
+    x, y = geometry.beam_center_x, geometry.beam_center_y
+    if x is None or y is None or (x, y) == (NOMINAL.beam_center_x, NOMINAL.beam_center_y):
+        return drift
+    return replace(drift, center_x=drift.center_x + x - BEAM_X, center_y=drift.center_y + y - BEAM_Y)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What was in the focus: class, sphere-equivalent diameter in nm (0 where it has none), photons in the ROI."""
@@ -157,16 +166,23 @@ class SpiRun:
     """The frames of one simulated run, drawn independently of one another: frame i is the same in any order.
 
     blanks: mean share of empty frames; singles: share of the hits that are single particles of the right size, or None
-    for that of SHARES. drift: one of DRIFTS.
+    for that of SHARES. drift: one of DRIFTS. geometry: where another experiment with this detector stood.
     """
 
     shape, dtype = (HEIGHT, WIDTH), np.dtype(np.int16)
 
     def __init__(
-        self, seed: int, run: int, *, blanks: float = 0.25, singles: float | None = None, drift: str = "usual"
+        self,
+        seed: int,
+        run: int,
+        *,
+        blanks: float = 0.25,
+        singles: float | None = None,
+        drift: str = "usual",
+        geometry: Geometry = NOMINAL,
     ) -> None:
         self.seed, self.run = seed, run
-        self.drift = draw_drift(seed, run, blanks, drift)
+        self.drift = _about(geometry, draw_drift(seed, run, blanks, drift))
         self.shares = dict(SHARES)
         if singles is not None:
             others = 1 - self.shares["single"]
@@ -174,9 +190,9 @@ class SpiRun:
         total = sum(self.shares.values())
         self.shares = {name: share / total for name, share in self.shares.items()}
         self.bad = detector_mask()
-        self.facts: dict[str, Any] = asdict(NOMINAL)
+        self.facts: dict[str, Any] = asdict(geometry)
         self._good = self.bad == 0
-        step = NOMINAL.q_per_pixel or math.nan
+        step = geometry.q_per_pixel or math.nan
         self._q_y = (np.arange(HEIGHT)[WINDOW_ROWS] - self.drift.center_y) * step
         self._q_x = (np.arange(WIDTH)[WINDOW_COLUMNS] - self.drift.center_x) * step
         self._scatterer = Scatterer(self._q_y, self._q_x)

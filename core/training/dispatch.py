@@ -12,6 +12,7 @@ from photon_triage.core.training.finder_job import train_from_objects
 from photon_triage.core.training.label_jobs import train_from_accepted_masks, train_from_candidates
 from photon_triage.core.training.network_job import (
     FINDERS,
+    PROFILERS,
     SEGMENTERS,
     STAGE_OF,
     NetworkJob,
@@ -20,10 +21,12 @@ from photon_triage.core.training.network_job import (
     name_for,
     require_known,
 )
+from photon_triage.core.training.profile_job import train_from_profiles
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
 from photon_triage.core.training.runs import TrainingRun, training_run
 from photon_triage.core.training.segmenter_job import train_from_masks
+from photon_triage.core.training.sources import SIMULATED, SOURCES
 
 DRAWN = ("masks", "points", "within")
 
@@ -40,19 +43,36 @@ def run_network_training(job: NetworkJob, note: Note = lambda done, planned, los
     family = job.network
     if family is None and job.base is not None:
         family = family_of(find_model(job.base, job.session.models_path))
+    if family is None and not job.images and _profiles_in_use(job):
+        family = PROFILERS[0]
     if family is not None:
         require_known(family)
+    if family in PROFILERS:
+        if job.images or SIMULATED in job.sources:
+            raise TrainingError(
+                "Could not train on profiles of files: a radial network learns from a session's labels.",
+                "Leave --images and --from simulated out.",
+            )
+        return _run(job, PROFILERS, train_from_profiles, note)
     if job.images:
         if family is None:
             raise TrainingError(
                 "Could not train on images: no network was named.",
-                f"Give --network with one of {', '.join(STAGE_OF)}, or --base with a model to continue.",
+                f"Give --model with one of {', '.join(STAGE_OF)}, or --init with a model to continue.",
             )
-        return _run(job, family in FINDERS, train_from_objects if family in FINDERS else train_from_masks, note)
+        finds = family in FINDERS
+        return _run(job, FINDERS if finds else SEGMENTERS, train_from_objects if finds else train_from_masks, note)
+    if SIMULATED in job.sources:
+        raise TrainingError(
+            "Could not train on simulated frames: what is simulated is single particles, for detectors.",
+            f"Allowed for --from here: {', '.join(name for name in SOURCES if name != SIMULATED)}.",
+        )
     if given := [name for name in DRAWN if getattr(job, name)]:
         raise TrainingError(f"Could not train: --{given[0]} was given without --images.", "Add the --images.")
     finds = family in FINDERS if family is not None else job.session.recipe().patches is not None
-    return _run(job, finds, train_from_candidates if finds else train_from_accepted_masks, note)
+    return _run(
+        job, FINDERS if finds else SEGMENTERS, train_from_candidates if finds else train_from_accepted_masks, note
+    )
 
 
 def trains_network(job: NetworkJob) -> bool:
@@ -62,11 +82,17 @@ def trains_network(job: NetworkJob) -> bool:
     if job.base is not None:
         return family_of(find_model(job.base, job.session.models_path)) in STAGE_OF
     recipe = job.session.recipe()
-    return recipe.classify is None and bool(recipe.networks)
+    return _profiles_in_use(job) or (recipe.classify is None and bool(recipe.networks))
 
 
-def _run(job: NetworkJob, finds: bool, train: Train, note: Note) -> Trained:
-    base = checked(job, FINDERS if finds else SEGMENTERS)
+def _profiles_in_use(job: NetworkJob) -> bool:
+    """Whether the model that classifies in this session is one on radial profiles."""
+    name = job.session.engine_state().get("models", {}).get("classify")
+    return bool(name) and family_of(find_model(str(name), job.session.models_path)) in PROFILERS
+
+
+def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -> Trained:
+    base = checked(job, families)
     named = replace(job, name=name_for(job, base))
     settings = _settings(job, base)
     with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command) as run:
@@ -77,7 +103,7 @@ def _run(job: NetworkJob, finds: bool, train: Train, note: Note) -> Trained:
 
 def _settings(job: NetworkJob, base: ModelEntry | None) -> dict[str, Any]:
     """What the training follows from, beside the labels."""
-    told = ("session", "name", "device", "command", "note", "anew")
+    told = ("session", "name", "device", "command", "note", "anew", "remarks")
     settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in told}
     recipe = job.session.recipe_path.read_text(encoding="utf-8")
     return settings | {"base": base and base.path.name, "recipe": recipe}

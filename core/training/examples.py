@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Examples:
     bool. categories: (n,) the classes that were given, "" where none was. boxes: (n, 4) float32, where the pattern of
     one particle lies: centre x, centre y, width, height as parts of the network's input. runs: (n,) names.
     unreachable: labelled frames that earlier stages keep from the network. unreadable: labelled frames whose file
-    cannot be read any more.
+    cannot be read any more. centers: (n, 2) float32, x and y of the beam in pixels of the region, NaN where unknown.
     """
 
     keys: tuple[FrameKey, ...]
@@ -47,6 +47,7 @@ class Examples:
     runs: NDArray[np.str_]
     unreachable: int
     unreadable: int
+    centers: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -56,8 +57,24 @@ class Examples:
         keys = tuple(key for key, wanted in zip(self.keys, where.tolist(), strict=True) if wanted)
         return Examples(
             keys, self.counts[where], self.positive[where], self.categories[where], self.boxes[where],
-            self.runs[where], self.unreachable, self.unreadable,
+            self.runs[where], self.unreachable, self.unreadable, None if self.centers is None else self.centers[where],
         )  # fmt: skip
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """All examples of parts whose regions are alike; there is at least one part."""
+    centers = [np.full((len(part), 2), np.nan, np.float32) if part.centers is None else part.centers for part in parts]
+    return Examples(
+        tuple(key for part in parts for key in part.keys),
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.positive for part in parts]),
+        np.concatenate([part.categories for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.runs for part in parts]),
+        sum(part.unreachable for part in parts),
+        sum(part.unreadable for part in parts),
+        np.concatenate(centers),
+    )
 
 
 def gather(session: Session, preparation: Preparation, labels: Iterable[Label] | None = None) -> Examples:
@@ -91,7 +108,7 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
             f"Could not train on {session.path}: of its {len(chosen)} labels none is of a frame that the network sees.",
             "Accept and reject candidates on a screen first, or import labels with `photon-triage labels import`.",
         )
-    parts, keys, chosen_labels, boxes, runs, unreadable = [], [], [], [], [], 0
+    parts, keys, chosen_labels, boxes, runs, centers, unreadable = [], [], [], [], [], [], 0
     with FrameReader(roots=session.recipe().source.roots) as frames:
         for path, labelled in sorted(wanted.items()):
             labelled.sort(key=lambda pair: pair[0].key.index)
@@ -107,6 +124,7 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
                 chosen_labels.append(label)
                 boxes.append(preparation.from_frame(box, (file.height, file.width)))
                 runs.append(file.run)
+                centers.append(beam_in_region(file.geometry, recipe))
             parts.append(counts)
     if not parts:
         raise TrainingError(
@@ -116,8 +134,16 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
     return Examples(
         tuple(keys), np.concatenate(parts), np.array([label.verdict == "accepted" for label in chosen_labels]),
         np.array([label.category for label in chosen_labels]), np.array(boxes, np.float32), np.array(runs),
-        unreachable, unreadable,
+        unreachable, unreadable, np.array(centers, np.float32),
     )  # fmt: skip
+
+
+def beam_in_region(geometry: Geometry, recipe: Recipe) -> tuple[float, float]:
+    """Where the beam hits, x and y in pixels of the region of interest, which it may lie beside; NaN where unknown."""
+    roi, x, y = recipe.prepare.roi, geometry.beam_center_x, geometry.beam_center_y
+    if x is None or y is None:
+        return math.nan, math.nan
+    return (x - roi.left, y - roi.top) if roi else (x, y)
 
 
 def pattern_box(geometry: Geometry, diameter_nm: float | None, recipe: Recipe, shape: tuple[int, int]) -> Box:

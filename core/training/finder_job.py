@@ -16,11 +16,14 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.label_files import read_labels
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.classes import object_masks
+from photon_triage.core.training.copies import contents_of
 from photon_triage.core.training.finding import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.images import Example, Image, read_examples
 from photon_triage.core.training.network_job import (
     NetworkJob,
+    batches,
     facts_of_images,
+    keep_layers,
     name_for,
     new_network,
     new_normalisation,
@@ -61,7 +64,7 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
     examples = read_examples(job.images, job.masks, job.within, job.only)
     old = None if base is None else load_patch_finder(base.path)
     marked = _from_masks(job, examples) if job.points is None else _from_points(job, examples, job.points)
-    groups = split(marked, [each.image.key for each in marked])
+    groups = split(marked, [each.image.key for each in marked], contents_of(each.image.pixels for each in marked))
     for held in (groups.validation, groups.test):
         if not any(len(each.objects) for each in held):
             raise TrainingError(
@@ -73,7 +76,9 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
         finder = load_patch_finder(base.path)
     else:
         finder = new_finder(job, [each.image for each in groups.training])
-    plan = finding_plan(job, continues=base is not None)
+    keep_layers(job, finder.network)
+    found = sum(len(each.objects) for each in groups.training)
+    plan = finding_plan(job, found, continues=base is not None)
     for step in run.follow(train_finder(finder, groups.training, groups.validation, plan, device, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     scores = {}
@@ -92,17 +97,20 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
         "seconds": time.time() - began,
         "device": str(device),
     }
-    objects = {"objects": sum(len(each.objects) for each in groups.training)}
-    return registered(job, base, finder, scores, facts_of_images(groups) | objects, how)
+    run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
+    return registered(job, base, finder, scores, facts_of_images(groups) | {"objects": found}, how)
 
 
-def finding_plan(job: NetworkJob, *, continues: bool) -> FindingPlan:
-    """How to train: what was asked for, else defaults and the recipe's distance between candidates."""
-    part = CONTINUED if continues else 1.0
+def finding_plan(job: NetworkJob, objects: int, *, continues: bool) -> FindingPlan:
+    """How to train: what was asked for, else defaults and the recipe's distance between candidates.
+
+    An epoch shows every object once, and as many other places.
+    """
+    part, batch = CONTINUED if continues else 1.0, job.batch or BATCH
     stage = job.session.recipe().patches
     return FindingPlan(
-        iterations=job.iterations or max(1, round(ITERATIONS * part)),
-        batch=job.batch or BATCH,
+        iterations=batches(job, 2 * objects, batch, max(1, round(ITERATIONS * part))),
+        batch=batch,
         rate=job.rate or RATE * part,
         min_distance=stage.min_distance if stage else MIN_DISTANCE,
         seed=job.seed,
@@ -157,7 +165,7 @@ def _from_points(job: NetworkJob, examples: Sequence[Example], table: Path) -> l
             f"{elsewhere} points are of other files.",
             "The column file names the images; a relative name starts at the table's own folder.",
         )
-    radius = finding_plan(job, continues=False).min_distance / 2
+    radius = finding_plan(job, 0, continues=False).min_distance / 2
     marked = []
     for example in examples:
         place = _place(example.image.key)

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from photon_triage.core.errors import TrainingError
-from photon_triage.core.frames import FrameKey
-from photon_triage.core.metrics import best_threshold, confusion_at
-from photon_triage.core.prepare import Preparation, preparation_for
+from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.examples import Examples, gather
+from photon_triage.core.training.augment import DEFAULT_AUGMENTATIONS
+from photon_triage.core.training.drawing import Balance
+from photon_triage.core.training.freezing import freeze
+from photon_triage.core.training.initialising import initialise
+from photon_triage.core.training.labels_report import representation_of
+from photon_triage.core.training.material import material
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.runs import TrainingRun, training_run
-from photon_triage.core.training.scoring import confusion_scores
-from photon_triage.core.training.split import hold_back, near
-from photon_triage.core.training.train import OTHER, WANTED, Plan, score, train
+from photon_triage.core.training.simulated import FRAMES
+from photon_triage.core.training.sources import DEFAULT_SOURCES, checked_sources
+from photon_triage.core.training.train import OTHER, WANTED, Plan, train
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.runtime import best_device
 
-LEAST_LABELS = 10
 CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
 """What a new model with as many classes is taught to tell apart, by the names in the labels."""
 
 CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32
+DEFAULT_ITERATIONS = 1000
+
+LEARNING_LAYERS, MANY_LABELS = 4, 2000
+"""With fewer labels than that, only so many of the last convolutions of a trained network learn."""
+ALL_LEARN = "none"
+CONTINUE_PART = 0.5
+"""So far such a network goes from its old weights to the new ones."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What `train` is asked for; see the command's help."""
+    """What `train` is asked for; see the command's help.
+
+    cfg: of a new network, which begins with `init` as far as that fits, else at random. base: a model to continue; with
+    neither the one in use is. simulated: frames to simulate where `sources` has "simulated".
+    """
 
     session: Session
     name: str | None = None
@@ -50,14 +63,30 @@ class TrainingJob:
     command: str = ""
     note: str = ""
     anew: bool = False
+    init: str | None = None
+    epochs: float | None = None
+    sources: tuple[str, ...] = DEFAULT_SOURCES
+    simulated: int = FRAMES
+    augment: tuple[str, ...] = DEFAULT_AUGMENTATIONS
+    balance: Balance = field(default_factory=Balance)
+    freeze: str | None = None
 
 
 @dataclass(frozen=True)
-class _Judges:
-    """Labelled frames that score models: those the network sees, and the truth of all, seen or not."""
+class _Beginning:
+    """A detector as training begins; what it is compared with, and what was copied into it.
 
-    examples: Examples
-    truth: dict[FrameKey, bool]
+    continues: whether all of it has learned before.
+    """
+
+    detector: Detector
+    old: Detector | None = None
+    parent: str | None = None
+    init: dict[str, Any] | None = None
+
+    @property
+    def continues(self) -> bool:
+        return self.old is not None
 
 
 def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:
@@ -67,9 +96,10 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     """
     if job.name is not None:
         checked_name(job.name)
+    checked_sources(job.sources)
     base = None if job.cfg is not None else _base(job)
     name = job.name or free_name(base.name if base else "model", job.session.models_path)
-    with training_run(job.session, name, _settings(job, base), anew=job.anew) as run:
+    with training_run(job.session, name, _settings(job, base), anew=job.anew, command=job.command) as run:
         trained = _trained(job, base, name, run, note)
         run.done()
     return trained
@@ -79,84 +109,86 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     began = time.time()
     device = best_device(job.device)
     recipe = job.session.recipe()
-    old = None if base is None else load_detector(base.path)
-    detector = _new_detector(job) if base is None else load_detector(base.path)
-    model = detector.network
+    beginning = _new_detector(job) if base is None else _continued(base)
+    detector, model = beginning.detector, beginning.detector.network
     preparation = preparation_for(recipe, model.input_size, model.in_channels)
-    examples = gather(job.session, preparation, run.labels(job.session.labels().labels.values()))
-    if len(examples) < LEAST_LABELS:
-        raise TrainingError(
-            f"Could not train on {job.session.path}: only {len(examples)} labelled frames reach the network.",
-            f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
-        )
-    validation = None if job.validation is None else _judges(job.validation, preparation)
-    judging = validation.examples if validation else None
-    if job.test is None:
-        pixels = [hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in examples.counts]
-        held = hold_back(examples.keys, examples.positive, job.seed, pixels)
-        judged = examples.take(held.test)
-        judges = _Judges(judged, dict(zip(judged.keys, judged.positive.tolist(), strict=True)))
-        examples = examples.take(held.training)
-    else:
-        judges = _judges(job.test, preparation)
-        examples = examples.take(~near(examples.keys, judges.truth))
-    if validation is not None:
-        examples = examples.take(~near(examples.keys, validation.truth))
-    plan = _plan(job, model)
-    for step in run.follow(train(detector, preparation, examples, plan, device, judging, run.keeper)):
+    data = material(job, preparation, run)
+    kept = _kept_layers(job, model, len(data.training), continues=beginning.continues)
+    frozen = freeze(model, kept) if kept else 0
+    plan = _plan(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues)
+    judging = data.validation.examples if data.validation else None
+    for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
-    suggested = None
-    if validation is not None:
-        suggested = best_threshold(_scores(detector, preparation, validation, device), validation.truth)
+    suggested = data.validation.best_threshold(detector, preparation, device) if data.validation else None
     threshold = recipe.default_threshold
     scores = {}
-    if old is not None and base is not None:
-        scores[base.name] = _judge(old, preparation, judges, threshold, device)
-    scores[name] = _judge(detector, preparation, judges, threshold, device)
+    if beginning.old is not None and beginning.parent is not None:
+        scores[beginning.parent] = data.judges.judge(beginning.old, preparation, threshold, device)
+    scores[name] = data.judges.judge(detector, preparation, threshold, device)
     recorded = scores[name]
     if suggested is not None:
-        recorded = scores[f"{name} at its best threshold"] = _judge(detector, preparation, judges, suggested, device)
+        recorded = data.judges.judge(detector, preparation, suggested, device)
+        scores[f"{name} at its best threshold"] = recorded
     reader = job.session.results()
     simulated = reader.counts().simulated
     reader.close()
     facts = {
         "name": name,
-        "parent": base.name if base else None,
-        "trained_on": len(examples),
-        "accepted": int(examples.positive.sum()),
-        "rejected": int((~examples.positive).sum()),
-        "held_back": len(judges.truth),
-        "unreachable": examples.unreachable,
-        "unreadable": examples.unreadable,
+        "parent": beginning.parent,
+        **data.facts(),
         "classes": list(detector.classes),
         "threshold": threshold,
         "suggested_threshold": suggested,
         "scores": scores,
         "simulated": simulated,
         "iterations": plan.iterations,
+        "training": {
+            "from": list(job.sources),
+            "init": beginning.init,
+            "freeze": kept,
+            "decide": plan.decide,
+            "part": plan.part,
+            "frozen_numbers": frozen,
+            "augment": list(plan.augment),
+            **plan.balance.as_json(),
+            "batch": plan.batch,
+            "epochs": plan.iterations * plan.batch / max(1, len(data.training)),
+            "rate": plan.rate,
+        },
+        "representation": representation_of(job.session, data.training, model, preparation, device, job.seed).as_json(),
         "seed": job.seed,
         "seconds": time.time() - began,
         "device": str(device),
     }
+    run.record_trained_on(data.training.keys)
     return Trained(_register(job, model.cpu(), name, recorded, facts), facts)
 
 
-def _new_detector(job: TrainingJob) -> Detector:
-    """A detector with random weights from the cfg that was asked for.
+def _continued(base: ModelEntry) -> _Beginning:
+    return _Beginning(load_detector(base.path), load_detector(base.path), base.name)
+
+
+def _new_detector(job: TrainingJob) -> _Beginning:
+    """A detector of the cfg that was asked for, with random weights or those of `init`.
 
     Raises ModelError, or TrainingError when nobody knows names for its classes.
     """
     torch.manual_seed(job.seed)
     cfg = shipped_cfg(job.cfg) if job.cfg in shipped_cfgs() else str(job.cfg)
     model = Darknet.from_cfg(cfg, norm_form="cuda")
+    init = None if job.init is None else initialise(model, job.init, job.session.models_path)
     count = model.heads[0].classes if model.heads else 0
+    learned = tuple((init or {}).get("classes", ())) if init and init["whole"] else ()
+    if len(learned) == count and WANTED in learned:
+        old = load_detector(find_model(str(job.init), job.session.models_path).path)
+        return _Beginning(Detector(model, learned), old, str(init and init["from"]), init)
     names = (WANTED,) if count == 1 else CLASSES
     if count > 1 and count != len(CLASSES):
         raise TrainingError(
             f"Could not train {job.cfg}: its head has {count} classes.",
             f"Use a cfg with 1 class, or with {len(CLASSES)}: {', '.join(CLASSES)}.",
         )
-    return Detector(model, names)
+    return _Beginning(Detector(model, names), init=init)
 
 
 def _base(job: TrainingJob) -> ModelEntry:
@@ -167,14 +199,15 @@ def _base(job: TrainingJob) -> ModelEntry:
     if name is None:
         raise TrainingError(
             f"Could not continue a model in {job.session.path}: its recipe has no classify stage.",
-            "Begin a new one with --from-cfg hitnet, or name one with --base.",
+            "Begin a new one with --model hitnet, or name one with --init.",
         )
     return find_model(str(name), job.session.models_path)
 
 
 def _settings(job: TrainingJob, base: ModelEntry | None) -> dict[str, Any]:
     """What the training follows from, beside the labels."""
-    settings = {name: getattr(job, name) for name in ("cfg", "iterations", "rate", "seed")}
+    told = ("cfg", "init", "iterations", "epochs", "rate", "seed", "sources", "simulated", "augment", "freeze")
+    settings = {name: getattr(job, name) for name in told} | {"balance": job.balance.as_json()}
     for name in ("validation", "test"):
         session = getattr(job, name)
         settings[name] = session and str(session.path)
@@ -182,36 +215,36 @@ def _settings(job: TrainingJob, base: ModelEntry | None) -> dict[str, Any]:
     return settings | {"base": base and base.path.name, "recipe": recipe}
 
 
-def _plan(job: TrainingJob, model: Darknet) -> Plan:
-    if job.cfg is not None:
-        iterations = job.iterations or model.net.max_batches or 1000
-        return Plan(iterations, model.net.batch, job.rate, seed=job.seed)
-    iterations = job.iterations or CONTINUE_ITERATIONS
-    return Plan(iterations, CONTINUE_BATCH, job.rate or CONTINUE_RATE, frozen_norm=True, seed=job.seed)
+def _kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: bool) -> str | None:
+    """What is frozen: what was asked for; else, where a trained network goes on with few labels, its first layers."""
+    if job.freeze is not None or not continues or examples >= MANY_LABELS:
+        return None if job.freeze == ALL_LEARN else job.freeze
+    convolutions = [index for index, _ in model.convolutions()]
+    return str(convolutions[-LEARNING_LAYERS]) if len(convolutions) > LEARNING_LAYERS else None
 
 
-def _judges(session: Session, preparation: Preparation) -> _Judges:
-    labels = [label for label in session.labels().labels.values() if label.verdict != "skipped"]
-    return _Judges(gather(session, preparation, labels), {label.key: label.verdict == "accepted" for label in labels})
-
-
-def _scores(
-    detector: Detector, preparation: Preparation, judges: _Judges, device: torch.device
-) -> dict[FrameKey, float | None]:
-    """A score for every judging frame: None for those that an earlier stage keeps from the network."""
-    seen = score(detector, preparation, judges.examples, device).tolist()
-    return dict.fromkeys(judges.truth) | dict(zip(judges.examples.keys, seen, strict=True))
-
-
-def _judge(
-    detector: Detector, preparation: Preparation, judges: _Judges, threshold: float, device: torch.device
-) -> dict[str, Any]:
-    confusion = confusion_at(_scores(detector, preparation, judges, device), judges.truth, threshold).confusion
-    return confusion_scores(confusion) | {"threshold": threshold}
+def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool) -> Plan:
+    """The cfg's own schedule for a new network; for one that has learned before, few batches, of decisions alone."""
+    batch = CONTINUE_BATCH if continues else model.net.batch
+    iterations = job.iterations or (job.epochs and max(1, math.ceil(job.epochs * examples / batch)))
+    if not iterations:
+        iterations = CONTINUE_ITERATIONS if continues else model.net.max_batches or DEFAULT_ITERATIONS
+    return Plan(
+        iterations,
+        batch,
+        job.rate or (CONTINUE_RATE if continues else None),
+        frozen_norm=continues,
+        seed=job.seed,
+        augment=job.augment,
+        balance=job.balance,
+        at_once=max(1, model.net.batch // model.net.subdivisions),
+        decide=threshold if continues and 0 < threshold < 1 else None,
+        part=CONTINUE_PART if continues and examples < MANY_LABELS else 1.0,
+    )
 
 
 def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any], facts: dict[str, Any]) -> ModelEntry:
-    kept = ("trained_on", "accepted", "rejected", "held_back", "unreachable", "unreadable")
+    kept = ("trained_on", "accepted", "rejected", "held_back", "unreachable", "unreadable", "sources", "audit_left_out")
     metadata = {
         "architecture": model.architecture,
         "classes": facts["classes"],
@@ -220,6 +253,9 @@ def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any
         "note": job.note,
         "seed": job.seed,
         "iterations": facts["iterations"],
+        "training": facts["training"],
+        "audit_in_training": facts["audit_in_training"],
+        "representation": facts["representation"],
         "data": {
             "simulated": facts["simulated"],
             "recipe": job.session.recipe().name,

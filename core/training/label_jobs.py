@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.training.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.finder_job import finding_plan, new_finder
-from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
+from photon_triage.core.training.labelled import accepted_masks, labelled_candidates, runs_of
 from photon_triage.core.training.loop import learn
-from photon_triage.core.training.network_job import NetworkJob, name_for, registered
+from photon_triage.core.training.network_job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches import Draw, Patches, PatchLearner, Sites, elsewhere_drawn, score_patches
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
+from photon_triage.core.training.representing import represent
 from photon_triage.core.training.runs import TrainingRun
 from photon_triage.core.training.scoring import confusion_scores
 from photon_triage.core.training.segmenter_job import train_on_maps
-from photon_triage.core.training.split import hold_back
+from photon_triage.core.training.sources import chosen_labels
+from photon_triage.core.training.split import hold_back, split_by_run
 from photon_triage.models.patchfinder import load_patch_finder
 from photon_triage.models.runtime import best_device
 
@@ -33,18 +36,23 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     """
     began = time.time()
     device = best_device(job.device)
-    plan = finding_plan(job, continues=base is not None)
-    labels = run.labels(job.session.labels().labels.values())
-    labelled = labelled_candidates(job.session, labels, plan.min_distance)
-    held = hold_back(labelled.keys, labelled.accepted, job.seed)
+    chosen = chosen_labels(job.session, run, job.sources)
+    accepted_count = sum(label.verdict == "accepted" for label in chosen.labels)
+    plan = finding_plan(job, accepted_count, continues=base is not None)
+    labelled = labelled_candidates(job.session, chosen.labels, plan.min_distance)
+    pixels = contents_of(image.pixels for image in labelled.images)
+    keys = as_originals(labelled.keys, copies_in(job.session))
+    on = labelled.sites[:, 0].tolist()
+    held = hold_back(keys, labelled.accepted, job.seed, [pixels[place] for place in on], labelled.runs)
     old = None if base is None else load_patch_finder(base.path)
     finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
+    keep_layers(job, finder.network)
     patches = Patches(labelled.images, finder)
     rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
-    judged = set(labelled.sites[held.test, 0].tolist())
+    learned_from = set(labelled.sites[held.training, 0].tolist())
     background = elsewhere_drawn(
         [
-            replace(each, elsewhere=np.zeros_like(each.elsewhere)) if place in judged else each
+            each if place in learned_from else replace(each, elsewhere=np.zeros_like(each.elsewhere))
             for place, each in enumerate(labelled.background)
         ]
     )
@@ -64,6 +72,9 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
             said = score_patches(each, Patches(labelled.images, each), labelled.sites[held.test], device) >= cut
             scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
     learned = labelled.accepted[held.training]
+    keys_learned = [key for key, learns in zip(labelled.keys, held.training.tolist(), strict=True) if learns]
+    job.remarks.update({"sources": chosen.counts(keys_learned), "from": list(job.sources)})
+    run.record_trained_on(labelled.images[place].key for place in learned_from)
     data = {
         "unit": "labels",
         "trained_on": len(learned),
@@ -72,6 +83,9 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
         "held_back": int(held.test.sum()),
         "unreachable": labelled.unreachable,
         "simulated": any(image.simulated for image in labelled.images),
+        "representation": represent(
+            job.session, {key: bool(right) for key, right in zip(keys_learned, learned, strict=True)}
+        ).as_json(),
     }
     how = {
         "family": finder.network.architecture["family"],
@@ -87,8 +101,13 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
 
 def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
     """Continue or begin a segmenter on the frames whose mask was accepted; raises as the above."""
-    mapped, classes = accepted_masks(job.session, run.labels(job.session.labels().labels.values()))
-    return train_on_maps(job, base, mapped, classes, run, note)
+    chosen = chosen_labels(job.session, run, job.sources)
+    mapped, classes = accepted_masks(job.session, chosen.labels)
+    job.remarks.update({"sources": chosen.counts(each.image.key for each in mapped), "from": list(job.sources)})
+    keys = [each.image.key for each in mapped]
+    pixels = contents_of(each.image.pixels for each in mapped)
+    groups = split_by_run(mapped, as_originals(keys, copies_in(job.session)), runs_of(job.session, keys), pixels)
+    return train_on_maps(job, base, mapped, classes, run, note, groups)
 
 
 def _drawn(sites: Sites) -> Draw:

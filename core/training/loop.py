@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.keeping import Keeper, Kept
 from photon_triage.core.training.progress import Progress, smooth
+from photon_triage.core.training.ranks import is_first, spread
 from photon_triage.models.optim import set_rate
 
 
@@ -28,6 +29,13 @@ class Learner(ABC):
     network: nn.Module
     optimizer: torch.optim.Optimizer
     rng: np.random.Generator
+    _spread: Callable[[Tensor], Any] | None = None
+
+    def forward(self, batch: Tensor) -> Any:
+        """The network's outputs for a whole batch; of several processes each computes a part of it."""
+        if self._spread is None:
+            self._spread = spread(self.network)
+        return self._spread(batch)
 
     @abstractmethod
     def rate(self, iteration: int) -> float:
@@ -36,6 +44,13 @@ class Learner(ABC):
     @abstractmethod
     def loss(self, iteration: int) -> Tensor:
         """The loss of a new batch, a scalar with gradients."""
+
+    def gradients(self, iteration: int) -> float:
+        """Leave the gradients of a new batch in the network; returns its loss."""
+        loss = self.loss(iteration)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def check(self, iteration: int) -> float | None:
         """F1 on the validation examples after this batch, None where none is due; leaves the network in training."""
@@ -77,20 +92,18 @@ def learn(
 
     With a keeper the training goes on where its state was last kept, to the same end as without the interruption.
     Every checkpoint is checked, and written with its F1. Raises TrainingError where the loss is no number any more, or
-    where a kept state is of another training.
+    where a kept state is of another training. Of several processes only the first writes.
     """
     state = _State()
     if keeper is not None and (kept := keeper.load()) is not None:
         state = _restored(learner, kept)
-    elif checkpoints is not None:
+    elif checkpoints is not None and is_first():
         checkpoints.clear()
     for iteration in range(state.done + 1, iterations + 1):
         set_rate(learner.optimizer, learner.rate(iteration))
-        loss = learner.loss(iteration)
-        learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = learner.gradients(iteration)
         learner.optimizer.step()
-        state.smoothed = smooth(state.smoothed, float(loss.detach()), iteration)
+        state.smoothed = smooth(state.smoothed, loss, iteration)
         f1 = learner.check(iteration)
         is_checkpoint = checkpoints is not None and checkpoints.due(iteration)
         if is_checkpoint and f1 is None:
@@ -98,10 +111,10 @@ def learn(
         if f1 is not None and f1 >= state.best_f1:
             state.best_f1, state.best = f1, copy.deepcopy(learner.network.state_dict())
             learner.best_so_far()
-        if checkpoints is not None and is_checkpoint:
+        if checkpoints is not None and is_checkpoint and is_first():
             checkpoints.write(iteration, learner.network, f1)
         state.done = iteration
-        if keeper is not None and keeper.is_due(checked=f1 is not None):
+        if keeper is not None and is_first() and keeper.is_due(checked=f1 is not None):
             keeper.keep(_kept(learner, state))
         yield Progress(iteration, iterations, state.smoothed, f1)
     if state.best:

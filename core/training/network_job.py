@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,27 +13,34 @@ from torch import nn
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.freezing import freeze
 from photon_triage.core.training.images import Image
+from photon_triage.core.training.initialising import initialise
 from photon_triage.core.training.normalising import normalisation_from
+from photon_triage.core.training.pixel_losses import LossName
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
+from photon_triage.core.training.sources import DEFAULT_SOURCES
 from photon_triage.core.training.split import Split
 from photon_triage.models.errors import ModelError
 from photon_triage.models.normalise import EACH_FRAME, Normalisation
 from photon_triage.models.patchfinder import PatchFinder
+from photon_triage.models.radialnet import ProfileClassifier
 from photon_triage.models.registry import available, create
 from photon_triage.models.segmenter import Segmenter
 
-SEGMENTERS, FINDERS = ("msd", "unet"), ("lenet",)
-STAGE_OF = {"msd": "segment", "unet": "segment", "lenet": "patches"}
+SEGMENTERS, FINDERS, PROFILERS = ("msd", "unet"), ("lenet",), ("radial",)
+STAGE_OF = {"msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}
 
 
 @dataclass(frozen=True)
 class NetworkJob:
     """What `train` is asked for; see the command's help.
 
-    network: a family to begin a new network of, with `options` for its builder; None continues `base`, or the model in
-    use. only: the slice of the sorted pairs. normalise: "training" or "frame".
+    network: a family to begin a new network of, with `options` for its builder and the tensors of `init` as far as they
+    fit; None continues `base`, or the model in use. only: the slice of the sorted pairs. normalise: "training" or
+    "frame".
     """
 
     session: Session
@@ -49,15 +57,23 @@ class NetworkJob:
     normalise: str = "training"
     name: str | None = None
     base: str | None = None
+    init: str | None = None
+    freeze: str | None = None
+    sources: tuple[str, ...] = DEFAULT_SOURCES
+    epochs: float | None = None
     iterations: int | None = None
     rate: float | None = None
     batch: int | None = None
     crop: int | None = None
+    loss: LossName = "cross-entropy"
+    weighted: bool = True
     seed: int = 0
     device: str | None = None
     command: str = ""
     note: str = ""
     anew: bool = False
+    remarks: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What a training notes of itself as it goes, to be kept with the model."""
 
 
 def checked(job: NetworkJob, families: tuple[str, ...]) -> ModelEntry | None:
@@ -78,7 +94,7 @@ def checked(job: NetworkJob, families: tuple[str, ...]) -> ModelEntry | None:
     if job.options:
         raise TrainingError(
             f"Could not build {entry.name} with other options: it is a trained network.",
-            "Leave --option out, or --base, to begin a new one.",
+            "Leave --option out, or name the network with --model to begin a new one.",
         )
     return entry
 
@@ -100,12 +116,28 @@ def new_network(job: NetworkJob, **given: Any) -> nn.Module:
         )
     torch.manual_seed(job.seed)
     try:
-        return create(str(job.network), **given, **job.options)
+        network = create(str(job.network), **given, **job.options)
     except ModelError as error:
         raise TrainingError(error.message, error.hint) from error
     except (TypeError, ValueError, RuntimeError) as error:
         told = ", ".join(f"{key}={value}" for key, value in job.options.items())
         raise TrainingError(f"Could not build {job.network} with {told}: {error}.", "Check each --option.") from error
+    if job.init is not None:
+        job.remarks["init"] = initialise(network, job.init, job.session.models_path)
+    return network
+
+
+def keep_layers(job: NetworkJob, network: nn.Module) -> None:
+    """Freeze the layers that the job asks for."""
+    if job.freeze:
+        job.remarks.update(freeze=job.freeze, frozen_numbers=freeze(network, job.freeze))
+
+
+def batches(job: NetworkJob, examples: int, batch: int, usual: int) -> int:
+    """How many batches to train: as asked for, by themselves or as epochs over so many examples, else as usual."""
+    if job.epochs:
+        return max(1, math.ceil(job.epochs * examples / batch))
+    return job.iterations or usual
 
 
 def new_normalisation(job: NetworkJob, training: Sequence[Image]) -> Normalisation:
@@ -139,7 +171,7 @@ def facts_of_images(groups: Split[Any]) -> dict[str, Any]:
 def registered(
     job: NetworkJob,
     base: ModelEntry | None,
-    model: Segmenter | PatchFinder,
+    model: Segmenter | PatchFinder | ProfileClassifier,
     scores: dict[str, dict[str, Any]],
     data: Mapping[str, Any],
     how: Mapping[str, Any],
@@ -150,8 +182,10 @@ def registered(
         "name": name,
         "parent": base.name if base else None,
         "classes": list(model.classes),
-        "input": model.input.as_json(),
+        "input": None if isinstance(model, ProfileClassifier) else model.input.as_json(),
         "seed": job.seed,
+        "training": {**how, **job.remarks},
+        "audit_in_training": bool(job.remarks.get("sources", {}).get(AUDIT)),
         **how,
         **data,
         "scores": scores,
@@ -159,7 +193,7 @@ def registered(
     metadata = {
         "architecture": model.network.architecture,
         **{key: facts[key] for key in ("classes", "input", "parent", "seed", "iterations")},
-        "training": dict(how),
+        **{key: facts[key] for key in ("training", "audit_in_training")},
         "command": job.command,
         "note": job.note,
         "data": {"recipe": job.session.recipe().name, **data},
@@ -171,7 +205,11 @@ def registered(
 def require_known(network: str) -> None:
     """Raise TrainingError unless networks of this family can be trained from images."""
     if network not in STAGE_OF:
-        hint = "Darknet networks learn from labels: --from-cfg begins one." if network in available() else ""
+        hint = (
+            "Darknet networks learn from labels: --model CFG (or --from-cfg) begins one."
+            if network in available()
+            else ""
+        )
         _refuse(f"a {network} network", tuple(STAGE_OF), hint)
 
 
@@ -183,7 +221,7 @@ def _in_use(job: NetworkJob, families: tuple[str, ...]) -> str:
     if in_use is None and table is None:
         raise TrainingError(
             f"Could not continue a model in {job.session.path}: its recipe has no {kind} stage.",
-            f"Begin a new one with --network {families[0]}, or name one with --base.",
+            f"Begin a new one with --model {families[0]}, or name one with --init.",
         )
     return str(in_use or (table.model if table else ""))
 

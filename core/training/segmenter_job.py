@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.classes import class_maps
+from photon_triage.core.training.copies import contents_of
 from photon_triage.core.training.images import read_examples
 from photon_triage.core.training.network_job import (
     NetworkJob,
+    batches,
     facts_of_images,
+    keep_layers,
     name_for,
     new_network,
     new_normalisation,
@@ -53,7 +56,7 @@ def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun,
     if job.points is not None or job.within:
         raise TrainingError(
             "Could not train a segmenter on points or within masks: it learns the class of every pixel.",
-            "Leave --points and --within out, or train with --network lenet.",
+            "Leave --points and --within out, or train with --model lenet.",
         )
     examples = read_examples(job.images, job.masks, only=job.only)
     names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())
@@ -69,20 +72,24 @@ def train_on_maps(
     classes: tuple[str, ...],
     run: TrainingRun,
     note: Note,
+    groups: Split[Mapped] | None = None,
 ) -> Trained:
-    """The same on images and class maps that were read already."""
+    """The same on images and class maps that were read already, held back as `groups` where they are split already."""
     began = time.time()
     device = best_device(job.device)
-    groups = split(mapped, [each.image.key for each in mapped])
+    if groups is None:
+        keys = [each.image.key for each in mapped]
+        groups = split(mapped, keys, contents_of(each.image.pixels for each in mapped))
     old = None if base is None else load_segmenter(base.path)
-    segmenter = _new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
+    segmenter = new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
     if base is not None and segmenter.classes != classes:
         raise TrainingError(
             f"Could not continue {base.name}: its classes are {', '.join(segmenter.classes)}, "
             f"not {', '.join(classes)}.",
             "Leave --classes out, or begin a new network.",
         )
-    plan = _plan(job, segmenter, groups, continues=base is not None)
+    keep_layers(job, segmenter.network)
+    plan = segmentation_plan(job, segmenter, groups, continues=base is not None)
     for step in run.follow(train_segmenter(segmenter, groups.training, groups.validation, plan, device, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
     scores = {}
@@ -95,28 +102,37 @@ def train_on_maps(
         "batch": plan.batch,
         "rate": plan.rate,
         "crop": plan.crop,
+        "loss": plan.loss,
+        "class_weights": "balanced" if plan.weighted else "none",
         "seconds": time.time() - began,
         "device": str(device),
     }
+    run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
     return registered(job, base, segmenter, scores, facts_of_images(groups), how)
 
 
-def _new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:
+def new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:
+    """A segmenter with a new network of the job's family, normalised as the training images are."""
     network = new_network(job, in_channels=1, out_channels=len(classes))
     if not isinstance(network, MSDNet | UNet):
         raise TrainingError(f"Could not train a {type(network).__name__} to segment.", "Use msd or unet.")
     return Segmenter(network, classes, new_normalisation(job, [each.image for each in groups.training]))
 
 
-def _plan(job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped], *, continues: bool) -> SegmentationPlan:
+def segmentation_plan(
+    job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped], *, continues: bool
+) -> SegmentationPlan:
+    """How a job's segmenter is trained; one that continues goes on with a part of rate and iterations."""
     family = segmenter.network.architecture["family"]
-    part = CONTINUED if continues else 1.0
+    part, batch = CONTINUED if continues else 1.0, job.batch or BATCH
     return SegmentationPlan(
-        iterations=job.iterations or max(1, round(ITERATIONS[family] * part)),
-        batch=job.batch or BATCH,
+        iterations=batches(job, len(groups.training), batch, max(1, round(ITERATIONS[family] * part))),
+        batch=batch,
         rate=job.rate or RATE[family] * part,
         crop=_crop(job, segmenter, groups),
         seed=job.seed,
+        loss=job.loss,
+        weighted=job.weighted,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from photon_triage.core.errors import TrainingError
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.training.augment import augment
+from photon_triage.core.training.augment import DEFAULT_AUGMENTATIONS, augment
 from photon_triage.core.training.checkpoints import Checkpoints
+from photon_triage.core.training.deciding import decision_loss
+from photon_triage.core.training.drawing import Balance, Draw
 from photon_triage.core.training.examples import Examples
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import Learner, learn
 from photon_triage.core.training.progress import Progress
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class
-from photon_triage.models.optim import darknet_sgd, learning_rate
+from photon_triage.models.optim import darknet_sgd, learning_rate, shortened
 from photon_triage.models.runtime import prepare_for_inference
 from photon_triage.models.yolo import detection_loss
-
-POSITIVE_SHARE = 0.3
-"""Part of each batch that is single hits, however rare they are among the labels."""
 
 FRESH_BATCH_NORM_MOMENTUM = 0.1
 
@@ -40,6 +39,9 @@ class Plan:
 
     iterations: batches. batch: frames in each. rate: learning rate; None follows the cfg's policy. frozen_norm: keep
     batch-norm's statistics, for few labels. check_every: batches between two scores on the validation examples.
+    part: how far the weights go in the end from what they were to what was learned, see `_Learner.finish`.
+    decide: the score at which decisions are to be even, see `decision_loss`; None learns boxes and classes instead.
+    at_once: frames that pass the network together, Darknet's batch over its subdivisions; batch-norm sees so many.
     """
 
     iterations: int
@@ -48,6 +50,11 @@ class Plan:
     frozen_norm: bool = False
     check_every: int = 200
     seed: int = 0
+    augment: tuple[str, ...] = DEFAULT_AUGMENTATIONS
+    balance: Balance = field(default_factory=Balance)
+    at_once: int = 64
+    decide: float | None = None
+    part: float = 1.0
 
 
 def train(
@@ -83,13 +90,7 @@ class _Learner(Learner):
         device: torch.device,
         validation: Examples | None,
     ) -> None:
-        self._positives, self._negatives = np.flatnonzero(examples.positive), np.flatnonzero(~examples.positive)
-        if not len(self._positives) or not len(self._negatives):
-            raise TrainingError(
-                f"Could not train on {len(self._positives)} accepted and {len(self._negatives)} rejected frames: "
-                "both are needed.",
-                "Label some of either kind first.",
-            )
+        self._draw = Draw(examples, plan.balance)
         self._detector, self._examples, self._validation = detector, examples, validation
         self._preparation, self._plan, self._device = preparation, plan, device
         self._classes = class_indices(examples, detector)
@@ -97,22 +98,46 @@ class _Learner(Learner):
         self.network: Darknet = detector.network
         preparation.to(device)
         self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._old = copy.deepcopy(self.network.state_dict()) if plan.part < 1 else {}
         self._begin()
+        self._schedule = shortened(self.network.net, plan.iterations)
         self.optimizer = darknet_sgd(self.network, self.network.net)
 
     def rate(self, iteration: int) -> float:
-        return self._plan.rate if self._plan.rate is not None else learning_rate(self.network.net, iteration)
+        return self._plan.rate if self._plan.rate is not None else learning_rate(self._schedule, iteration)
 
     def loss(self, iteration: int) -> Tensor:
+        return self._loss_of(*self._drawn())
+
+    def gradients(self, iteration: int) -> float:
+        """As Darknet's subdivisions: the parts of a batch add up to one step."""
+        counts, targets = self._drawn()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        parts = torch.split(counts, self._plan.at_once), torch.split(targets, self._plan.at_once)
+        for part, truth in zip(*parts, strict=True):
+            loss = self._loss_of(part, truth) * (len(part) / len(counts))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        """The counts and the targets of a new batch; where it passes in parts they are alike."""
         plan = self._plan
-        wanted = max(1, round(plan.batch * POSITIVE_SHARE))
-        chosen = np.concatenate(
-            [self.rng.choice(self._positives, wanted), self.rng.choice(self._negatives, plan.batch - wanted)]
-        )
-        batch, targets = _batch(self._examples, self._classes, chosen, self._preparation, self.rng, self._device)
-        self.network.seen += len(chosen)
-        outputs = self.network(batch.contiguous(memory_format=torch.channels_last))
-        return detection_loss(outputs, targets, self.network.heads, self.network.seen)[0]
+        chosen = self._draw(self.rng, plan.batch)
+        if plan.batch > plan.at_once:
+            chosen = self.rng.permutation(chosen)
+        return _batch(self._examples, self._classes, chosen, plan.augment, self.rng)
+
+    def _loss_of(self, counts: Tensor, targets: Tensor) -> Tensor:
+        images = self._preparation.fit(counts.to(self._device))
+        self.network.seen += len(counts)
+        outputs = self.forward(images.contiguous(memory_format=torch.channels_last))
+        if (threshold := self._plan.decide) is not None:
+            wanted = self._detector.index(WANTED)
+            accepted = (targets[:, 0, 2] > 0) & (targets[:, 0, 4] == wanted)
+            return decision_loss(outputs, self._detector, wanted, accepted.to(self._device), threshold)
+        return detection_loss(outputs, targets.to(self._device), self.network.heads, self.network.seen)[0]
 
     def check(self, iteration: int) -> float | None:
         due = iteration % self._plan.check_every == 0 or iteration == self._plan.iterations
@@ -124,6 +149,18 @@ class _Learner(Learner):
         f1 = _best_f1(score(self._detector, self._preparation, self._validation, self._device), self._validation)
         self._begin()
         return f1
+
+    def finish(self) -> None:
+        """Go part of the way from the old weights to the new ones.
+
+        What few labels teach is kept in good part, and little of what the old weights knew is lost. Source: M.
+        Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
+        """
+        new = self.network.state_dict()
+        for name, old in self._old.items():
+            if old.is_floating_point():
+                new[name].copy_(torch.lerp(old, new[name], self._plan.part))
+        super().finish()
 
     def memory(self) -> dict[str, Any]:
         return {"seen": self.network.seen}
@@ -170,17 +207,16 @@ def _batch(
     examples: Examples,
     classes: NDArray[np.intp],
     chosen: NDArray[np.intp],
-    preparation: Preparation,
+    augmentations: tuple[str, ...],
     rng: np.random.Generator,
-    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Input (batch, channels, height, width) and targets (batch, 1, 5), empty without a class, of some examples."""
-    counts, boxes = augment(examples.counts[chosen], examples.boxes[chosen], rng)
+    """Counts (batch, rows, columns) and targets (batch, 1, 5), empty without a class, of some examples."""
+    centers = None if examples.centers is None else examples.centers[chosen]
+    counts, boxes = augment(examples.counts[chosen], examples.boxes[chosen], rng, augmentations, centers)
     taught = classes[chosen]
     boxes[taught < 0] = 0
     targets = np.concatenate([boxes, np.maximum(taught, 0)[:, None].astype(np.float32)], axis=1)
-    image = preparation.fit(torch.from_numpy(counts).to(device))
-    return image, torch.from_numpy(targets)[:, None].to(device)
+    return torch.from_numpy(counts), torch.from_numpy(targets)[:, None]
 
 
 def _best_f1(scores: NDArray[np.float32], examples: Examples) -> float:

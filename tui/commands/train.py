@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photon_triage.core.errors import TrainingError, UsageError
-from photon_triage.tui.commands.options import parse_options
+from photon_triage.tui.commands import training_options as options
+from photon_triage.tui.commands.options import parse_names, parse_options
 from photon_triage.tui.commands.output import progress_bar, say_json
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_report import say_report
@@ -26,80 +27,51 @@ def train(
     session_path: Annotated[
         Path, typer.Argument(metavar="SESSION", help="Session to train in; with --images made if it is not there.")
     ],
-    network: Annotated[
-        str | None, typer.Option(metavar="FAMILY", help="Begin a new network: msd, unet or lenet.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the new network, such as depth=30 or patch=50.")
-    ] = None,
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="TIFF, HDF5, PNG or .npy files, or folders of them."),
-    ] = None,
-    masks: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="A mask for every image, in the same sorted order of names."),
-    ] = None,
-    points: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="Points of objects, with columns file, index, verdict, x, y; for lenet."),
-    ] = None,
-    within: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="Masks of where objects are searched for, such as membranes; for lenet."),
-    ] = None,
-    margin: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="PIXELS", help="To widen those masks by; the recipe's."),
-    ] = None,
-    only: Annotated[str, typer.Option(metavar="A:B", help="Slice of the sorted images to use.")] = ":",
-    classes: Annotated[
-        str,
-        typer.Option(metavar="NAMES", help="Of the masks' values in ascending order, such as background,membrane."),
-    ] = "",
-    void: Annotated[
-        int | None,
-        typer.Option(metavar="VALUE", help="Of pixels that are neither learned nor scored."),
-    ] = None,
-    normalise: Annotated[
-        str,
-        typer.Option(metavar="BY", help="Mean and deviation of the grey values: training or frame."),
-    ] = "training",
-    crop: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Side of the crops to train on; 256."),
-    ] = None,
+    model: options.Model = None,
+    init: options.Init = None,
+    freeze: options.Freeze = None,
+    option: options.Option = None,
+    network: options.Network = None,
+    from_cfg: options.FromCfg = None,
+    base: options.Base = None,
+    source: options.From = None,
+    simulated: options.Simulated = 2000,
+    images: options.Images = None,
+    masks: options.Masks = None,
+    points: options.Points = None,
+    within: options.Within = None,
+    margin: options.Margin = None,
+    only: options.Only = ":",
+    classes: options.Classes = "",
+    void: options.Void = None,
+    normalise: options.Normalise = "training",
     recipe: RecipeOption = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the new model; made from the old one's, if not given.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(metavar="MODEL", help="Model to continue; the one in use.")] = None,
-    from_cfg: Annotated[
-        str | None, typer.Option(metavar="CFG", help="Begin with random weights: a shipped cfg or a Darknet cfg file.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Batches; what the network needs.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0, help="Learning rate; what the network needs.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops or patches in a batch.")] = None,
-    validate: Annotated[
-        Path | None, typer.Option(metavar="SESSION", help="Session whose labels choose a detector's best checkpoint.")
-    ] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(metavar="SESSION", help="Session whose labels score detectors, instead of held-back labels."),
-    ] = None,
-    note: Annotated[str, typer.Option(metavar="TEXT", help="What the data are; kept with the model.")] = "",
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the split into training and held-back labels, and the rest.")
-    ] = 0,
-    anew: Annotated[bool, typer.Option("--anew", help="Begin anew, also where a training was interrupted.")] = False,
+    epochs: options.Epochs = None,
+    iterations: options.Iterations = None,
+    rate: options.Rate = None,
+    batch: options.Batch = None,
+    crop: options.Crop = None,
+    augment: options.Augment = None,
+    balance: options.BalanceShare = None,
+    class_weights: options.ClassWeights = None,
+    loss: options.Loss = None,
+    seed: options.Seed = 0,
+    anew: options.Anew = False,
+    name: options.Name = None,
+    validate: options.Validate = None,
+    test: options.Test = None,
+    note: options.Note = "",
     device: DeviceOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train a model and score it on what it has not seen.
 
-    Without --images it continues the model in use on the session's labels: of frames for a detector, of candidates for
-    a patch network, of accepted masks for a segmenter. A third of the labels is held back to score old and new.
+    Without --model and --init the model in use goes on learning from the session's labels: of frames for a detector,
+    of candidates for a patch network, of accepted masks for a segmenter. A third of the labels is held back to score
+    old and new. --model begins a new network, --init says with which weights.
+
+    Labels of the audit judge models and teach none, unless --from names them.
 
     With --images and --masks, or --points, it trains a network on files: msd and unet learn the class of every pixel,
     lenet learns to find objects. The last images are held back.
@@ -109,17 +81,28 @@ def train(
     the same command goes on where it was, with the labels that it began with.
     """
     from photon_triage.core.session.session import Session
+    from photon_triage.core.training.asking import asked
+    from photon_triage.core.training.augment import checked_augmentations
     from photon_triage.core.training.dispatch import run_network_training, trains_network
+    from photon_triage.core.training.drawing import parse_balance
     from photon_triage.core.training.job import TrainingJob, run_training
     from photon_triage.core.training.network_job import NetworkJob
+    from photon_triage.core.training.pixel_losses import checked_loss
     from photon_triage.core.training.runs import lower_priority
+    from photon_triage.core.training.sources import DEFAULT_SOURCES, checked_sources
 
+    if epochs is not None and iterations is not None:
+        raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")
+    sources = DEFAULT_SOURCES if source is None else checked_sources(parse_names(source))
+    augmentations = checked_augmentations(augment)
     lower_priority()
     session = open_session(session_path, recipe) if images or recipe else Session.open(session_path)
+    model = _either(model, "--model", network=network, from_cfg=from_cfg)
+    what = asked(model, _either(init, "--init", base=base), session, changed=bool(option))
     command = "photon-triage " + shlex.join(sys.argv[1:])
     job = NetworkJob(
         session=session,
-        network=network,
+        network=what.family,
         options=parse_options(option or ()),
         images=tuple(images or ()),
         masks=tuple(masks or ()),
@@ -127,15 +110,21 @@ def train(
         within=tuple(within or ()),
         margin=margin,
         only=_slice(only),
-        classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+        classes=parse_names(classes),
         void=void,
         normalise=normalise,
         name=name,
-        base=base,
+        base=what.base,
+        init=what.init,
+        freeze=freeze,
+        sources=sources,
+        epochs=epochs,
         iterations=iterations,
         rate=rate,
         batch=batch,
         crop=crop,
+        loss=checked_loss(loss),
+        weighted=class_weights != "none",
         seed=seed,
         device=device,
         command=command,
@@ -143,19 +132,33 @@ def train(
         anew=anew,
     )
     run: Callable[[Note], Trained]
-    if from_cfg is None and trains_network(job):
-        if validate is not None or test is not None:
-            raise UsageError(
-                "Could not train: --validate and --test are for detectors.",
-                "Other networks hold back images or labels.",
-            )
+    if what.cfg is None and trains_network(job):
+        given = {"validate": validate, "test": test, "augment": augment, "balance": balance}
+        if class_weights not in (None, "balanced", "none"):
+            given["class-weights"] = class_weights
+        for each, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"Could not train: --{each} {value} is for detectors.",
+                    "Other networks hold back images or labels, augment in their own ways, and weigh classes balanced "
+                    "or none.",
+                )
         run = partial(run_network_training, job)
     else:
+        if loss is not None:
+            raise UsageError(f"Could not train: --loss {loss} is for msd and unet.", "Detectors have Darknet's loss.")
         detector = TrainingJob(
             session=session,
             name=name,
-            base=base,
-            cfg=from_cfg,
+            base=what.base,
+            cfg=what.cfg,
+            init=what.init,
+            freeze=freeze,
+            sources=sources,
+            simulated=simulated,
+            augment=augmentations,
+            balance=parse_balance(balance, class_weights),
+            epochs=epochs,
             iterations=iterations,
             rate=rate,
             validation=None if validate is None else Session.open(validate),
@@ -184,6 +187,15 @@ def train(
         say_json(trained.report())
     else:
         say_report(trained.report(), session_path)
+
+
+def _either(value: str | None, option: str, **others: str | None) -> str | None:
+    """The value of an option, or of one of its other names; raises UsageError where several were given."""
+    told = [each for each in (value, *others.values()) if each is not None]
+    if len(told) > 1:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise UsageError(f"Could not train {' and '.join(told)} at once.", f"Give {option} alone, without {names}.")
+    return told[0] if told else None
 
 
 def _slice(text: str) -> slice:
