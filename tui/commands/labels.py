@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photon_triage.tui.commands.output import say, say_json
+from photon_triage.tui.commands.representation_report import say_representation
+from photon_triage.tui.commands.sessions import DeviceOption
 
 if TYPE_CHECKING:
     from photon_triage.core.session.labels import Label, LabelBook
@@ -98,6 +100,22 @@ def export_labels(
     say(f"Wrote {written} labels to {table}.")
     if book.conflicts:
         say(f"On {len(book.conflicts)} frames people differ; the later word was written.")
+
+
+@app.command("report")
+def report_labels(session_path: SessionPath, device: DeviceOption = None, as_json: AsJson = False) -> None:
+    """Say whether the labels stand for the beamtime: by what is recorded of frames, by runs, by the network's features.
+
+    It tells what a training would learn from; `photon-triage train` says the same of what it has learned from.
+    """
+    from photon_triage.core.session.session import Session
+    from photon_triage.core.training.labels_report import labels_report
+
+    said = labels_report(Session.open(session_path), device).as_json()
+    if as_json:
+        say_json({"representation": said})
+    else:
+        say_representation(said)
 
 
 def _stands(label: Label, book: LabelBook) -> bool:

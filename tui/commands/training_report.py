@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.tui.commands.output import say, say_table
+from photon_triage.tui.commands.representation_report import say_representation
 
 MEASURES = ("precision", "recall", "f1")
 
@@ -17,6 +18,8 @@ def say_report(report: Mapping[str, Any], session: Path) -> None:
         _say_images(report)
     else:
         _say_labels(report)
+    if report.get("representation") is not None:
+        say_representation(report["representation"])
     if report["simulated"]:
         say("Simulated data: these numbers are of a simulation, not of an experiment.")
     say(f"To use it: photon-triage models use {session} {report['name']}")
