@@ -167,7 +167,7 @@ class PatchLearner(Learner):
         order = torch.from_numpy(rng.permutation(len(sites)))
         cut = self._patches.cut(sites[order.numpy()])
         cut = torch.cat([turned(part, which) for which, part in enumerate(cut.tensor_split(SYMMETRIES))])
-        return cross_entropy(self.network(cut.to(self._device)), truth[order.to(self._device)])
+        return cross_entropy(self.forward(cut.to(self._device)), truth[order.to(self._device)])
 
 
 @torch.inference_mode()

@@ -36,6 +36,7 @@ from photon_triage.core.session.trainings import (
 )
 from photon_triage.core.training.keeping import Keeper, digest_of
 from photon_triage.core.training.progress import Progress
+from photon_triage.core.training.ranks import OtherRankDone, is_first, wait_for_all
 
 __all__ = ["CurvePoint", "TrainingRun", "TrainingStopped", "lower_priority", "read_curve", "training_run"]
 
@@ -103,6 +104,7 @@ class TrainingRun:
 
         Raises TrainingStopped.
         """
+        wait_for_all()  # what is learned from is written down now: the other processes read it
         first, asked = True, False
         for step in steps:
             if first:
@@ -188,6 +190,25 @@ class TrainingRun:
             file.write(_line(point))
 
 
+class FollowedRun(TrainingRun):
+    """A training's folder as the processes beside the first one see it: they read there, and write nothing."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], command: str = "") -> None:
+        self.folder, self.keeper = folder, Keeper(folder / STATE, settings)
+        self.goes_on = True  # the first process has written down what it began with, or goes on from
+
+    def record_trained_on(self, keys: Iterable[FrameKey]) -> None:
+        """Left to the first process."""
+
+    def follow(self, steps: Iterator[Progress]) -> Iterator[Progress]:
+        """Pass on every batch's progress; then raise OtherRankDone."""
+        yield from steps
+        raise OtherRankDone
+
+    def say(self, state: str, message: str = "") -> None:
+        """Left to the first process."""
+
+
 @contextmanager
 def training_run(
     session: Session, name: str, settings: Mapping[str, Any], *, anew: bool = False, command: str = ""
@@ -200,6 +221,10 @@ def training_run(
     Raises TrainingError while another process trains it, and where the folder cannot be written.
     """
     folder = trainings_path(session) / name
+    if not is_first():
+        wait_for_all()
+        yield FollowedRun(folder, settings)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
