@@ -41,6 +41,7 @@ COMMANDS = (
     Command("models", "models", "app", "List and inspect models, bring them in and out, choose the one in use."),
     Command("train", "train", "train", "Train a model on what was accepted and rejected."),
     Command("training", "training", "app", "List a session's trainings, pause, stop or continue one."),
+    Command("weak", "weak", "weak", "Train on doubtful masks, and say which to correct first."),
     Command("embed", "embed", "embed", "Sort frames by kind without labels, for the queues of kinds and outliers."),
     Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
