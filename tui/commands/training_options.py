@@ -84,9 +84,7 @@ BalanceShare = Annotated[
 ]
 ClassWeights = Annotated[
     str | None,
-    typer.Option(
-        metavar="WEIGHTS", help="balanced, none, or for detectors CLASS=WEIGHT with commas, such as water=2."
-    ),
+    typer.Option(metavar="WEIGHTS", help="balanced, none, or for detectors CLASS=WEIGHT with commas, such as water=2."),
 ]
 Loss = Annotated[
     str | None,
