@@ -40,6 +40,8 @@ def status(
             rows.append(("rate", f"{state['rate_hz']:.1f} frames a second"))
             behind = f"{state['lag_s']:.1f} s, {state.get('queue', 0)} frames"
             rows.append(("behind", f"{behind}; {state.get('passed_over', 0)} of them to be caught up"))
+        if state.get("shadow"):
+            rows.append(("shadow", f"{state['shadow']}, {state.get('shadow_scored', 0)} frames scored"))
         if state["alive"] and state.get("stalled_s"):
             rows.append(("trouble", f"the file system has not answered for {state['stalled_s']:.0f} s"))
         for place, reason in (state.get("problems") or {}).items():
