@@ -194,14 +194,13 @@ def judge(
     reader = session.results()
     try:
         labels, drawn, left_out = _judges(session, book, learned, reader)
-        both = [
-            reader.scores_by(name, labels, _radius(session)) | dict((scored or {}).get(model, {}))
-            for model, name in zip((old, new), names, strict=True)
-        ]
+        recorded = [reader.scores_by(name, labels, _radius(session)) for name in names]
+        both = [known | dict((scored or {}).get(model, {})) for model, known in zip((old, new), recorded, strict=True)]
         ready = {key: label for key, label in labels.items() if all(key in scores for scores in both)}
         scores_old, scores_new = ({key: scores[key] for key in ready} for scores in both)
         changed = reader.changed_sides(*names, threshold) if recipe.patches is None else []
-        compared = reader.scored_by_both(*names) if recipe.patches is None else len(ready)
+        compared = sum(not all(key in known for known in recorded) for key in ready)
+        compared = compared + reader.scored_by_both(*names) if recipe.patches is None else len(ready)
     finally:
         reader.close()
     own = {key: label for key, label in ready.items() if key in book.labels}
@@ -361,7 +360,7 @@ def _compare(judged: Judged) -> tuple[bool, int, str]:
                 f"they differ on {differ} frames. Label about {needed} more"
             ),
         )
-    return True, 0, f"{change}: higher, and not by chance ({100 * difference.chance:.1f} %)"
+    return True, 0, f"{change}: higher, and not by chance ({100 * difference.chance:.2g} %)"
 
 
 def _warnings(learned: Learned) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def refused(capsys: Capture, code: int, *arguments: object) -> str:
     return err
 
 
-@pytest.mark.parametrize("command", ["inspect", "import", "export", "list"])
+@pytest.mark.parametrize("command", ["inspect", "import", "export", "list", "shadow", "compare", "promote", "rollback"])
 def test_help_loads_no_torch(command: str) -> None:
     call = [sys.executable, "-c", MODULES_AFTER, "models", command, "--help"]
     finished = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_triage.tui.commands import networks
+from photon_triage.tui.commands import networks, promotion
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("inspect")(networks.inspect)
 app.command("import")(networks.import_network)
 app.command("export")(networks.export_network)
+app.command("shadow")(promotion.shadow)
+app.command("compare")(promotion.compare)
+app.command("promote")(promotion.promote)
+app.command("rollback")(promotion.rollback)
 
 
 @app.command("list")
