@@ -37,6 +37,8 @@ WORST, WORST_WEIGHT = 0.1, 3.0
 """The part of the negatives with the highest scores, half-way through a training, and how much more often they are then
 drawn."""
 
+MOST_OF_A_RUN, SELDOM = 2.0, 4.0
+
 
 def statistics_of(patches: NDArray[Any] | Tensor) -> NDArray[np.float64]:
     """STATISTICS of every patch or frame, (n, 11).
@@ -71,6 +73,14 @@ def _statistics(patches: Tensor) -> Tensor:
     )  # fmt: skip
 
 
+def checked_how(name: str) -> How:
+    """The name, if negatives can be chosen so; raises TrainingError that says how they can."""
+    for how in get_args(How):
+        if name == how:
+            return how  # type: ignore[no-any-return]
+    raise TrainingError(f"Could not choose negatives that are {name}.", f"Allowed: {', '.join(HOWS)}.")
+
+
 def preselect(
     how: How, negatives: NDArray[np.float64], positives: NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
@@ -80,8 +90,7 @@ def preselect(
     ranks' space with equally many negatives; "hard" takes half of them as the nearest to a positive, by ranks, and the
     other half so from the rest.
     """
-    if how not in HOWS:
-        raise TrainingError(f"Could not choose negatives that are {how}.", f"Allowed: {', '.join(HOWS)}.")
+    checked_how(how)
     if count >= len(negatives):
         return np.arange(len(negatives))
     if how == "random":
@@ -149,15 +158,17 @@ def preselection(how: How, frames: NDArray[Any], positive: NDArray[np.bool_], se
     return Preselection(kept, facts | {"statistics": list(STATISTICS)})
 
 
-def run_weights(runs: NDArray[np.str_], positive: NDArray[np.bool_], most: float = 2.0) -> NDArray[np.float64] | None:
-    """Relative chances, (n,), by which no run has more than `most` times its equal share of either kind.
+def run_weights(runs: NDArray[np.str_], positive: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Relative chances, (n,), by which no run has more than MOST_OF_A_RUN times its equal share of either kind.
 
-    None where none has, so that what is drawn stays as it is.
+    But no frame is drawn more than SELDOM times as often as another: few labels of many runs are not worth more. None
+    where no run has so many, so that what is drawn stays as it is.
     """
     weights = np.ones(len(runs))
     for members in (positive, ~positive):
         names, run_of, counts = np.unique(runs[members], return_inverse=True, return_counts=True)
-        weights[members] = _capped(counts.astype(float), most / max(1, len(names)))[run_of]
+        factors = _capped(counts.astype(float), MOST_OF_A_RUN / max(1, len(names)))
+        weights[members] = np.maximum(factors, 1 / SELDOM)[run_of]
     return None if np.ptp(weights) == 0 else weights
 
 
