@@ -18,11 +18,25 @@ def say_report(report: Mapping[str, Any], session: Path) -> None:
         _say_images(report)
     else:
         _say_labels(report)
+    _say_beginning(report)
     if report.get("representation") is not None:
         say_representation(report["representation"])
     if report["simulated"]:
         say("Simulated data: these numbers are of a simulation, not of an experiment.")
     say(f"To use it: photon-triage models use {session} {report['name']}")
+
+
+def _say_beginning(report: Mapping[str, Any]) -> None:
+    """From where its weights and its labels came, where that is not the usual."""
+    told = report.get("training") or {}
+    if told.get("init"):
+        say(f"It began with {told['init']['text']}.")
+    if told.get("frozen_numbers"):
+        say(f"Of it {told['frozen_numbers']:,} numbers stayed as they were.")
+    if sources := told.get("sources") or report.get("sources"):
+        say("It learned from " + ", ".join(f"{count} {name}" for name, count in sources.items()) + ".")
+    if left := report.get("audit_left_out"):
+        say(f"{left} labels of the audit were left to judge models.")
 
 
 def _say_labels(report: Mapping[str, Any]) -> None:
