@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.training.classes import VOID
+from photon_triage.core.training.normalising import normalisation_from
 from photon_triage.core.training.pixel_losses import LOSSES, LossName, pixel_loss
+from photon_triage.core.training.segmentation import Mapped, SegmentationPlan, score_segmenter, train_segmenter
+from photon_triage.models.msd import MSDNet
+from photon_triage.models.segmenter import Segmenter
+
+from .builders import scene
 
 WEIGHTS = [0.5, 2.0, 1.25]
 
@@ -81,3 +87,13 @@ def test_a_class_that_is_not_there_does_not_count_in_dice() -> None:
     logits[:, 0] = 30
     classes = torch.zeros((1, 2, 2), dtype=torch.int64)
     assert float(pixel_loss("dice", logits, classes, torch.ones(3))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_network_learns_on_each(name: LossName) -> None:
+    images = [Mapped(drawn.image(), drawn.discs.astype(np.uint8)) for drawn in map(scene, range(4))]
+    torch.manual_seed(0)
+    made = Segmenter(MSDNet(depth=5), ("background", "disc"), normalisation_from([each.image for each in images]))
+    plan = SegmentationPlan(40, 2, 1e-2, 64, checks=1, loss=name)
+    list(train_segmenter(made, images[:3], images[3:], plan, torch.device("cpu")))
+    assert score_segmenter(made, images[3:], torch.device("cpu"))["f1"] > 0.4
