@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.learned import NEIGHBOURS as NEIGHBOURS
+from photon_triage.core.session.learned import near as near
 from photon_triage.core.training.copies import same_as
 
 HELD_BACK_IMAGES, HELD_BACK_LABELS = 1 / 6, 1 / 3
 ENOUGH_FOR_A_TEST = 6
 ENOUGH_FOR_TWO_GAPS = 12
-
-NEIGHBOURS = 2
-"""Frames of one file that are so near in time share their background, and may share more."""
 
 LEAST_BLOCK, MOST_BLOCKS, DRAWS = 10, 12, 20
 
@@ -224,14 +223,6 @@ def _in_turns(run_of: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.
         members = order[run_of[order] == run]
         position[members] = (np.arange(len(members)) + rng.random()) / len(members)
     return np.argsort(position, kind="stable")
-
-
-def near(keys: Sequence[FrameKey], others: Iterable[FrameKey]) -> NDArray[np.bool_]:
-    """Which frames are at most NEIGHBOURS from one of the others in the same file, (n,) bool."""
-    taken: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for key in others:
-        taken[key.file, key.dataset].update(range(key.index - NEIGHBOURS, key.index + NEIGHBOURS + 1))
-    return np.array([key.index in taken.get((key.file, key.dataset), ()) for key in keys], bool)
 
 
 def apart(
