@@ -15,6 +15,10 @@ GAP_CELLS = 8
 """Equal cells between two changes that are sent again: to move the terminal's cursor costs as much."""
 
 
+PICTURE_CELLS = 4
+"""Cells a segment below which a line is a picture's: it has changed all over, and telling where takes long."""
+
+
 class Painted:
     """The strips that were sent, by line and column."""
 
@@ -99,6 +103,9 @@ def _parts(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
 
 def _spans(before: Strip, after: Strip) -> Iterator[tuple[int, int]]:
     """The stretches of cells that differ, those with a short gap between them in one."""
+    if len(after._segments) * PICTURE_CELLS > after.cell_length > PICTURE_CELLS**2:
+        yield 0, after.cell_length
+        return
     old, new = _cells(before), _cells(after)
     if not len(old) == len(new) == after.cell_length:  # characters of two cells: where they stand takes more to tell
         yield 0, after.cell_length
