@@ -16,6 +16,9 @@ from photon_triage.core.errors import TriageError, UsageError
 from photon_triage.tui.text import safe_text
 
 DONE, FOUND_WRONG, WRONG_USAGE = 0, 1, 2
+PASSING_ON = ("sweep",)
+"""Commands that give options they do not know to another one."""
+PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 class Command(NamedTuple):
@@ -42,13 +45,17 @@ COMMANDS = (
     Command("train", "train", "train", "Train a model on what was accepted and rejected."),
     Command("training", "training", "app", "List a session's trainings, pause, stop or continue one."),
     Command("weak", "weak", "weak", "Train on doubtful masks, and say which to correct first."),
+    Command("pretrain", "pretrain", "pretrain", "Train a network on frames without labels, to begin trainings from."),
     Command("embed", "embed", "embed", "Sort frames by kind without labels, for the queues of kinds and outliers."),
+    Command("sweep", "sweep", "sweep", "Train over a small grid of options, and name the best on validation."),
+    Command("study", "study", "app", "Make published comparisons again, on simulated data."),
     Command("labels", "labels", "app", "Bring labels in from a CSV table, or write them to one."),
     Command("metrics", "metrics", "metrics", "Precision, recall, F and IoU against labels."),
     Command("audit", "audit", "audit", "Draw frames at random, and estimate the numbers of all frames from them."),
     Command("export", "export", "export", "Write the selected frames as a list for the next program."),
     Command("powder", "powder", "powder", "Write what all hits and all misses look like together."),
     Command("compare", "compare", "compare", "Hold lists from elsewhere against the labels and each other."),
+    Command("em", "em", "em", "Sort frames into classes by expectation and maximisation, for comparison."),
     Command("report", "report", "report", "Write what a session came to as one HTML page."),
     Command("simulate", "simulate", "app", "Write a beamtime of known truth."),
 )
@@ -108,7 +115,12 @@ def _register(app: typer.Typer, command: Command, implementation: typer.Typer | 
         app.add_typer(implementation, name=command.name, help=command.help)
     else:
         # The function's own docstring, if it has one, is the longer help.
-        app.command(command.name, help=implementation.__doc__ or command.help, short_help=command.help)(implementation)
+        app.command(
+            command.name,
+            help=implementation.__doc__ or command.help,
+            short_help=command.help,
+            context_settings=PASSES_ON if command.name in PASSING_ON else None,
+        )(implementation)
 
 
 def _only_help() -> None: ...

@@ -45,11 +45,15 @@ class Compared:
     common: frozenset[FrameKey]
 
 
-def compare(known: KnownFrames, lists: Sequence[LoadedList]) -> Compared:
-    """Hold lists, what they have in common and the session's own selection against its labels; and each pair."""
+def compare(known: KnownFrames, lists: Sequence[LoadedList], members: Sequence[LoadedList] = ()) -> Compared:
+    """Hold lists, what they have in common and the session's own selection against its labels; and each pair.
+
+    members: what lists were made of, held against the labels alone.
+    """
     common = frozenset.intersection(*(each.keys for each in lists)) if lists else frozenset()
     every = [LoadedList(OWN, "session", known.selected, 0), *lists]
     shown = [*every, LoadedList(COMMON, "session", common, 0)] if len(lists) > 1 else every
+    shown = [*members, *shown]
     against = tuple(
         AgainstLabels(each.name, each.kind, len(each.keys), each.unmatched, _with_labels(each.keys, known.labels))
         for each in shown

@@ -18,7 +18,7 @@ from photon_triage.core.session.label_files import ALIASES
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
 
-Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder"]
+Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]
 LIMIT = 2**30
 """Bytes of a list: a longer file is none."""
 _NUMBER = re.compile(r"\d+", re.ASCII)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,24 @@ KEPT = 10
 class Checkpoints:
     """Where a training puts its checkpoints.
 
-    every: batches between two. kept: how many of the last remain. metadata: what each needs to be a model again, beside
-    its architecture: `name` and `classes`.
+    every: batches between two. kept: how many of the last remain.
     """
 
     folder: Path
     every: int
     kept: int = KEPT
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def due(self, iteration: int) -> bool:
         """Whether there is to be one after this batch; the first is 1."""
         return iteration % self.every == 0
 
-    def write(self, iteration: int, network: nn.Module, f1: float | None) -> None:
-        """Write the checkpoint of this batch, and drop the oldest beyond `kept`; raises ModelError."""
-        save(self.folder / f"{iteration:06d}.safetensors", network, {**self.metadata, "iteration": iteration, "f1": f1})
+    def write(self, iteration: int, network: nn.Module, f1: float | None, metadata: Mapping[str, Any]) -> None:
+        """Write the checkpoint of this batch, and drop the oldest beyond `kept`; raises ModelError.
+
+        metadata: what it needs to be a model again, beside its architecture, such as `classes`.
+        """
+        facts = {**metadata, "name": f"{self.folder.parent.name} {iteration}", "iteration": iteration, "f1": f1}
+        save(self.folder / f"{iteration:06d}.safetensors", network, facts)
         for old in written(self.folder)[: -self.kept]:
             old.delete()
 

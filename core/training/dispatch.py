@@ -95,7 +95,9 @@ def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -
     base = checked(job, families)
     named = replace(job, name=name_for(job, base))
     settings = _settings(job, base)
-    with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command) as run:
+    with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command,
+        checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
+    ) as run:  # fmt: skip
         trained = train(named, base, run, note)
         run.done()
     return trained
@@ -103,7 +105,7 @@ def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -
 
 def _settings(job: NetworkJob, base: ModelEntry | None) -> dict[str, Any]:
     """What the training follows from, beside the labels."""
-    told = ("session", "name", "device", "command", "note", "anew", "remarks")
+    told = ("session", "name", "device", "command", "note", "anew", "remarks", "checkpoints_kept")
     settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in told}
     recipe = job.session.recipe_path.read_text(encoding="utf-8")
     return settings | {"base": base and base.path.name, "recipe": recipe}

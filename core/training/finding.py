@@ -13,9 +13,9 @@ from torch import nn
 
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.metrics import best_threshold, confusion_at
-from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import learn
+from photon_triage.core.training.patch_preselecting import preselected
 from photon_triage.core.training.patches import (
     Marked,
     Patches,
@@ -67,14 +67,13 @@ def train_finder(
     plan: FindingPlan,
     device: torch.device,
     keeper: Keeper | None = None,
-    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the finder's network in place, yielding after each batch; what remains has the highest validation F1.
 
     F1 is that of the candidates at their best threshold; in the end the last bias is moved so that this threshold is
     the score 0.5. Raises TrainingError where there is nothing to learn, or where it diverges.
     """
-    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper, checkpoints)
+    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper)
 
 
 class _Learner(PatchLearner):
@@ -89,9 +88,9 @@ class _Learner(PatchLearner):
         device: torch.device,
     ) -> None:
         self._finder, self._training, self._validation, self._finding = finder, training, validation, plan
-        self._negatives = elsewhere_drawn(training)
-        patches = Patches([each.image for each in training], finder)
-        super().__init__(finder, patches, objects_drawn(training), self._drawn, plan, device)
+        patches, objects = Patches([each.image for each in training], finder), objects_drawn(training)
+        self._negatives = preselected(elsewhere_drawn(training), objects, patches, plan.negatives, plan.seed)
+        super().__init__(finder, patches, objects, self._drawn, plan, device)
         self._judges = Patches([each.image for each in validation], finder)
         self._objects = [each.objects for each in validation]
         self._known = np.concatenate([on_image(place, each.wrong) for place, each in enumerate(training)])

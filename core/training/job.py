@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,13 @@ from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.augment import DEFAULT_AUGMENTATIONS
+from photon_triage.core.training.checkpoints import KEPT
 from photon_triage.core.training.drawing import Balance
 from photon_triage.core.training.freezing import freeze
 from photon_triage.core.training.initialising import initialise
 from photon_triage.core.training.labels_report import representation_of
 from photon_triage.core.training.material import material
+from photon_triage.core.training.preselecting import MOST_OF_A_RUN, How, preselection
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.runs import TrainingRun, training_run
@@ -69,7 +71,11 @@ class TrainingJob:
     simulated: int = FRAMES
     augment: tuple[str, ...] = DEFAULT_AUGMENTATIONS
     balance: Balance = field(default_factory=Balance)
+    negatives: How = "random"
     freeze: str | None = None
+    batch: int | None = None
+    checkpoint_every: int | None = None
+    checkpoints_kept: int = KEPT
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,9 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     checked_sources(job.sources)
     base = None if job.cfg is not None else _base(job)
     name = job.name or free_name(base.name if base else "model", job.session.models_path)
-    with training_run(job.session, name, _settings(job, base), anew=job.anew, command=job.command) as run:
+    with training_run(job.session, name, _settings(job, base), anew=job.anew, command=job.command,
+        checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
+    ) as run:  # fmt: skip
         trained = _trained(job, base, name, run, note)
         run.done()
     return trained
@@ -113,13 +121,18 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     detector, model = beginning.detector, beginning.detector.network
     preparation = preparation_for(recipe, model.input_size, model.in_channels)
     data = material(job, preparation, run)
+    selected = preselection(job.negatives, data.training.counts, data.training.positive, job.seed)
+    data = replace(data, training=data.training.take(selected.kept))
     kept = _kept_layers(job, model, len(data.training), continues=beginning.continues)
     frozen = freeze(model, kept) if kept else 0
     plan = _plan(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues)
     judging = data.validation.examples if data.validation else None
     for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper)):
         note(step.done, step.planned, step.loss, step.f1)
-    suggested = data.validation.best_threshold(detector, preparation, device) if data.validation else None
+    suggested, chosen = None, None
+    if data.validation is not None:
+        suggested = data.validation.best_threshold(detector, preparation, device)
+        chosen = data.validation.judge(detector, preparation, 1.0 if suggested is None else suggested, device)
     threshold = recipe.default_threshold
     scores = {}
     if beginning.old is not None and beginning.parent is not None:
@@ -139,6 +152,7 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
         "classes": list(detector.classes),
         "threshold": threshold,
         "suggested_threshold": suggested,
+        "validation": chosen,
         "scores": scores,
         "simulated": simulated,
         "iterations": plan.iterations,
@@ -151,6 +165,8 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
             "frozen_numbers": frozen,
             "augment": list(plan.augment),
             **plan.balance.as_json(),
+            **selected.facts,
+            "most_of_a_run": MOST_OF_A_RUN,
             "batch": plan.batch,
             "epochs": plan.iterations * plan.batch / max(1, len(data.training)),
             "rate": plan.rate,
@@ -206,7 +222,21 @@ def _base(job: TrainingJob) -> ModelEntry:
 
 def _settings(job: TrainingJob, base: ModelEntry | None) -> dict[str, Any]:
     """What the training follows from, beside the labels."""
-    told = ("cfg", "init", "iterations", "epochs", "rate", "seed", "sources", "simulated", "augment", "freeze")
+    told = (
+        "cfg",
+        "init",
+        "iterations",
+        "epochs",
+        "rate",
+        "batch",
+        "checkpoint_every",
+        "seed",
+        "sources",
+        "simulated",
+        "augment",
+        "freeze",
+        "negatives",
+    )
     settings = {name: getattr(job, name) for name in told} | {"balance": job.balance.as_json()}
     for name in ("validation", "test"):
         session = getattr(job, name)
@@ -225,7 +255,7 @@ def _kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: 
 
 def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool) -> Plan:
     """The cfg's own schedule for a new network; for one that has learned before, few batches, of decisions alone."""
-    batch = CONTINUE_BATCH if continues else model.net.batch
+    batch = job.batch or (CONTINUE_BATCH if continues else model.net.batch)
     iterations = job.iterations or (job.epochs and max(1, math.ceil(job.epochs * examples / batch)))
     if not iterations:
         iterations = CONTINUE_ITERATIONS if continues else model.net.max_batches or DEFAULT_ITERATIONS
@@ -237,6 +267,7 @@ def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, 
         seed=job.seed,
         augment=job.augment,
         balance=job.balance,
+        negatives=job.negatives,
         at_once=max(1, model.net.batch // model.net.subdivisions),
         decide=threshold if continues and 0 < threshold < 1 else None,
         part=CONTINUE_PART if continues and examples < MANY_LABELS else 1.0,

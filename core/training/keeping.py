@@ -17,6 +17,7 @@ from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.training.checkpoints import Checkpoints
 
 KEEP_EVERY_S = 20.0
 HEADER_KEY = "photon_triage_training"
@@ -38,9 +39,17 @@ class Keeper:
     """One training's state in a file, which appears whole or not at all.
 
     settings: what the training follows from, as JSON values; a state of other settings is not gone on from.
+    checkpoints: where the network is put every so many batches, if it is.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], every_s: float = KEEP_EVERY_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        every_s: float = KEEP_EVERY_S,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self.checkpoints = checkpoints
         self.path, self._every_s, self._last = path, every_s, time.monotonic()
         self._settings = digest_of(settings)
 

@@ -7,13 +7,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.keeping import Keeper, Kept
 from photon_triage.core.training.progress import Progress, smooth
 from photon_triage.core.training.ranks import is_first, spread
@@ -23,12 +23,14 @@ from photon_triage.models.optim import set_rate
 class Learner(ABC):
     """A network that learns: how its batches, its loss and its checks are made.
 
-    rng: decides what is drawn; with `memory` and the weights it is all that the next batch depends on.
+    rng: decides what is drawn; with `memory` and the weights it is all that the next batch depends on. metadata: what a
+    checkpoint needs beside the network to be a model, such as its classes.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     rng: np.random.Generator
+    metadata: Mapping[str, Any] = MappingProxyType({})
     _spread: Callable[[Tensor], Any] | None = None
 
     def forward(self, batch: Tensor) -> Any:
@@ -85,9 +87,7 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def learn(
-    learner: Learner, iterations: int, keeper: Keeper | None = None, checkpoints: Checkpoints | None = None
-) -> Iterator[Progress]:
+def learn(learner: Learner, iterations: int, keeper: Keeper | None = None) -> Iterator[Progress]:
     """Train in place, yielding after each batch; what remains has the highest F1 of all checks, the latest of equals.
 
     With a keeper the training goes on where its state was last kept, to the same end as without the interruption.
@@ -95,6 +95,7 @@ def learn(
     where a kept state is of another training. Of several processes only the first writes.
     """
     state = _State()
+    checkpoints = keeper.checkpoints if keeper is not None else None
     if keeper is not None and (kept := keeper.load()) is not None:
         state = _restored(learner, kept)
     elif checkpoints is not None and is_first():
@@ -112,7 +113,7 @@ def learn(
             state.best_f1, state.best = f1, copy.deepcopy(learner.network.state_dict())
             learner.best_so_far()
         if checkpoints is not None and is_checkpoint and is_first():
-            checkpoints.write(iteration, learner.network, f1)
+            checkpoints.write(iteration, learner.network, f1, learner.metadata)
         state.done = iteration
         if keeper is not None and is_first() and keeper.is_due(checked=f1 is not None):
             keeper.keep(_kept(learner, state))

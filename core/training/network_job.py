@@ -15,11 +15,13 @@ from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.checkpoints import KEPT
 from photon_triage.core.training.freezing import freeze
 from photon_triage.core.training.images import Image
 from photon_triage.core.training.initialising import initialise
 from photon_triage.core.training.normalising import normalisation_from
 from photon_triage.core.training.pixel_losses import LossName
+from photon_triage.core.training.preselecting import How
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.sources import DEFAULT_SOURCES
 from photon_triage.core.training.split import Split
@@ -67,11 +69,14 @@ class NetworkJob:
     crop: int | None = None
     loss: LossName = "cross-entropy"
     weighted: bool = True
+    negatives: How = "random"
     seed: int = 0
     device: str | None = None
     command: str = ""
     note: str = ""
     anew: bool = False
+    checkpoint_every: int | None = None
+    checkpoints_kept: int = KEPT
     remarks: dict[str, Any] = field(default_factory=dict, compare=False)
     """What a training notes of itself as it goes, to be kept with the model."""
 

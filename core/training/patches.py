@@ -16,6 +16,7 @@ from photon_triage.core.training.images import Image
 from photon_triage.core.training.loop import Learner
 from photon_triage.core.training.normalising import normalised
 from photon_triage.core.training.objects import Objects
+from photon_triage.core.training.preselecting import How
 from photon_triage.core.training.progress import decayed
 from photon_triage.core.training.symmetries import SYMMETRIES, turned
 from photon_triage.models.patchfinder import PatchFinder, log_odds
@@ -34,13 +35,17 @@ WEIGHT_DECAY = 1e-2
 
 @dataclass(frozen=True)
 class PatchPlan:
-    """How to train: `batch` patches at a time, half of them objects, those moved by up to `jitter` pixels."""
+    """How to train: `batch` patches at a time, half of them objects, those moved by up to `jitter` pixels.
+
+    negatives: how those that are no objects are chosen, see `preselecting`.
+    """
 
     iterations: int
     batch: int
     rate: float
     jitter: int = 2
     seed: int = 0
+    negatives: How = "random"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +153,7 @@ class PatchLearner(Learner):
     ) -> None:
         self._patches, self._positives, self._others, self._device = patches, positives, others, device
         self._plan, self._last = plan, len(finder.classes) - 1
+        self.metadata = {"classes": list(finder.classes), "input": finder.input.as_json()}
         self.rng = np.random.default_rng(plan.seed)
         self.network = finder.network.to(device).train()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), plan.rate, weight_decay=WEIGHT_DECAY)

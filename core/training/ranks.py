@@ -75,8 +75,6 @@ def joined(device: str | None = None) -> Iterator[None]:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if on_cuda else "gloo", timeout=WAIT)
         yield
-    except OtherRankDone:
-        return
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and not any(word in str(error) for word in SAID_OF_OTHERS):
             raise

@@ -34,6 +34,7 @@ from photon_triage.core.session.trainings import (
     trainings_path,
     write_status,
 )
+from photon_triage.core.training.checkpoints import FOLDER, KEPT, Checkpoints
 from photon_triage.core.training.keeping import Keeper, digest_of
 from photon_triage.core.training.progress import Progress
 from photon_triage.core.training.ranks import OtherRankDone, is_first, wait_for_all
@@ -211,19 +212,30 @@ class FollowedRun(TrainingRun):
 
 @contextmanager
 def training_run(
-    session: Session, name: str, settings: Mapping[str, Any], *, anew: bool = False, command: str = ""
+    session: Session,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    anew: bool = False,
+    command: str = "",
+    checkpoint_every: int | None = None,
+    checkpoints_kept: int = KEPT,
 ) -> Iterator[TrainingRun]:
     """The folder of the training of the model `name`, for this process alone while the block runs.
 
     anew: forget the state that an interrupted training left. command: what goes on with it later, the program's name
-    first. Why the block failed is written down there.
+    first. checkpoint_every: batches between two checkpoints, None for none; the last `checkpoints_kept` remain. Why the
+    block failed is written down there.
 
     Raises TrainingError while another process trains it, and where the folder cannot be written.
     """
     folder = trainings_path(session) / name
+    checkpoints = (checkpoint_every and Checkpoints(folder / FOLDER, checkpoint_every, checkpoints_kept)) or None
     if not is_first():
         wait_for_all()
-        yield FollowedRun(folder, settings)
+        followed = FollowedRun(folder, settings)
+        followed.keeper.checkpoints = checkpoints
+        yield followed
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +256,7 @@ def training_run(
                 f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
             ) from error
         run = TrainingRun(folder, settings, command)
+        run.keeper.checkpoints = checkpoints
         try:
             yield run
         except (KeyboardInterrupt, TrainingStopped):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.errors import TrainingError
-from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.classes import VOID
 from photon_triage.core.training.images import Image
 from photon_triage.core.training.keeping import Keeper
@@ -65,14 +64,13 @@ def train_segmenter(
     plan: SegmentationPlan,
     device: torch.device,
     keeper: Keeper | None = None,
-    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the segmenter's network in place, yielding after each batch; what remains has the highest validation F1.
 
     Adam on the plan's loss without the void pixels.
     Raises TrainingError where it diverges or a class is nowhere to be learned.
     """
-    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper, checkpoints)
+    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper)
 
 
 class _Learner(Learner):
@@ -87,6 +85,7 @@ class _Learner(Learner):
         device: torch.device,
     ) -> None:
         self._segmenter, self._validation, self._plan, self._device = segmenter, validation, plan, device
+        self.metadata = {"classes": list(segmenter.classes), "input": segmenter.input.as_json()}
         self.rng = np.random.default_rng(plan.seed)
         self._crops = _Crops(segmenter, training, plan.crop, self.rng)
         self._weights = (self._crops.weights if plan.weighted else torch.ones(len(segmenter.classes))).to(device)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.augment import DEFAULT_AUGMENTATIONS, augment
-from photon_triage.core.training.checkpoints import Checkpoints
 from photon_triage.core.training.deciding import decision_loss
 from photon_triage.core.training.drawing import Balance, Draw
 from photon_triage.core.training.examples import Examples
 from photon_triage.core.training.keeping import Keeper
 from photon_triage.core.training.loop import Learner, learn
+from photon_triage.core.training.preselecting import How, mined, run_weights
 from photon_triage.core.training.progress import Progress
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class
@@ -41,6 +41,7 @@ class Plan:
     batch-norm's statistics, for few labels. check_every: batches between two scores on the validation examples.
     part: how far the weights go in the end from what they were to what was learned, see `_Learner.finish`.
     decide: the score at which decisions are to be even, see `decision_loss`; None learns boxes and classes instead.
+    negatives: "hard" looks for the worst false positives half-way and draws them more often, see `preselecting`.
     at_once: frames that pass the network together, Darknet's batch over its subdivisions; batch-norm sees so many.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     augment: tuple[str, ...] = DEFAULT_AUGMENTATIONS
     balance: Balance = field(default_factory=Balance)
     at_once: int = 64
+    negatives: How = "random"
     decide: float | None = None
     part: float = 1.0
 
@@ -65,7 +67,6 @@ def train(
     device: torch.device,
     validation: Examples | None = None,
     keeper: Keeper | None = None,
-    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Train the detector's network in place, yielding after each batch.
 
@@ -73,9 +74,7 @@ def train(
 
     Raises TrainingError unless there are both positive and negative examples.
     """
-    return learn(
-        _Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper, checkpoints
-    )
+    return learn(_Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper)
 
 
 class _Learner(Learner):
@@ -90,10 +89,13 @@ class _Learner(Learner):
         device: torch.device,
         validation: Examples | None,
     ) -> None:
-        self._draw = Draw(examples, plan.balance)
+        self._by_run = run_weights(examples.runs, examples.positive)
+        self._draw = Draw(examples, plan.balance, self._by_run)
         self._detector, self._examples, self._validation = detector, examples, validation
         self._preparation, self._plan, self._device = preparation, plan, device
         self._classes = class_indices(examples, detector)
+        self._mined: NDArray[np.float64] | None = None
+        self.metadata = {"classes": list(detector.classes)}
         self.rng = np.random.default_rng(plan.seed)
         self.network: Darknet = detector.network
         preparation.to(device)
@@ -140,6 +142,8 @@ class _Learner(Learner):
         return detection_loss(outputs, targets.to(self._device), self.network.heads, self.network.seen)[0]
 
     def check(self, iteration: int) -> float | None:
+        if self._plan.negatives == "hard" and iteration == max(1, self._plan.iterations // 2):
+            self._mine()
         due = iteration % self._plan.check_every == 0 or iteration == self._plan.iterations
         return self.judged() if due else None
 
@@ -163,10 +167,23 @@ class _Learner(Learner):
         super().finish()
 
     def memory(self) -> dict[str, Any]:
-        return {"seen": self.network.seen}
+        return {"seen": self.network.seen, "mined": None if self._mined is None else self._mined.tolist()}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         self.network.seen = memory["seen"]
+        if memory.get("mined") is not None:
+            self._draw_more_often(np.array(memory["mined"]))
+
+    def _mine(self) -> None:
+        """Draw the labelled frames that look most like single hits, and were rejected, more often from now on."""
+        scores = score(self._detector, self._preparation, self._examples, self._device)
+        self._draw_more_often(mined(scores, self._examples.positive))
+        self._begin()
+
+    def _draw_more_often(self, chances: NDArray[np.float64]) -> None:
+        self._mined = chances
+        weights = chances if self._by_run is None else chances * self._by_run
+        self._draw = Draw(self._examples, self._plan.balance, weights)
 
     def _begin(self) -> None:
         self.network.train()

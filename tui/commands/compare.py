@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_triage.tui.commands.output import say, say_json, say_table
+from photon_triage.core.errors import UsageError
+from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
+from photon_triage.tui.commands.sessions import DeviceOption
 
 if TYPE_CHECKING:
-    from photon_triage.core.compare import Compared
+    from photon_triage.core.compare import Compared, LoadedList
     from photon_triage.core.metrics import Confusion, Estimate
 
 HEAD = ("intersection", "IoU", "accuracy", "precision", "recall", "n")
@@ -19,11 +21,11 @@ HEAD = ("intersection", "IoU", "accuracy", "precision", "recall", "n")
 def compare(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
     lists: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="LIST...", help="CrystFEL lists, indices, 0/1 vectors, CSV tables, Cheetah's lists, other sessions."
         ),
-    ],
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Score from which the session selects a frame; the operator's, if not given."),
@@ -33,6 +35,20 @@ def compare(
     ] = None,
     list_format: Annotated[str, typer.Option("--format", help="Of what --write writes; see export.")] = "crystfel",
     incomplete: Annotated[bool, typer.Option("--incomplete", help="Write although frames are still unread.")] = False,
+    em: Annotated[
+        bool, typer.Option("--em", help="Also the classes of `photon-triage em`: chosen by labels, and by an oracle.")
+    ] = False,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Also the last checkpoints of that training: each, all of them, any of them."
+        ),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, metavar="K", help="So many checkpoints.")] = 5,
+    union: Annotated[
+        bool, typer.Option("--union", help="With --write: what any of the checkpoints selects, not what all do.")
+    ] = False,
+    device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How selections agree with the labels and with each other: intersection, IoU, accuracy, precision, recall.
@@ -44,9 +60,30 @@ def compare(
     from photon_triage.core.compare import compare as hold
     from photon_triage.core.session.session import Session
 
-    session = Session.open(session_path)
+    session, lists = Session.open(session_path), lists or []
+    if not lists and not em and checkpoints is None:
+        raise UsageError("Could not compare: there is no list.", "Name one, or give --em or --checkpoints.")
+    if write is not None and em:
+        raise UsageError("Could not write what is common: --em is no list of its own.", "Give --write without --em.")
     known = KnownFrames.of(session, threshold)
-    compared = hold(known, [load_list(path, known) for path in lists])
+    loaded = [load_list(path, known) for path in lists]
+    if em:
+        from photon_triage.core.compare.em_results import em_lists
+
+        loaded += em_lists(session)[0]
+    members: list[LoadedList] = []
+    common = None
+    if checkpoints is not None:
+        from photon_triage.core.compare.checkpoints import checkpoint_lists
+
+        cut = session.threshold() if threshold is None else threshold
+        with progress_bar("scoring", None, quiet=as_json) as advance:
+            *members, every, any_of_them = checkpoint_lists(
+                session, checkpoints, last, cut, device, lambda done, planned: advance(done, total=planned)
+            )
+        common = frozenset.intersection(*(each.keys for each in (*loaded, any_of_them if union else every)))
+        loaded += [every, any_of_them]
+    compared = hold(known, loaded, members)
     written: dict[str, Any] = {}
     if write is not None:
         from photon_triage.core.export import export
@@ -54,7 +91,8 @@ def compare(
         chosen = session.threshold() if threshold is None else threshold
         done = export(
             session, list_format, "all", chosen, write, incomplete,
-            only=compared.common, origin={"common_to": [str(path.expanduser().absolute()) for path in lists]},
+            only=compared.common if common is None else common,
+            origin={"common_to": _origin(lists, checkpoints, last, union)},
         )  # fmt: skip
         written = {"path": str(done.path), "manifest": str(done.manifest_path), "written": done.written}
     if as_json:
@@ -63,6 +101,13 @@ def compare(
     _say(compared)
     if written:
         say(f"Wrote {written['written']} frames to {written['path']}, and a .json beside it.")
+
+
+def _origin(lists: list[Path], checkpoints: str | None, last: int, union: bool) -> list[str]:
+    found = [str(path.expanduser().absolute()) for path in lists]
+    return found + (
+        [f"{'union' if union else 'intersection'} of the last {last} of {checkpoints}"] if checkpoints else []
+    )
 
 
 def _report(compared: Compared) -> dict[str, Any]:

@@ -54,7 +54,10 @@ def train(
     augment: options.Augment = None,
     balance: options.BalanceShare = None,
     class_weights: options.ClassWeights = None,
+    negatives: options.Negatives = "random",
     loss: options.Loss = None,
+    checkpoint_every: options.CheckpointEvery = None,
+    keep_checkpoints: options.CheckpointsKept = 10,
     seed: options.Seed = 0,
     anew: options.Anew = False,
     name: options.Name = None,
@@ -79,6 +82,8 @@ def train(
     The new model is registered under a name of its own; the engine goes on with the old one until
     `photon-triage models use SESSION NAME`. A training runs at low priority beside the engine. After an interruption
     the same command goes on where it was, with the labels that it began with.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m photon_triage.tui train SESSION ...; a batch is divided among them.
     """
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.asking import asked
@@ -88,6 +93,8 @@ def train(
     from photon_triage.core.training.job import TrainingJob, run_training
     from photon_triage.core.training.network_job import NetworkJob
     from photon_triage.core.training.pixel_losses import checked_loss
+    from photon_triage.core.training.preselecting import checked_how
+    from photon_triage.core.training.ranks import OtherRankDone, joined
     from photon_triage.core.training.runs import lower_priority
     from photon_triage.core.training.sources import DEFAULT_SOURCES, checked_sources
 
@@ -125,6 +132,9 @@ def train(
         crop=crop,
         loss=checked_loss(loss),
         weighted=class_weights != "none",
+        checkpoint_every=checkpoint_every,
+        checkpoints_kept=keep_checkpoints,
+        negatives=checked_how(negatives),
         seed=seed,
         device=device,
         command=command,
@@ -158,9 +168,13 @@ def train(
             simulated=simulated,
             augment=augmentations,
             balance=parse_balance(balance, class_weights),
+            negatives=checked_how(negatives),
             epochs=epochs,
             iterations=iterations,
             rate=rate,
+            batch=batch,
+            checkpoint_every=checkpoint_every,
+            checkpoints_kept=keep_checkpoints,
             validation=None if validate is None else Session.open(validate),
             test=None if test is None else Session.open(test),
             seed=seed,
@@ -176,7 +190,10 @@ def train(
             advance(done, total=planned, note=f"loss {loss:.4f}" + ("" if f1 is None else f"  F1 {f1:.3f}"))
 
         try:
-            trained = run(show)
+            with joined(device):
+                trained = run(show)
+        except OtherRankDone:
+            return
         except KeyboardInterrupt:
             raise TrainingError(
                 "The training was interrupted; no model was written yet.",

@@ -72,7 +72,7 @@ Epochs = Annotated[
 ]
 Iterations = Annotated[int | None, typer.Option(min=1, help="Batches; what the network needs.")]
 Rate = Annotated[float | None, typer.Option(min=0, help="Learning rate; the network's own schedule.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Crops or patches in a batch.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Frames, crops or patches in a batch.")]
 Crop = Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Side of the crops to train on; 256.")]
 Augment = Annotated[
     str | None,
@@ -86,12 +86,20 @@ ClassWeights = Annotated[
     str | None,
     typer.Option(metavar="WEIGHTS", help="balanced, none, or for detectors CLASS=WEIGHT with commas, such as water=2."),
 ]
+Negatives = Annotated[
+    str,
+    typer.Option(metavar="HOW", help="Which to learn from, by their statistics: random, representative or hard."),
+]
 Loss = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="Of msd and unet: cross-entropy, dice, mse, smoothed or bootstrapped; cross-entropy."
     ),
 ]
+CheckpointEvery = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Keep a checkpoint every so many batches, with its F1.")
+]
+CheckpointsKept = Annotated[int, typer.Option(min=1, metavar="K", help="So many of the last checkpoints remain.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the split into training and held-back labels, and the rest.")]
 Anew = Annotated[bool, typer.Option("--anew", help="Begin anew, also where a training was interrupted.")]
 
