@@ -91,6 +91,7 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
         "batch": plan.batch,
         "rate": plan.rate,
         "rounds": plan.rounds,
+        "negatives": plan.negatives,
         "min_distance": plan.min_distance,
         "within": bool(job.within),
         "margin": _margin(job) if job.within else 0,
@@ -114,6 +115,7 @@ def finding_plan(job: NetworkJob, objects: int, *, continues: bool) -> FindingPl
         rate=job.rate or RATE * part,
         min_distance=stage.min_distance if stage else MIN_DISTANCE,
         seed=job.seed,
+        negatives=job.negatives,
     )
 
 

@@ -16,6 +16,7 @@ from photon_triage.core.training.finder_job import finding_plan, new_finder
 from photon_triage.core.training.labelled import accepted_masks, labelled_candidates, runs_of
 from photon_triage.core.training.loop import learn
 from photon_triage.core.training.network_job import NetworkJob, keep_layers, name_for, registered
+from photon_triage.core.training.patch_preselecting import preselected
 from photon_triage.core.training.patches import Draw, Patches, PatchLearner, Sites, elsewhere_drawn, score_patches
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained
@@ -50,17 +51,18 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     patches = Patches(labelled.images, finder)
     rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
     learned_from = set(labelled.sites[held.training, 0].tolist())
-    background = elsewhere_drawn(
+    accepted = _drawn(labelled.sites[held.training & labelled.accepted])
+    elsewhere = elsewhere_drawn(
         [
             each if place in learned_from else replace(each, elsewhere=np.zeros_like(each.elsewhere))
             for place, each in enumerate(labelled.background)
         ]
     )
+    background = preselected(elsewhere, accepted, patches, job.negatives, job.seed)
 
     def others(rng: np.random.Generator, count: int) -> Sites:
         return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
 
-    accepted = _drawn(labelled.sites[held.training & labelled.accepted])
     learner = PatchLearner(finder, patches, accepted, others, plan, device)
     for step in run.follow(learn(learner, plan.iterations, run.keeper)):
         note(step.done, step.planned, step.loss, None)
@@ -92,6 +94,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
         "iterations": plan.iterations,
         "batch": plan.batch,
         "rate": plan.rate,
+        "negatives": job.negatives,
         "threshold": threshold,
         "seconds": time.time() - began,
         "device": str(device),
