@@ -19,6 +19,7 @@ from photon_triage.core.training.segmentation import Mapped
 from photon_triage.core.training.weak import WeakJob, WeakRound, read_rounds, run_weak_round
 from photon_triage.core.training.weak_masks import doubts
 from photon_triage.models.segmenter import load_segmenter
+from photon_triage.tui.cli import main
 
 from .builders import new_session, scene, write_mask, write_scenes
 
@@ -115,3 +116,27 @@ def test_void_pixels_raise_no_doubt_and_rejected_masks_come_first(rounds: tuple[
     assert [each.name for each in found] == ["right", "wrong"] and found[1].disagreement > found[0].disagreement
     assert found[1].share > 0.9
     assert doubts(segmenter, {"half": half}, torch.device("cpu"))[0].share < 0.1
+
+
+def code_of(*arguments: object) -> int | str | None:
+    try:
+        return main([*map(str, arguments)])
+    except SystemExit as ended:
+        return ended.code
+
+
+def test_the_command_does_a_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = job(tmp_path)
+    weak, clean = tmp_path / "weak", tmp_path / "clean"
+    told = [
+        "weak", made.network.session.path, "--images", weak / "images", "--masks", weak / "masks",
+        "--clean-images", clean / "images", "--clean-masks", clean / "masks", "--classes", "background,disc",
+        "--option", "depth=5", "--crop", 64, "--iterations", 2, "--loss", "dice", "--worst", 1, "--device", "cpu",
+    ]  # fmt: skip
+    assert code_of(*told, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["loss"] == "dice" and len(record["worst"]) == 1 and len(record["ranked"]) == 6
+    assert code_of(*told, "--quiet") == 0
+    out = capsys.readouterr().out
+    assert "Round 2: weak-2 learned from 6 masks, 0 of them corrected" in out and "over the round before" in out
+    assert code_of(*told, "--quiet", "--loss", "hinge") == 2
