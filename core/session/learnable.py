@@ -64,7 +64,7 @@ def learnable(session: Session) -> Learnable:
             reader.close()
     places = ((label.key.file, label.key.dataset) for label in decided if source_of(label) != AUDIT)
     runs = Counter(run_of[place] for place in places if place in run_of)
-    sources = tuple(sorted(counts.items(), key=lambda each: -each[1].both))
+    sources = tuple(sorted(counts.items(), key=lambda each: (-each[1].both, each[0])))
     return Learnable(sources, audit, len(labels) - len(decided), tuple(runs.most_common()), len(set(run_of.values())))
 
 

@@ -21,6 +21,7 @@ from photon_triage.tui.widgets.trainings import TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane
 
 JUDGE_EVERY_S = 5.0
+REFUSED = "✗"
 
 
 class Promoting(Screen[str | None]):
@@ -47,6 +48,8 @@ class Promoting(Screen[str | None]):
         self._verdict = VerdictPane("Model", id="verdict")
         self._comparison: Comparison | None = None
         self._comparing, self._compare_next = False, 0.0
+        self._refusal = ""
+        """Why the last wish was not carried out, until the next key."""
 
     def say(self, text: str) -> None:
         """Write the line of messages."""
@@ -56,7 +59,9 @@ class Promoting(Screen[str | None]):
         """Show how the model of a training compares, and look again every so often."""
         shown = self._for_chosen()
         self.set_class(shown is not None and shown.verdict is not None, "-judged")
-        if shown is None:
+        if self._refusal:
+            self._verdict.tell(chosen.name, self._refusal)
+        elif shown is None:
             self._verdict.tell(chosen.name, "holding the model against the one in use …")
         elif shown.verdict is None:
             self._verdict.tell(chosen.name, shown.problem)
@@ -87,7 +92,7 @@ class Promoting(Screen[str | None]):
             self.say(f"{comparison.model} is in use · u rolls back")
         elif self._may_write():
             verdict = comparison.verdict
-            told = f"✓ {verdict.new} is in use from the next batch on, and scores all frames again · u rolls back"
+            told = f"✓ {verdict.new} is in use from the next batch on · u rolls back"
             self._do(lambda: promote(self._session, verdict), told)
 
     def action_rollback(self) -> None:
@@ -137,18 +142,20 @@ class Promoting(Screen[str | None]):
 
     def _do(self, act: Callable[[], object], told: str) -> None:
         """Carry out a wish in a thread; say how it came out."""
+        self._refusal = ""
 
         def carried_out() -> None:
             try:
                 found = act()
                 text = found if isinstance(found, str) else told
             except (TriageError, OSError, sqlite3.Error) as error:
-                text = f"✗ {error}"
+                text = f"{REFUSED} {error}"
             self.post_message(self.Done(text))
 
         self.run_worker(carried_out, thread=True, group="wishes")
 
     def on_promoting_done(self, message: Done) -> None:
-        """Say it, and look again soon."""
+        """Say it, and look again soon; a refusal is longer than a line."""
         self.say(message.text)
+        self._refusal = message.text if message.text.startswith(REFUSED) else ""
         self._compare_next = 0.0

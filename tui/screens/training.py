@@ -70,12 +70,10 @@ class TrainingScreen(Promoting):
         yield KeyFooter(id="keys")
 
     def on_mount(self) -> None:
-        """Follow the main screen; begin at once where there is nothing to look at."""
+        """Follow the main screen."""
         self.set_interval(REFRESH_S, self._follow)
         self._list.show(self._snapshot().trainings)
         self.call_after_refresh(self._follow)
-        if not self._snapshot().trainings and not self._session.read_only:
-            self.call_after_refresh(self.action_begin)
 
     # What is shown
 
@@ -95,17 +93,18 @@ class TrainingScreen(Promoting):
         checks = [(float(point.done), point.f1) for point in curve if point.f1 is not None]
         self._f1.show(checks, planned, "no check yet" if chosen and chosen.state in AT_WORK else "no checks")
         if chosen is None:
-            self._verdict.tell("Model", "b begins a training on the labels of this session")
+            self._verdict.tell("Model", self._refusal or "b begins a training on the labels of this session")
         elif chosen.state == "done":
             self._show_verdict(chosen)
         else:
             self.remove_class("-judged")
-            self._verdict.tell(chosen.name, told_of(chosen))
+            self._verdict.tell(chosen.name, self._refusal or told_of(chosen))
 
     # What is done
 
     def action_move(self, step: int) -> None:
         """Look at another training."""
+        self._refusal = ""
         self._list.move(step)
         self._show_chosen()
 
