@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,12 @@ def test_a_grid_that_is_none_is_told(grid: list[str]) -> None:
         parse_grid(grid)
 
 
+def told(asked: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    with pytest.raises(SystemExit, match="0"):
+        main(asked)
+    return json.loads(capsys.readouterr().out)
+
+
 def test_a_sweep_ranks_by_validation_and_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scenes(tmp_path, 4)
     session = new_session(tmp_path / "session", "tomo").path
@@ -43,8 +50,7 @@ def test_a_sweep_ranks_by_validation_and_repeats_nothing(tmp_path: Path, capsys:
         "--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--classes", "background,disc",
         "--iterations", "12", "--crop", "64", "--device", "cpu", "--json",
     ]  # fmt: skip
-    assert main(asked) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = told(asked, capsys)
     scores = [point["validation_f1"] for point in report["points"]]
     assert scores == sorted(scores, reverse=True) and report["winner"] == report["points"][0]["name"]
     assert report["chosen_by"] == "validation"
@@ -52,6 +58,5 @@ def test_a_sweep_ranks_by_validation_and_repeats_nothing(tmp_path: Path, capsys:
     best = max(point.f1 for point in read_curve(folders[0]) if point.f1 is not None)
     assert scores[0] == best
     stamps = [(folder / "sweep.json").stat().st_mtime_ns for folder in folders]
-    assert main(asked) == 0
-    assert json.loads(capsys.readouterr().out) == report
+    assert told(asked, capsys) == report
     assert [(folder / "sweep.json").stat().st_mtime_ns for folder in folders] == stamps

@@ -1,0 +1,182 @@
+"""The frames of a study: a simulated beamtime, hit finding and the size window, then what to train on and to test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.frames import Batch, FrameKey
+from photon_triage.core.prepare import preparation_for
+from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, load_recipe
+from photon_triage.core.simulate.spi import NOMINAL, SpiRun
+from photon_triage.core.stages.cascade import run_cascade
+from photon_triage.core.stages.hits import LitPixels
+from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.stage import Stage
+from photon_triage.core.study.size import StudySize
+from photon_triage.core.training.examples import Examples, pattern_box
+
+RECIPE = "spi-presort"
+POOL_SINGLES = 0.25
+"""Singles among the hits that labels are given to; who labels looks for them. The test frames are as published."""
+
+TRAINING, VALIDATION, TEST = "training", "validation", "test"
+FIRST_FRAMES = {TRAINING: 0, VALIDATION: 100_000, TEST: 200_000}
+"""Where each part's frames begin in every run, so that none is in two of them nor beside another's."""
+
+BATCH = 32
+Wanted = tuple[int, int] | int
+"""Positives and negatives; or frames, whatever they are."""
+
+Note = Callable[[str, int, int], None]
+"""Called with what is simulated, how many frames there are, and how many there are to be."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Frames for training and for validation."""
+
+    training: Examples
+    validation: Examples
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """representative: labels from all runs. first_runs: as many, from the first runs only. test: from all runs."""
+
+    representative: Selection
+    first_runs: Selection
+    test: Examples
+
+
+def study_data(size: StudySize, seed: int, folder: Path, note: Note = lambda what, done, planned: None) -> StudyData:
+    """The frames of a study, simulated once and kept in a folder."""
+    every = range(1, size.runs + 1)
+    first = range(1, size.first_runs + 1)
+
+    def examples(name: str, runs: range, part: str, wanted: Wanted) -> Examples:
+        path = folder / f"{name}-{part}.npz"
+        if not path.exists():
+            told = partial(note, f"{name} {part}")
+            shares = zip(runs, _shares(wanted, len(runs)), strict=True)
+            _write(path, _joined([_drawn(seed, run, part, share, told) for run, share in shares]))
+        return _load(path)
+
+    representative, first_runs = (
+        Selection(examples(name, runs, TRAINING, size.training), examples(name, runs, VALIDATION, size.validation))
+        for name, runs in (("representative", every), ("first-runs", first))
+    )
+    return StudyData(representative, first_runs, examples("all", every, TEST, size.test))
+
+
+def positives_in(examples: Examples) -> int:
+    """Single hits among the examples."""
+    return int(examples.positive.sum())
+
+
+def _drawn(seed: int, run: int, part: str, wanted: Wanted, note: Callable[[int, int], None]) -> Examples:
+    """Frames of a run that hit finding and the size window pass, in their order, until there are enough."""
+    recipe = load_recipe(RECIPE)
+    simulated = SpiRun(seed, run, blanks=0.0, singles=None if isinstance(wanted, int) else POOL_SINGLES)
+    cut = preparation_for(recipe, simulated.shape, 1)
+    good = torch.from_numpy(simulated.bad == 0)
+    keys: list[FrameKey] = []
+    counts, diameters, positive = [], [], []
+    left = [wanted, wanted] if isinstance(wanted, int) else list(wanted)
+    planned = wanted if isinstance(wanted, int) else sum(wanted)
+    for batch, truth in _batches(simulated, part, good):
+        outcomes = run_cascade(_stages(recipe), batch)
+        for place, outcome in enumerate(outcomes):
+            single = truth[place] == "single"
+            kind = 0 if single else 1
+            if outcome.passed < len(recipe.stages) or left[kind] <= 0:
+                continue
+            left[kind] -= 1
+            if isinstance(wanted, int):
+                left[1 - kind] -= 1
+            keys.append(batch.keys[place])
+            counts.append(cut.region(batch.frames[place : place + 1], good)[0].numpy().astype(np.int16))
+            diameters.append(outcome.measures["diameter_nm"])
+            positive.append(single)
+        note(len(keys), planned)
+        if max(left) <= 0:
+            break
+    boxes = [
+        cut.from_frame(pattern_box(NOMINAL, diameter, recipe, simulated.shape), simulated.shape)
+        for diameter in diameters
+    ]
+    return Examples(
+        tuple(keys), np.stack(counts), np.array(positive, bool), np.full(len(keys), ""), np.array(boxes, np.float32),
+        np.full(len(keys), f"run_{run:04d}"), 0, 0,
+    )  # fmt: skip
+
+
+def _batches(simulated: SpiRun, part: str, good: torch.Tensor) -> Iterator[tuple[Batch, list[str]]]:
+    """Frames of a run from the part's first on, without end, and what was in the focus."""
+    for start in count(FIRST_FRAMES[part], BATCH):
+        frames, truth = zip(*(simulated.frame(index) for index in range(start, start + BATCH)), strict=True)
+        keys = tuple(FrameKey(f"run_{simulated.run:04d}", "", index) for index in range(start, start + BATCH))
+        yield (
+            Batch(keys, torch.from_numpy(np.stack(frames)), good, NOMINAL),
+            [each.category for each in truth],
+        )
+
+
+def _stages(recipe: Recipe) -> list[Stage]:
+    roi = recipe.prepare.roi
+    return [
+        LitPixels(table, roi) if isinstance(table, LitPixelsStage) else Size(table, roi)
+        for table in recipe.stages
+        if isinstance(table, LitPixelsStage | SizeStage)
+    ]
+
+
+def _shares(wanted: Wanted, runs: int) -> list[Wanted]:
+    """What each run gives, as equal as can be."""
+
+    def shares(whole: int) -> list[int]:
+        return [whole // runs + (place < whole % runs) for place in range(runs)]
+
+    if isinstance(wanted, int):
+        return [*shares(wanted)]
+    return [*zip(shares(wanted[0]), shares(wanted[1]), strict=True)]
+
+
+def _joined(parts: Sequence[Examples]) -> Examples:
+    return Examples(
+        tuple(key for each in parts for key in each.keys),
+        np.concatenate([each.counts for each in parts]),
+        np.concatenate([each.positive for each in parts]),
+        np.concatenate([each.categories for each in parts]),
+        np.concatenate([each.boxes for each in parts]),
+        np.concatenate([each.runs for each in parts]),
+        0,
+        0,
+    )
+
+
+def _write(path: Path, examples: Examples) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        np.savez_compressed(
+            file, counts=examples.counts, positive=examples.positive, boxes=examples.boxes, runs=examples.runs,
+            indices=np.array([key.index for key in examples.keys]),
+        )  # fmt: skip
+
+
+def _load(path: Path) -> Examples:
+    with np.load(path, allow_pickle=False) as kept:
+        runs = kept["runs"]
+        keys = tuple(
+            FrameKey(run, "", index) for run, index in zip(runs.tolist(), kept["indices"].tolist(), strict=True)
+        )
+        return Examples(
+            keys, kept["counts"], kept["positive"], np.full(len(keys), ""), kept["boxes"], runs, 0, 0
+        )  # fmt: skip
