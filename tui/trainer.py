@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -85,3 +86,5 @@ def _start(folder: Path, words: Sequence[str], cwd: Path) -> None:
             told = log_tail(folder, before) or f"its process ended with {code}."
             raise SessionError(told, title="Training not possible")
         time.sleep(0.05)
+    # Its end is taken note of, however late, or the system would keep what is left of it.
+    threading.Thread(target=process.wait, daemon=True).start()
