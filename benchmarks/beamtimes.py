@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Seen:
     def __init__(self, beamtime: Beamtime, folder: Path) -> None:
         data, path = folder / beamtime.name, folder / f"{beamtime.name}.session"
         if not (folder / f"{beamtime.name}.done").exists():
+            shutil.rmtree(data, ignore_errors=True)  # what an interrupted call left
             self._command("simulate", "spi", data, "--frames", beamtime.frames, "--runs", beamtime.runs, "--seed",
                           beamtime.seed, "--drift", beamtime.drift, "--rate", 0, "--quiet")  # fmt: skip
             (folder / f"{beamtime.name}.done").touch()
