@@ -17,6 +17,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
 
 AT_ONCE = 64
+_BRIGHT = 1e9
 
 
 def reaching(session: Session) -> Places:
@@ -44,6 +45,8 @@ class RegionReader:
         self._frames = FrameReader(roots=session.recipe().source.roots)
         self._preparation = preparation
         self.unreadable = 0
+        self.usable: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
+        """Which pixels of the region are good in the file that was read last, (rows, columns)."""
 
     def __enter__(self) -> RegionReader:
         return self
@@ -59,11 +62,13 @@ class RegionReader:
                 continue
             of_file = of_file.take(np.argsort(of_file.index))
             try:
-                valid = self._frames.mask(self._frames.inspect(path, dataset or None))
+                info = self._frames.inspect(path, dataset or None)
+                valid = self._frames.mask(info)
             except SourceError:
                 self.unreadable += len(of_file)
                 continue
             mask = None if valid is None else torch.from_numpy(valid)
+            self.usable = self._preparation.region(torch.full((1, *info.shape), _BRIGHT), mask)[0].numpy() > 0
             for start in range(0, len(of_file), AT_ONCE):
                 chunk = of_file.take(np.arange(start, min(start + AT_ONCE, len(of_file))))
                 try:
