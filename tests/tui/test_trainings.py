@@ -94,6 +94,7 @@ async def test_enter_begins_a_training_that_is_said_to_be_done_and_scores_in_the
     def begin(session: Session, name: str, base: str, more: tuple[str, ...]) -> None:
         begun.append((name, base, more))
         write_training(session, name, "running", points(3))
+        add_model(session, name)
 
     monkeypatch.setattr(training, "begin", begin)
     add_model(hits.session, "hitnet-spi-2")
