@@ -28,7 +28,7 @@ def steps(center: NDArray[np.float32], shape: tuple[int, int] = SHAPE) -> tuple[
 def pattern(x: NDArray[np.float64], y: NDArray[np.float64], angle: float = 0.0) -> NDArray[np.float32]:
     """A smooth pattern that obeys Friedel's law, turned by an angle."""
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    return (200 + 100 * np.cos(along / 8) * np.cos(across / 15)).astype(np.float32)
+    return np.asarray(200 + 100 * np.cos(along / 8) * np.cos(across / 15), np.float32)
 
 
 @pytest.mark.parametrize("angle", ANGLES)
