@@ -24,7 +24,7 @@ from photon_triage.core.training.preselecting import MOST_OF_A_RUN, How, presele
 from photon_triage.core.training.progress import Note
 from photon_triage.core.training.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.runs import TrainingRun, training_run
-from photon_triage.core.training.simulated import FRAMES
+from photon_triage.core.training.simulated import CACHE, FRAMES
 from photon_triage.core.training.sources import DEFAULT_SOURCES, checked_sources
 from photon_triage.core.training.train import OTHER, WANTED, Plan, train
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
@@ -110,6 +110,7 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     ) as run:  # fmt: skip
         trained = _trained(job, base, name, run, note)
         run.done()
+        (run.folder / CACHE).unlink(missing_ok=True)
     return trained
 
 
