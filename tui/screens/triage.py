@@ -9,6 +9,7 @@ from textual.screen import Screen
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.tui.compositing import NarrowCompositor
 from photon_triage.tui.screens.deciding import Decisions
 from photon_triage.tui.snapshot import ListSpec, Snapshot, SnapshotBuilder
 from photon_triage.tui.widgets.candidates import CandidateList
@@ -41,6 +42,7 @@ class TriageScreen(Screen[None]):
 
     def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
         super().__init__()
+        self._compositor = NarrowCompositor()
         self.session = session
         self.snapshot = Snapshot(0.0)
         self.live = True

@@ -8,7 +8,6 @@ import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -17,6 +16,7 @@ from textual.strip import Strip
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.snapshot import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import fit_columns, header, row_text
+from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.standing import Standing, letter_style
 
@@ -208,14 +208,12 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         """What to show instead of rows."""
         if text != self._empty_text:
             self._empty_text = text
-            self.refresh()
+            if not len(self.ids):
+                self.refresh()
 
     def set_titles(self, title: str, subtitle: str) -> None:
         """Say something in the frame."""
-        if self.border_title != Content(title):
-            self.border_title = Content(title)
-        if self.border_subtitle != Content(subtitle):
-            self.border_subtitle = Content(subtitle)
+        entitle(self, title=title, subtitle=subtitle)
 
     def _measure_height(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self.ids) + 1)

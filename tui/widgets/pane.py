@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.geometry import Region
+from textual.widget import Widget
 from textual.widgets import Static
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -34,15 +36,24 @@ class Pane(Line):
 
     def set_title(self, title: str) -> None:
         """Say something in the upper frame."""
-        content = Content(title)
-        if self.border_title != content:
-            self.border_title = content
+        entitle(self, title=title)
 
     def set_subtitle(self, title: str) -> None:
         """Say something in the lower frame."""
-        content = Content(title)
-        if self.border_subtitle != content:
-            self.border_subtitle = content
+        entitle(self, subtitle=title)
+
+
+def entitle(widget: Widget, *, title: str | None = None, subtitle: str | None = None) -> None:
+    """Say something in a widget's upper or lower frame; only that line of it is painted again.
+
+    Textual paints the whole widget again where its `border_title` is set.
+    """
+    left, top = widget.content_offset
+    width, height = widget.outer_size
+    for name, text, y in (("_border_title", title, 0), ("_border_subtitle", subtitle, height - 1)):
+        if text is not None and getattr(widget, name) != (content := Content(text.split("\n")[0])):
+            setattr(widget, name, content)
+            widget.refresh(Region(-left, y - top, width, 1))
 
 
 def sparkline(values: list[float], width: int) -> str:

@@ -9,7 +9,6 @@ from functools import partial
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.content import Content
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -20,6 +19,7 @@ from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.snapshot import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.halfblock import Look, Reduced, cells_of, letters_of, levels_of, reduced
+from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.standing import Standing, letter_style
 
@@ -249,6 +249,6 @@ class ContactSheet(Widget, can_focus=True):
     def _entitle(self) -> None:
         total, page = len(self._list.ids), self.grid.page
         pages = -(-total // page)
-        self.border_title = Content(f"Contact sheet {total:,} · page {self.first // page + 1} of {max(pages, 1):,}")
+        title = f"Contact sheet {total:,} · page {self.first // page + 1} of {max(pages, 1):,}"
         scale = "log" if self.look.log else "linear"
-        self.border_subtitle = Content(f"c list · enter large · {scale} · {self.look.colours}")
+        entitle(self, title=title, subtitle=f"c list · enter large · {scale} · {self.look.colours}")
