@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.control import Control
 from rich.style import Style
@@ -17,6 +18,26 @@ GAP_CELLS = 8
 
 PICTURE_CELLS = 4
 """Cells a segment below which a line is a picture's: it has changed all over, and telling where takes long."""
+
+
+def sequences_of(strip: Strip, system: ColorSystem) -> str:
+    """What a terminal is sent for a line of which every segment says both of its colours and nothing else.
+
+    Rich begins and ends every segment anew; of a picture that is half of what is sent.
+    """
+    parts: list[str] = []
+    before: Style | None = None
+    for text, style, _ in strip:
+        if style is not None and style is not before:
+            parts.append(f"\x1b[{style._ansi or Strip.render_ansi(style, system)}m")
+            before = style
+        parts.append(text)
+    return "".join([*parts, "\x1b[0m"])
+
+
+def set_sequences(strip: Strip, sequences: str) -> None:
+    """Have a line be sent as these sequences, without its segments being looked at again."""
+    strip._render_cache = sequences
 
 
 class Painted:

@@ -126,10 +126,10 @@ def cells_of(picture: NDArray[np.uint8], colours: str) -> list[list[Segment]]:
         pair, count = (upper[0], lower[0]), 0
         for here in zip(upper, lower, strict=True):
             if here != pair:
-                line.append(Segment(("█" if pair[0] == pair[1] else "▀") * count, _style(*pair, colours)))
+                line.append(_run(*pair, count, colours))
                 pair, count = here, 0
             count += 1
-        line.append(Segment(("█" if pair[0] == pair[1] else "▀") * count, _style(*pair, colours)))
+        line.append(_run(*pair, count, colours))
         lines.append(line)
     return lines
 
@@ -181,6 +181,12 @@ def _fit(preview: Preview, rows: int, columns: int, *, peaks: bool) -> tuple[NDA
             pixels = (np.add.reduceat(np.where(valid, pixels, 0), starts, axis) / many).astype(np.float32)
             valid = np.logical_or.reduceat(valid, starts, axis)
     return pixels, valid
+
+
+@lru_cache(maxsize=8192)
+def _run(upper: int, lower: int, count: int, colours: str) -> Segment:
+    """Equal cells beside each other; pictures share them, so that thousands of cells are not thousands of objects."""
+    return Segment(("█" if upper == lower else "▀") * count, _style(upper, lower, colours))
 
 
 @lru_cache(maxsize=4096)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
+from textual.filter import ANSIToTruecolor
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
@@ -17,8 +19,10 @@ from textual.widget import Widget
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.images import Output
 from photon_triage.tui.images.painter import BitmapPainter
+from photon_triage.tui.painting import set_sequences
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import CLIPS, Look
+from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
 from photon_triage.tui.widgets.rings import UNITS
 
@@ -55,6 +59,8 @@ class PreviewPane(Widget, can_focus=True):
         super().__init__(id=id)
         self._gallery = gallery
         self._plain = Style()
+        self._direct = False
+        """The lines of the picture are put into the frame, not rendered by it."""
         self._loading = False
         self._wanted: FrameRow | None = None
         self._ahead: list[FrameRow] = []
@@ -143,26 +149,59 @@ class PreviewPane(Widget, can_focus=True):
         self.post_message(self.Shown(picture))
 
     def _canvas(self) -> Canvas:
-        return Canvas(self.size.width, self.size.height, self.look, self.letters)
+        system = self.app.console._color_system or ColorSystem.TRUECOLOR
+        return Canvas(self.size.width, self.size.height, self.look, self.letters, system)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines that are to be painted; their style is asked for once, since it takes long to tell."""
-        self._plain = self.rich_style
-        return super().render_lines(crop)
+        """The lines that are to be painted.
+
+        Those of a picture in colours go past Textual's caches, filters and styles: a picture has thousands of segments,
+        all of which are new with every frame. Of its frame's sides, one line is rendered for all.
+        """
+        self._plain = self.rich_style  # takes long to tell
+        lines = () if self.letters else self._picture_lines()
+        self._direct = bool(lines) and all(isinstance(one, ANSIToTruecolor) for one in self.get_line_filters())
+        if not self._direct:
+            return super().render_lines(crop)
+        (left, top), (width, height) = self.content_offset, self.size
+        blank = super().render_lines(Region(0, top, self.outer_size.width, 1))[0]
+        above = top + (height - len(lines)) // 2
+        strips = []
+        for y in crop.line_range:
+            if above <= y < above + len(lines):
+                strips.append(self._framed(lines[y - above], blank, left, width))
+            elif top <= y < top + height:
+                strips.append(blank)
+            else:
+                strips += super().render_lines(Region(0, y, self.outer_size.width, 1))
+        return [strip.crop(crop.x, crop.right) for strip in strips]
+
+    def _framed(self, line: Strip, blank: Strip, left: int, width: int) -> Strip:
+        start = left + (width - line.cell_length) // 2
+        before, after = blank.crop(0, start), blank.crop(start + line.cell_length)
+        whole = Strip([*before, *line, *after], blank.cell_length)
+        set_sequences(whole, "".join(part.render(self.app.console) for part in (before, line, after)))
+        return whole
+
+    def _picture_lines(self) -> Sequence[Strip]:
+        """The lines of the picture, or of what stands for a bitmap; none where there is a message instead."""
+        picture = self.picture
+        if picture is None or picture.preview is None or self._output.images == "off":
+            return ()
+        canvas = self._canvas()
+        return self._bitmaps.lines(picture, canvas) or picture.lines(canvas)
 
     def render_line(self, y: int) -> Strip:
         """A line of the picture, centred, or of the message."""
         width, height = self.size
         plain = self._plain
-        picture = self.picture
-        if picture is None or picture.preview is None or self._output.images == "off":
-            lines = _wrapped(self._message(picture), width - 2)
+        drawn = self._picture_lines()
+        if not drawn:
+            lines = _wrapped(self._message(self.picture), width - 2)
             text = " " + lines[y - 1] if 0 < y <= len(lines) else ""
             return Strip([Segment(text.ljust(width), plain)], width)
-        canvas = self._canvas()
-        drawn = self._bitmaps.lines(picture, canvas) or picture.lines(canvas)
         above = (height - len(drawn)) // 2
-        if not 0 <= y - above < len(drawn):
+        if self._direct or not 0 <= y - above < len(drawn):
             return Strip([Segment(" " * width, plain)], width)
         line = drawn[y - above]
         before = (width - line.cell_length) // 2
@@ -199,8 +238,8 @@ class PreviewPane(Widget, can_focus=True):
         place = " at {},{}".format(*row.key.point) if row.key.point else ""
         what = "candidate" if row.key.point else "frame"
         note = f"  {self.note}" if self.note else ""
-        self.border_title = Content(f"{what} {row.id}{note}  {score}{found}  {name} #{row.key.index:04d}{place}")
-        self.border_subtitle = Content(self._told_look(picture))
+        title = f"{what} {row.id}{note}  {score}{found}  {name} #{row.key.index:04d}{place}"
+        entitle(self, title=title, subtitle=self._told_look(picture))
 
     def _told_look(self, picture: Picture) -> str:
         preview, look = picture.preview, self.look
