@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import signal
@@ -177,6 +178,11 @@ class LineApp(App[int]):
         """Paint everything again, where something else has written on the terminal."""
         self._painted.forget()
         self.screen.refresh()
+
+    def pass_over(self) -> None:
+        """Have Python's collector pass over all that is there now: each time it looks at it, keys wait for 0.1 s."""
+        if isinstance(self._driver, LineDriver):
+            gc.freeze()
 
     def leave_on_hangup(self, leave: Callable[[], None]) -> None:
         """Leave in order where the line drops, or somebody ends this process: what was decided is written first."""

@@ -13,6 +13,7 @@ from textual.message import Message
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.queues import EMPTY, FOLLOWING
 from photon_triage.core.session.session import Session
+from photon_triage.tui.lines import LineApp
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
@@ -136,9 +137,11 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
             banner.show(f"Could not read the session: {snapshot.problem}")
         else:
             banner.show_or_clear(engine_trouble(snapshot))
-            self.snapshot = snapshot
+            begun, self.snapshot = snapshot.labelled and not self.snapshot.labelled, snapshot
             with self.app.batch_update():
                 self._show(snapshot)
+            if begun and isinstance(self.app, LineApp):
+                self.app.pass_over()
         if self._build_again or not self.snapshot.labelled:
             self._refresh()
 
