@@ -24,6 +24,12 @@ settings.load_profile("photon-triage")
 
 
 @pytest.fixture(autouse=True)
+def _same_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training steps back behind other processes, which this one cannot take back for the tests that follow."""
+    monkeypatch.setattr(os, "setpriority", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:
     """Random weights and images are the same in every run, whatever ran before: a failure can be looked into."""
     if "torch" in sys.modules:
