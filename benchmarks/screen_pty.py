@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 60.0
-MOVE = re.compile(rb"\x1b\[(\d+);(\d+)H|(\n)|(\xe2\x96\xb6)")
-"""Where the terminal's cursor is sent, and the list's own cursor."""
-LONGEST = 12
+CURSOR = re.compile("▶(?: |┃)? *([0-9]+)[^0-9]".encode())
+"""The list's cursor with the number of the frame that it stands on.
+
+Where it is painted does not tell that it has moved: a banner that comes above the list moves it, too.
+"""
+LONGEST = 32
 """Bytes of the longest of these."""
 
 
@@ -36,8 +39,7 @@ class Screen:
         os.close(slave)
         self.received = 0
         self._tail = b""
-        self._row = -1
-        self._cursor_row = -1
+        self._under_cursor = -1
 
     def __enter__(self) -> Screen:
         return self
@@ -59,14 +61,8 @@ class Screen:
         data = os.read(self._master, 65536)
         self.received += len(data)
         text, end = self._tail + data, 0
-        for found in MOVE.finditer(text):
-            end = found.end()
-            if found[1]:
-                self._row = int(found[1])
-            elif found[3]:
-                self._row += 1
-            else:
-                self._cursor_row = self._row
+        for found in CURSOR.finditer(text):
+            self._under_cursor, end = int(found[1]), found.end()
         self._tail = text[max(end, len(text) - LONGEST) :]  # a sign may come in two parts
         return data
 
@@ -93,17 +89,19 @@ class Screen:
         os.write(self._master, keys.encode())
 
     def key_to_paint(self, presses: int) -> list[float]:
-        """Seconds from a key that moves the list's cursor until the terminal is sent the cursor in another row."""
+        """Seconds from a key that moves the list's cursor until the terminal is sent the cursor on another frame."""
         waits = []
+        self.press("j")  # from the first move on the list stands still
+        self.rest(2.0)
         for place in range(presses):
             self.rest(0.05 + 0.01 * (place % 7))
-            before = self._cursor_row
+            before = self._under_cursor
             begun = time.monotonic()
             self.press("j" if place // 8 % 2 == 0 else "k")
-            while self._cursor_row == before:
+            while self._under_cursor == before:
                 self.read(1.0)
                 if time.monotonic() - begun > PATIENCE_S:
-                    raise TimeoutError(f"press {place} moved nothing from row {before}")
+                    raise TimeoutError(f"press {place} moved nothing from frame {before}")
             waits.append(time.monotonic() - begun)
         return waits
 
