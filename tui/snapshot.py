@@ -186,6 +186,7 @@ class SnapshotBuilder:
         self._embedded: Paced[Mapping[str, Ids]] = Paced({})
         self._census: Paced[frozenset[tuple[str, str]]] = Paced(frozenset())
         self._look_up: Paced[int] = Paced(0)
+        self._verdicts: Paced[dict[str, int]] = Paced({})
         self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
         self._measured: Paced[Measured | None] = Paced(None)
         self._table: Paced[tuple[Measured, ...]] = Paced(())
@@ -247,9 +248,7 @@ class SnapshotBuilder:
             self._book_version += 1
         saved = self._book.threshold if self._book.threshold is not None else self._default_threshold
         threshold = saved if request.threshold is None else request.threshold
-        verdicts = {"accepted": 0, "rejected": 0, "skipped": 0}
-        for label in self._book.labels.values():
-            verdicts[label.verdict] += 1
+        verdicts = self._verdicts.get(self._book_version, self._count_verdicts, now=True)
         reader = self._open()
         if reader is None:
             return Snapshot(
@@ -403,6 +402,12 @@ class SnapshotBuilder:
             lambda: view_audit(self._book, self._known, (saved, *TABLE_THRESHOLDS), self._radius),
             now=drawn,
         )
+
+    def _count_verdicts(self) -> dict[str, int]:
+        verdicts = {"accepted": 0, "rejected": 0, "skipped": 0}
+        for label in self._book.labels.values():
+            verdicts[label.verdict] += 1
+        return verdicts
 
     def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
         """Find labelled frames again whose files were moved, once files have come or were moved."""
