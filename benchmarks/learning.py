@@ -108,12 +108,13 @@ class Study:
             for strategy in STRATEGIES:
                 self._arm(strategy, seed, pool, self.held, self.size.points)
 
-    def drift(self, seeds: int, labels: int = 200) -> None:
-        """A beamtime with another drift: the embedded model, and one trained on labels from there."""
+    def drift(self, seeds: int) -> None:
+        """A beamtime with another drift: the embedded model, and those trained on labels from there."""
         pool, held = Seen(self.size.drifted, self._folder), Seen(self.size.drifted_held, self._folder)
         self._note("embedded, other drift", 0, 0, 0, self._judged(embedded(), held))
         for seed in range(seeds):
-            self._arm(FIRST, seed, pool, held, (min(labels, self.size.points[-1]),), " of another drift")
+            for strategy in (FIRST, "random"):
+                self._arm(strategy, seed, pool, held, self.size.points, " of another drift")
 
     def _arm(self, strategy: str, seed: int, pool: Seen, held: Seen, points: Sequence[int], suffix: str = "") -> None:
         """Label, train, order anew: one strategy with one seed."""
