@@ -48,6 +48,7 @@ class RadialNet(nn.Module):
                 f"{list(widths)}, {kernel} taps.",
                 "Expected q_max > 0, at least 2 classes, an odd kernel, and at least two rings for every pool.",
             )
+        self.in_channels = CHANNELS
         self.bins, self.q_max, self.classes = bins, q_max, classes
         self.widths, self.kernel, self.hidden = tuple(widths), kernel, hidden
         layers: list[nn.Module] = []
@@ -75,6 +76,14 @@ class RadialNet(nn.Module):
             "kernel": self.kernel,
             "hidden": self.hidden,
         }
+
+    def macs(self, bins: int) -> int:
+        """Multiply-accumulates for one profile; raises TypeError for another number of rings than the network's."""
+        if bins != self.bins:
+            raise TypeError(f"the network has {self.bins} rings")
+        channels = (CHANNELS, *self.widths)
+        along = sum((bins >> n) * self.kernel * a * b for n, (a, b) in enumerate(pairwise(channels)))
+        return along + self.hidden * (self.widths[-1] * (bins >> len(self.widths)) + self.classes)
 
     def forward(self, profiles: Tensor) -> Tensor:
         """The logits (batch, classes) of profiles (batch, 2, bins), see `profile_input`; raises ModelError."""

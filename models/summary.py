@@ -11,6 +11,7 @@ from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.patch_classifier import PatchClassifier
+from photon_triage.models.radialnet import RadialNet
 
 USUAL_SIZE = (512, 512)
 """Pixels for which the work of a network is counted that takes frames of any size."""
@@ -25,8 +26,9 @@ Row = tuple[str, str, str]
 class Summary:
     """What a network is made of.
 
-    input: (channels, height, width) or (channels, depth, height, width). gmac: 10⁹ multiply-accumulates for one such
-    input, None where the network does not count them. layers: lines of a table under `heading`.
+    input: (channels, height, width), (channels, depth, height, width) or (channels, rings). gmac: 10⁹ multiplications
+    with addition for one such input, None where the network does not count them. layers: lines of a table under
+    `heading`.
     """
 
     family: str
@@ -56,6 +58,8 @@ def input_size(model: nn.Module) -> tuple[int, ...]:
         return model.input_size
     if isinstance(model, PatchClassifier):
         return tuple(model.options.patch)
+    if isinstance(model, RadialNet):
+        return (model.bins,)
     return USUAL_SIZE
 
 

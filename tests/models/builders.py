@@ -95,6 +95,7 @@ TINY: dict[str, dict[str, Any]] = {
     "lenet": {"patch": 16, "kernels": [3, 3], "hidden": [6]},
     "lenet3d": {"patch": 12, "kernels": [3, 3], "widths": [2, 3], "hidden": [4]},
     "msd": {"depth": 4},
+    "radial": {"bins": 16, "widths": [3, 4], "hidden": 5},
     "unet": {"depth": 2, "width": 4},
 }
 """A small network of every family."""
@@ -104,6 +105,7 @@ SIZES: dict[str, tuple[int, int] | None] = {
     "lenet": None,
     "lenet3d": None,
     "msd": (24, 20),
+    "radial": None,
     "unet": (16, 24),
 }
 """Pixels of small frames for them; None where the network has a size of its own."""
