@@ -94,11 +94,14 @@ def write_labels(path: Path, labels: Iterable[Label]) -> int:
 def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label]:
     """The same labels under the names that a session has for their files.
 
-    A file is the same under another path (a link), and an empty data set means the file's own. Labels of files that the
-    session does not know stay as they are.
+    A file is the same under another path (a link), and an empty data set means the file's own. Where there is no file
+    of that path, as in a table that was moved away from its data, it is the one file of that name. Labels of files that
+    the session does not know stay as they are.
     """
     known = {row.path: row for row in files}
     real: Mapping[str, FileRow] | None = None
+    named: Mapping[str, FileRow | None] | None = None
+    moved: dict[str, FileRow | None] = {}
     found = []
     for label in labels:
         row = known.get(label.key.file)
@@ -107,11 +110,28 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
                 real = {os.path.realpath(path): row for path, row in known.items()}
             row = real.get(os.path.realpath(label.key.file))
         if row is None:
+            if named is None:
+                named = _only_ones(known.values())
+            if (path := label.key.file) not in moved:
+                moved[path] = None if os.path.exists(path) else named.get(os.path.basename(path))
+            row = moved[path]
+            if row is not None and label.key.index >= row.frames:
+                row = None
+        if row is None:
             found.append(label)
             continue
         dataset = label.key.dataset or row.dataset
         found.append(replace(label, key=replace(label.key, file=row.path, dataset=dataset)))
     return found
+
+
+def _only_ones(files: Iterable[FileRow]) -> dict[str, FileRow | None]:
+    """Files by the last part of their paths; None where several have it."""
+    named: dict[str, FileRow | None] = {}
+    for row in files:
+        name = os.path.basename(row.path)
+        named[name] = None if name in named else row
+    return named
 
 
 _ALLOWED = (

@@ -202,3 +202,16 @@ def test_labels_take_the_names_that_the_session_uses(tmp_path: Path) -> None:
     other = Label(FrameKey("/elsewhere.h5", "", 4), "accepted", "ada", 0.0)
     matched = match_files([label, other], [row_of(wanted.file, wanted.dataset)])
     assert [m.key for m in matched] == [wanted, other.key]
+
+
+def test_a_table_moved_away_from_its_data_finds_the_one_file_of_a_name(tmp_path: Path) -> None:
+    def label(folder: str, name: str, index: int = 0) -> Label:
+        return Label(FrameKey(str(tmp_path / folder / name), "", index), "accepted", "ada", 0.0)
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b.h5").touch()
+    files = [row_of(f"/data/{name}", "/d") for name in ("a.h5", "b.h5", "1/c.h5", "2/c.h5")]
+    labels = [label("gone", "a.h5"), label("gone", "a.h5", 1), label("other", "b.h5"), label("gone", "c.h5")]
+    first, *others = match_files(labels, files)
+    assert first.key == FrameKey("/data/a.h5", "/d", 0)
+    assert [m.key for m in others] == [each.key for each in labels[1:]], "no such frame; another file; two of that name"
