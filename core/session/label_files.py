@@ -113,7 +113,7 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
             if named is None:
                 named = _only_ones(known.values())
             if (path := label.key.file) not in moved:
-                moved[path] = None if os.path.exists(path) else named.get(os.path.basename(path))
+                moved[path] = None if Path(path).exists() else named.get(Path(path).name)
             row = moved[path]
             if row is not None and label.key.index >= row.frames:
                 row = None
@@ -129,7 +129,7 @@ def _only_ones(files: Iterable[FileRow]) -> dict[str, FileRow | None]:
     """Files by the last part of their paths; None where several have it."""
     named: dict[str, FileRow | None] = {}
     for row in files:
-        name = os.path.basename(row.path)
+        name = Path(row.path).name
         named[name] = None if name in named else row
     return named
 
