@@ -128,7 +128,8 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     frozen = freeze(model, kept) if kept else 0
     plan = _plan(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues)
     judging = data.validation.examples if data.validation else None
-    for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper)):
+    watched = data.judges.examples
+    for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper, watched)):
         note(step.done, step.planned, step.loss, step.f1)
     suggested, chosen = None, None
     if data.validation is not None:

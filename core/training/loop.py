@@ -31,6 +31,8 @@ class Learner(ABC):
     optimizer: torch.optim.Optimizer
     rng: np.random.Generator
     metadata: Mapping[str, Any] = MappingProxyType({})
+    chooses: bool = True
+    """Whether the checks choose the best checkpoint; else they only tell, for they judge the model in the end."""
     _spread: Callable[[Tensor], Any] | None = None
 
     def forward(self, batch: Tensor) -> Any:
@@ -109,7 +111,7 @@ def learn(learner: Learner, iterations: int, keeper: Keeper | None = None) -> It
         is_checkpoint = checkpoints is not None and checkpoints.due(iteration)
         if is_checkpoint and f1 is None:
             f1 = learner.judged()
-        if f1 is not None and f1 >= state.best_f1:
+        if f1 is not None and learner.chooses and f1 >= state.best_f1:
             state.best_f1, state.best = f1, copy.deepcopy(learner.network.state_dict())
             learner.best_so_far()
         if checkpoints is not None and is_checkpoint and is_first():

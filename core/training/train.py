@@ -30,6 +30,9 @@ from photon_triage.models.yolo import detection_loss
 
 FRESH_BATCH_NORM_MOMENTUM = 0.1
 
+LOOKS = 6
+"""Times that a training without validation examples tells F1 on those that will judge it."""
+
 WANTED, OTHER = "single", "other"
 
 
@@ -67,14 +70,17 @@ def train(
     device: torch.device,
     validation: Examples | None = None,
     keeper: Keeper | None = None,
+    watched: Examples | None = None,
 ) -> Iterator[Progress]:
     """Train the detector's network in place, yielding after each batch.
 
-    With validation examples, what remains in the end is the checkpoint with the highest F1 on them.
+    With validation examples, what remains in the end is the checkpoint with the highest F1 on them. Without them F1 on
+    the `watched` examples is told now and then, and chooses nothing.
 
     Raises TrainingError unless there are both positive and negative examples.
     """
-    return learn(_Learner(detector, preparation, examples, plan, device, validation), plan.iterations, keeper)
+    learner = _Learner(detector, preparation, examples, plan, device, validation, watched)
+    return learn(learner, plan.iterations, keeper)
 
 
 class _Learner(Learner):
@@ -88,10 +94,13 @@ class _Learner(Learner):
         plan: Plan,
         device: torch.device,
         validation: Examples | None,
+        watched: Examples | None,
     ) -> None:
         self._by_run = run_weights(examples.runs, examples.positive)
         self._draw = Draw(examples, plan.balance, self._by_run)
         self._detector, self._examples, self._validation = detector, examples, validation
+        self._watched = watched if validation is None else None
+        self.chooses = validation is not None
         self._preparation, self._plan, self._device = preparation, plan, device
         self._classes = class_indices(examples, detector)
         self._mined: NDArray[np.float64] | None = None
@@ -144,13 +153,15 @@ class _Learner(Learner):
     def check(self, iteration: int) -> float | None:
         if self._plan.negatives == "hard" and iteration == max(1, self._plan.iterations // 2):
             self._mine()
-        due = iteration % self._plan.check_every == 0 or iteration == self._plan.iterations
+        every = self._plan.check_every if self._watched is None else max(1, self._plan.iterations // LOOKS)
+        due = iteration % every == 0 or iteration == self._plan.iterations
         return self.judged() if due else None
 
     def judged(self) -> float | None:
-        if self._validation is None:
+        examples = self._watched if self._validation is None else self._validation
+        if examples is None:
             return None
-        f1 = _best_f1(score(self._detector, self._preparation, self._validation, self._device), self._validation)
+        f1 = _best_f1(score(self._detector, self._preparation, examples, self._device), examples)
         self._begin()
         return f1
 

@@ -53,7 +53,7 @@ async def test_trainings_stand_with_their_state_bar_curves_and_time(hits: FakeSe
         await screen.ready()
         await screen.press("T")
         await screen.shows("hitnet-spi-2 ▶ running", "60 % ██████", "40 s left", "[b]hitnet", "✗ failed")
-        await screen.shows("Loss", "F1 on validation", "100│", "⠒", "b Begin", "space Pause")
+        await screen.shows("Loss", "F1 on frames not learned from", "100│", "⠒", "b Begin", "space Pause")
         assert {len(line) for line in screen.text().splitlines()} == {SIZES[size][0]}
         await screen.press("T")
         await screen.shows("Candidates 40", "train")

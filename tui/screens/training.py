@@ -56,7 +56,7 @@ class TrainingScreen(Promoting):
         super().__init__(session)
         self._snapshot, self._threshold, self._begun = snapshot, threshold, begun
         self._loss = CurvePlot("Loss", id="loss")
-        self._f1 = CurvePlot("F1 on validation", whole=True, id="f1")
+        self._f1 = CurvePlot("F1 on frames not learned from", whole=True, id="f1")
 
     def compose(self) -> ComposeResult:
         """The list, two curves, the verdict."""
