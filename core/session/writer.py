@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -264,32 +265,23 @@ class ResultsWriter:
     def without_score_by(
         self, model: str, below: int | None, limit: int, without: Collection[str] = ()
     ) -> tuple[int, str, str, list[int]] | None:
-        """Scored frames of one file that a model has not scored, the newest first: (id, path, data set, indices).
+        """Scored frames of one file that a model has not scored, the newest ones: (id, path, data set, indices).
 
-        below: only frames with a smaller id. The id is that of the oldest of them. without: paths to pass over.
+        below: only frames with a smaller id. The id is that of the oldest of them; of no other file is a newer frame
+        left that is not scored. without: paths to pass over.
         """
-        model_id = model_number(self._db, model)
-        scored = (
-            "r.score IS NOT NULL AND r.model_id <> :model "
-            "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = :model)"
-        )
-        names = {f"not{place}": path for place, path in enumerate(without)}
-        values = {"model": model_id, "below": below or sys.maxsize, **names}
-        found = self._db.execute(
-            "SELECT r.file_id, f.path, f.dataset, r.id FROM frames r JOIN files f ON f.id = r.file_id "
-            f"WHERE r.id < :below AND {scored} AND f.path NOT IN ({','.join(':' + name for name in names)}) "
-            "ORDER BY r.id DESC LIMIT 1",
-            values,
-        ).fetchone()
-        if found is None:
-            return None
-        file_id, path, dataset, newest = found
         rows = self._db.execute(
-            f"SELECT r.id, r.idx FROM frames r WHERE r.file_id = :file AND r.id <= :newest AND {scored} "
-            "ORDER BY r.idx DESC LIMIT :limit",
-            {"model": model_id, "file": file_id, "newest": newest, "limit": limit},
+            "SELECT r.id, f.path, f.dataset, r.idx FROM frames r JOIN files f ON f.id = r.file_id "
+            "WHERE r.id < ? AND r.score IS NOT NULL AND r.model_id <> ? "
+            "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = ?) "
+            f"AND f.path NOT IN ({','.join('?' * len(without))}) ORDER BY r.id DESC LIMIT ?",
+            (below or sys.maxsize, *(model_number(self._db, model),) * 2, *without, limit),
         ).fetchall()
-        return min(row[0] for row in rows), path, dataset, sorted(row[1] for row in rows)
+        if not rows:
+            return None
+        _, path, dataset, _ = rows[0]
+        newest = list(takewhile(lambda row: row[1] == path, rows))
+        return newest[-1][0], path, dataset, sorted(row[3] for row in newest)
 
     def not_scored_by(self, model: str, keys: Sequence[FrameKey]) -> list[FrameKey]:
         """Those of these frames that stand there, with a score, of which a model has told none."""

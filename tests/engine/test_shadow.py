@@ -176,6 +176,23 @@ def test_frames_that_cannot_be_scored_are_not_asked_for_for_ever(session: Sessio
     assert asked == 4, "196 frames, 64 at a time"
 
 
+def test_of_files_that_were_read_by_turns_and_out_of_order_no_frame_is_left(session: Session, tmp_path: Path) -> None:
+    writer = ResultsWriter(session.results_path)
+    paths = [str(tmp_path / name) for name in ("a.cxi", "b.cxi")]
+    files = [writer.put_file(file_row(path, 200, dataset=DATASET)) for path in paths]
+    for start in (160, 80, 120, 0, 40):
+        for file_id in files:
+            scored = [FrameResult(index, 1, True, FIRST, "first") for index in range(start, start + 40)]
+            writer.put_frames(file_id, scored, now=100.0)
+    results = Recorder(writer)
+    shadow = shadow_of_second(session, results, calm=True)
+    asked: list[FrameKey] = []
+    while (wanted := shadow.next_frames(())) is not None:
+        asked += [FrameKey(wanted.path, wanted.dataset, index) for index in wanted.indices]
+    results.close()
+    assert sorted(asked) == [FrameKey(path, DATASET, index) for path in paths for index in range(200)]
+
+
 def test_without_an_engine_labelled_frames_are_scored_here(session: Session, tmp_path: Path) -> None:
     path = str(recorded(session, tmp_path / "run.cxi", 10))
     keys = [FrameKey(path, DATASET, index) for index in range(10)]
