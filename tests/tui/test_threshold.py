@@ -12,8 +12,8 @@ from .driver import SIZES, opened
 from .fake_session import FakeSession
 
 
-def audit(fake: FakeSession, count: int = 40, above: float = 0.65) -> None:
-    """Draw and label: hits are those with a score above that."""
+def audit(fake: FakeSession, count: int = 40, above: float = 0.65) -> set[int]:
+    """Draw and label: hits are those with a score above that. Returns the indices of the drawn frames."""
     journal = fake.session.journal("ada")
     draw_more(fake.session, fake.session.labels(), 0.5, count, seed=1)
     writer = LabelWriter(journal)
@@ -21,6 +21,7 @@ def audit(fake: FakeSession, count: int = 40, above: float = 0.65) -> None:
     for drawn in fake.session.labels().draws[-1].frames:
         writer.decide(drawn.key, "accepted" if (drawn.score or 0) > above else "rejected")
     journal.close()
+    return {drawn.key.index for drawn in fake.session.labels().draws[-1].frames}
 
 
 async def test_a_threshold_is_tried_with_its_consequences_and_kept_by_enter(hits: FakeSession) -> None:
@@ -77,8 +78,8 @@ async def test_the_audit_gives_the_numbers_of_all_frames(hits: FakeSession, size
 
 async def test_a_small_audit_says_what_it_needs_and_counts_ranked_labels_apart(hits: FakeSession) -> None:
     hits.add_frames(400, scores=[0.3 + 0.0017 * place for place in range(400)])
-    hits.label({0: "accepted"})
-    audit(hits, 30)
+    drawn = audit(hits, 30)
+    hits.label({min(set(range(440)) - drawn): "accepted"})
     async with opened(hits, SIZES["medium"]) as driver:
         await driver.shows("Audit  n=30 of 440", "hits ", "P and R ±.05: label", "more", "ranked n=1")
 
