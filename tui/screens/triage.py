@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from textual.screen import Screen
@@ -84,17 +85,17 @@ class TriageScreen(Screen[None]):
         """Write the line of messages."""
         self.query_one(MessageLine).say(text)
 
+    @abstractmethod
     def _refresh(self) -> None:
         """Ask for a snapshot soon."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _entitle(self) -> None:
         """Say in the list's frame what it holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end_visit(self) -> None:
         """Go back from a neighbour in the run to the frame under the cursor."""
-        raise NotImplementedError
 
     def _freeze(self) -> None:
         if self.live:
