@@ -260,12 +260,12 @@ class Engine:
         frames = torch.from_numpy(raw).to(self._device, non_blocking=True)  # held until the stages have answered
         valid = None if first.valid is None else torch.from_numpy(first.valid).to(self._device)
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
+        batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
+        if first.shadow:
+            self._asked_again -= 1
+            self._shadow.look_again(batch, self._file_ids)
+            return None
         try:
-            batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
-            if first.shadow:
-                self._asked_again -= 1
-                self._shadow.look_again(batch, self._file_ids)
-                return None
             stages = self._running.stages if first.again else self._shadow.stages()
             found = run_cascade(stages, batch)
         except TriageError as error:
