@@ -26,13 +26,18 @@ class McNemar:
     only_new: int
 
     @property
+    def differ(self) -> int:
+        """The frames on which the models differ in whether they are right."""
+        return self.only_old + self.only_new
+
+    @property
     def p(self) -> float:
         """The two-sided p of the exact test that both are right as often: min(1, 2 P(X <= min(b, c))), X ~ Bin(b+c, ½).
 
         Source: Q. McNemar, Psychometrika 12, 153 (1947); the exact conditional form as in M. W. Fagerland, S. Lydersen
         and P. Laake, BMC Med. Res. Methodol. 13, 91 (2013), eq. 6.
         """
-        n, fewer = self.only_old + self.only_new, min(self.only_old, self.only_new)
+        n, fewer = self.differ, min(self.only_old, self.only_new)
         tail = sum(math.comb(n, k) for k in range(fewer + 1))
         return min(1.0, float(2 * tail / 2**n))
 
@@ -96,21 +101,22 @@ def f1_difference(
     gains = np.where(np.isnan(gains), 0.0, gains)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(bound) for bound in np.quantile(gains, (tail, 1 - tail)))
-    told = mcnemar(truth, old, new)
-    least = 0.5 ** (told.only_old + told.only_new)
+    least = 0.5 ** mcnemar(truth, old, new).differ
     chance = max((float((gains <= 1e-12).sum()) + 1) / (RESAMPLES + 1), least)
     return Difference(value, min(low, value), max(high, value), chance, float(gains.std()))
 
 
-def frames_needed(difference: Difference, judged: int, level: float) -> int | None:
+def frames_needed(difference: Difference, told: McNemar, judged: int, level: float) -> int | None:
     """How many more frames to judge until a difference as large would be chance in `level` of cases at most.
 
-    Its deviation falls with the root of the number. None where there is no difference to go by.
+    Its deviation falls with the root of the number, and the frames on which the models differ become more with it, of
+    which ½ to the power of their number is the least chance. None where there is no difference to go by.
     """
-    if difference.value <= 0 or difference.deviation <= 0:
+    if difference.value <= 0 or difference.deviation <= 0 or not told.differ:
         return None
-    wanted = NormalDist().inv_cdf(1 - level) * difference.deviation / difference.value
-    return max(math.ceil(judged * wanted**2) - judged, 1)
+    by_deviation = (NormalDist().inv_cdf(1 - level) * difference.deviation / difference.value) ** 2
+    by_number = math.ceil(-math.log2(level)) / told.differ
+    return max(math.ceil(judged * max(by_deviation, by_number)) - judged, 1)
 
 
 def _f1_gain(cells: Floats) -> Floats:

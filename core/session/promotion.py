@@ -6,29 +6,11 @@ from dataclasses import dataclass
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.commands import SHADOW, USE_MODEL, CommandFollower
-from photon_triage.core.session.in_use import models_in_use, scored_as, stage_for
+from photon_triage.core.session.in_use import models_in_use, stage_for
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
-from photon_triage.core.session.judging import Changed, Figures, Judged, Verdict, judge
 from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
-
-__all__ = [
-    "Changed",
-    "Figures",
-    "Judged",
-    "Promotion",
-    "Verdict",
-    "judge",
-    "models_in_use",
-    "promote",
-    "promotions",
-    "rollback",
-    "rollback_target",
-    "scored_as",
-    "set_shadow",
-    "shadow_of",
-    "stage_for",
-]
+from photon_triage.core.session.verdicts import Verdict
 
 PROMOTED, TAKEN_BACK = "promotion", "rolls_back"
 """Fields of the commands that tell the engine which model to use: what the operators' wish was about."""

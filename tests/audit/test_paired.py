@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -57,7 +59,22 @@ def test_a_difference_turned_round_has_the_other_sign() -> None:
 def test_few_frames_on_which_models_differ_are_never_sure() -> None:
     found = f1_difference(*models(29, 30))
     assert found is not None and found.value > 0 and found.chance >= 0.5
-    assert found is not None and (frames_needed(found, 60, 0.1) or 0) > 0
+
+
+def test_so_many_frames_are_needed_that_models_differ_on_enough_and_chance_becomes_small() -> None:
+    truth, old, new = models(29, 30)
+    few = f1_difference(truth, old, new)
+    assert few is not None and frames_needed(few, mcnemar(truth, old, new), 60, 0.1) == 3 * 60, (
+        "½ to the 4 is below 0.1"
+    )
+    old, new = (np.arange(60) < 20, (np.arange(60) >= 8) & truth)
+    mixed = f1_difference(truth, old, new)
+    assert mixed is not None and mixed.value > 0 and mixed.chance > 0.1
+    needed = frames_needed(mixed, mcnemar(truth, old, new), 60, 0.1)
+    assert needed is not None
+    times = math.ceil((60 + needed) / 60)
+    again = f1_difference(np.tile(truth, times), np.tile(old, times), np.tile(new, times))
+    assert again is not None and again.chance <= 0.1 < mixed.chance
 
 
 def test_strata_count_by_what_they_stand_for() -> None:

@@ -12,9 +12,10 @@ from photon_triage.tui.commands.sessions import AsOption, DeviceOption
 
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
-    from photon_triage.core.session.judging import Changed, Judged, Scores, Verdict
+    from photon_triage.core.session.judging import Scores
     from photon_triage.core.session.labels import LabelBook
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.verdicts import Changed, Judged, Verdict
 
 MOST_SCORED_HERE = 5000
 """Labelled frames that a command scores itself, the audit's first."""
@@ -123,7 +124,8 @@ def rollback(session_path: SessionArgument, who: AsOption = None, as_json: JsonO
 def _verdict(session: Session, name: str, device: str | None, *, quiet: bool) -> Verdict:
     """The verdict on a model and the one in use in its stage; raises UsageError where it is that one."""
     from photon_triage.core.errors import UsageError
-    from photon_triage.core.session.promotion import judge, models_in_use, stage_for
+    from photon_triage.core.session.in_use import models_in_use, stage_for
+    from photon_triage.core.session.judging import judge
 
     old = models_in_use(session)[stage_for(session, name)]
     if old == name:
@@ -148,7 +150,7 @@ def _scored_here(
     if not total:
         return {}
     from photon_triage.core.engine.second_look import look_again
-    from photon_triage.core.training.runs import lower_priority
+    from photon_triage.core.training.running.runs import lower_priority
     from photon_triage.models.runtime import best_device
 
     lower_priority()
