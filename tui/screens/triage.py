@@ -6,13 +6,16 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from textual.screen import Screen
+from textual.timer import Timer
 
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.tui.compositing import NarrowCompositor
+from photon_triage.tui.pacing import PaintTimer
 from photon_triage.tui.screens.deciding import Decisions
-from photon_triage.tui.snapshot import ListSpec, Snapshot, SnapshotBuilder
+from photon_triage.tui.snapshot import ListSpec, Snapshot
+from photon_triage.tui.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.columns import measures_of
 from photon_triage.tui.widgets.engine import LogPane
@@ -44,6 +47,7 @@ class TriageScreen(Screen[None]):
     def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
         super().__init__()
         self._compositor = NarrowCompositor()
+        self._paint_timer: Timer | None = None
         self.session = session
         self.snapshot = Snapshot(0.0)
         self.live = True
@@ -75,6 +79,14 @@ class TriageScreen(Screen[None]):
         self._trying: float | None = None
         self._quitting = False
         self._visit = Visit()
+
+    @property
+    def _update_timer(self) -> Timer:
+        if self._paint_timer is None:
+            self._paint_timer = PaintTimer(self, self._on_timer_update)
+            self._paint_timer._start()
+            self._timers.add(self._paint_timer)
+        return self._paint_timer
 
     @property
     def threshold(self) -> float:
