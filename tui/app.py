@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,8 +99,11 @@ def run_screen(
     *,
     read_only: bool = False,
     alarm_command: Sequence[str] = (),
+    ending: Callable[[], None] = lambda: None,
 ) -> int:
     """Open the screen of a session and return the exit code: 0, or 1 when decisions could not be written.
+
+    `ending` is called when it is left, also where its terminal has gone and what follows this call never happens.
 
     Raises SessionError where there is no session.
     """
@@ -111,7 +114,7 @@ def run_screen(
     output, complaint = choose_output(display.images, terminal, graphics)
     app = TriageApp(session, driver=LineDriver, theme=display.theme, output=output, complaint=complaint)
     app.alarm_command = alarm_command
-    code = app.run_on_line()
+    code = app.run_on_line(ending)
     if code:
         sys.stderr.write("Some decisions could not be saved before leaving.\n")
     return code

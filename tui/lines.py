@@ -190,14 +190,17 @@ class LineApp(App[int]):
             for number in (signal.SIGHUP, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, leave)
 
-    def run_on_line(self) -> int:
-        """Run; the exit code, 1 where the application ended by an error.
+    def run_on_line(self, ending: Callable[[], None] = lambda: None) -> int:
+        """Run, then call `ending`; the exit code, 1 where the application ended by an error.
 
         Where the line has dropped or the terminal takes nothing any more, this ends the process: nobody is there to
         read what would follow, and to write it would wait for ever.
         """
         sys.setswitchinterval(SWITCH_S)
-        code = self.run()
+        try:
+            code = self.run()
+        finally:
+            ending()
         code = 1 if code is None else code
         if self._left is not None and (self._left.gone or self._left.behind):
             os._exit(code)

@@ -25,13 +25,13 @@ WORDS = re.compile(
 
 
 class Line:
-    """`photon-triage attach SESSION` at the other end of a line."""
+    """A command with a screen at the other end of a line."""
 
-    def __init__(self, session: Path, *options: str) -> None:
+    def __init__(self, home: Path, *words: str, **environment: str) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        environment = os.environ | {"TERM": "xterm-256color", "HOME": str(session.parent)}
-        command = [sys.executable, "-P", "-m", "photon_triage.tui", "attach", str(session), *options]
+        environment = os.environ | {"TERM": "xterm-256color", "HOME": str(home)} | environment
+        command = [sys.executable, "-P", "-m", "photon_triage.tui", *words]
 
         def take_terminal() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -44,6 +44,11 @@ class Line:
         self._cells = [[" "] * COLUMNS for _ in range(ROWS)]
         self._row = self._column = 0
         self._rest = ""
+
+    @classmethod
+    def attached(cls, session: Path, *options: str) -> Line:
+        """`photon-triage attach SESSION`."""
+        return cls(session.parent, "attach", str(session), *options)
 
     @property
     def text(self) -> str:

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from tests.tui.ptys import PATIENCE_S, Line
 
 SPI_KEYS = [
     "frames_written", "frames_seen", "labels", "threshold",
@@ -46,3 +49,20 @@ def test_membranes_and_injectisomes_are_found(tmp_path: Path) -> None:
     assert report["candidates"] >= report["tp"] + report["fp"]
     assert report["tp"] + report["fn"] == report["labels"]
     assert (tmp_path / "session" / "recipe.toml").exists()
+
+
+def test_where_the_line_drops_nothing_of_it_is_left(tmp_path: Path) -> None:
+    with closing(Line(tmp_path, "demo", "--seconds", "60", TMPDIR=str(tmp_path))) as line:
+        line.shows("Candidates", "▀▀▀")
+        (place,) = tmp_path.glob("photon-triage-demo-*")
+        assert processes_about(place)
+        line.drop()
+        assert line.process.wait(PATIENCE_S) == 0
+    assert not place.exists()
+    assert not processes_about(place)
+
+
+def processes_about(folder: Path) -> list[str]:
+    """Command lines that name the folder."""
+    listing = subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if str(folder) in line]

@@ -42,7 +42,7 @@ def wait_for_labels(fake: FakeSession, count: int) -> None:
 
 
 def test_a_terminal_that_takes_nothing_keeps_no_decision_from_the_disk(real: FakeSession) -> None:
-    with closing(Line(real.session.path)) as line:
+    with closing(Line.attached(real.session.path)) as line:
         line.shows("Candidates 40", "▀▀▀")
         line.press("a")
         line.shows("1 accepted")
@@ -59,7 +59,7 @@ def test_a_terminal_that_takes_nothing_keeps_no_decision_from_the_disk(real: Fak
 
 @pytest.mark.parametrize("how", ["the line drops", "SIGHUP", "SIGTERM"])
 def test_a_screen_that_is_hung_up_on_writes_what_was_decided_and_ends(real: FakeSession, how: str) -> None:
-    with closing(Line(real.session.path)) as line:
+    with closing(Line.attached(real.session.path)) as line:
         line.shows("Candidates 40", "▀▀▀")
         line.press("a")
         line.shows("1 accepted")
@@ -73,7 +73,7 @@ def test_a_screen_that_is_hung_up_on_writes_what_was_decided_and_ends(real: Fake
 
 
 def test_what_a_killed_screen_said_was_saved_is_kept_and_shown_by_the_other(real: FakeSession) -> None:
-    with closing(Line(real.session.path)) as one, closing(Line(real.session.path)) as other:
+    with closing(Line.attached(real.session.path)) as one, closing(Line.attached(real.session.path)) as other:
         one.shows("Candidates 40", "▀▀▀")
         other.shows("Candidates 40", "▀▀▀")
         told = 0
@@ -105,7 +105,7 @@ def test_a_journal_that_is_read_only_refuses_and_makes_no_file(hits: FakeSession
 
 
 def test_attach_knows_read_only(real: FakeSession) -> None:
-    with closing(Line(real.session.path, "--read-only")) as line:
+    with closing(Line.attached(real.session.path, "--read-only")) as line:
         line.shows("READ-ONLY", "Candidates 40")
         line.press("a")
         line.shows("this screen is read-only")

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -67,21 +67,24 @@ def demo(
     """
     display = chosen_display(images, theme)
     if screen and sys.stdout.isatty():
-        with _beamtime(kind, seconds or SCREEN_SECONDS, seed, keep) as beamtime:
-            say(f"Simulated data in {beamtime.folder}, session {beamtime.session.path}")
-            _show(beamtime, display)
+        code = _show(kind, seconds or SCREEN_SECONDS, seed, keep, display)
+        say("The demonstration has ended.")
     else:
+        code = 0
         with _beamtime(kind, seconds or HEADLESS_SECONDS, seed, keep) as beamtime:
             _measure(beamtime, as_json=as_json)
+    if keep is not None:
+        say(f"Data and session are kept in {keep}.")
+    raise typer.Exit(code)
 
 
-def _show(beamtime: _Beamtime, display: Display) -> None:
+def _show(kind: str, seconds: int, seed: int, keep: Path | None, display: Display) -> int:
     from photon_triage.tui.app import run_screen
 
-    code = run_screen(beamtime.session.path, display=display)
-    say("The demonstration has ended; its engine stops.")
-    if code:
-        raise typer.Exit(code)
+    with ExitStack() as stack:
+        beamtime = stack.enter_context(_beamtime(kind, seconds, seed, keep))
+        say(f"Simulated data in {beamtime.folder}, session {beamtime.session.path}")
+        return run_screen(beamtime.session.path, display=display, ending=stack.close)
 
 
 def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
@@ -140,8 +143,6 @@ def _beamtime(kind: str, seconds: int, seed: int, keep: Path | None) -> Iterator
         stop_engine(session)
         if keep is None:
             shutil.rmtree(place, ignore_errors=True)
-        else:
-            say(f"Data and session are kept in {place}.")
 
 
 def _last_lines(log: Path) -> str:
