@@ -14,8 +14,8 @@ from photon_triage.core.session.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import Training
 from photon_triage.tui.comparing import Comparison, compared
+from photon_triage.tui.paced import REST_FACTOR
 from photon_triage.tui.screens.onlooking import ONLY_LOOKS
-from photon_triage.tui.snapshot import REST_FACTOR
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from photon_triage.core.errors import TriageError
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow
-from photon_triage.tui.snapshot import Ids
+from photon_triage.tui.listed import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.halfblock import Look, Reduced, cells_of, letters_of, levels_of, reduced
 from photon_triage.tui.widgets.pane import entitle

@@ -1,0 +1,91 @@
+"""The list that a screen asked for, made anew when something has changed that it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from photon_triage.core.embedding.queued import order_version, queued
+from photon_triage.core.recipe import Unit
+from photon_triage.core.session.journal import user_name
+from photon_triage.core.session.queues import EMBEDDED
+from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.session import Session
+from photon_triage.tui.audited import AuditView
+from photon_triage.tui.labelled import ById
+from photon_triage.tui.listed import NO_IDS, Ids, asks_labels, listed
+from photon_triage.tui.paced import Paced
+from photon_triage.tui.snapshot import ListSpec, Request
+
+
+class ListFollower:
+    """The ids of a queue; radius: within which candidates of two models are the same."""
+
+    def __init__(self, session: Session, unit: Unit, radius: float) -> None:
+        self._session = session
+        self._unit, self._radius = unit, radius
+        self._who = session.who or user_name()
+        self.serial = -1
+        """Of the request that was answered last."""
+        self._ids: Paced[Ids] = Paced(NO_IDS)
+        self._embedded: Paced[Mapping[str, Ids]] = Paced({})
+        self._order_version = 0
+
+    def follow(
+        self,
+        reader: ResultsReader,
+        request: Request,
+        version: int,
+        threshold: float,
+        labels: tuple[int, int],
+        by_id: ById,
+        audit: AuditView,
+    ) -> Ids | None:
+        """The list in its new order, or None where the one on the screen still holds.
+
+        version: of the results. labels: changes with the labels by id.
+        """
+        anew = request.serial != self.serial
+        if not anew and not request.live:
+            return None
+        spec = request.spec
+        told = (labels, audit) if asks_labels(spec.order, spec.shown, spec.text) else None
+        embedded = self._follow_embeddings(reader, version) if spec.order in EMBEDDED else {}
+        before = self._ids.value
+        ids = self._ids.get(
+            (spec, version, request.serial, told, embedded and id(embedded)),
+            lambda: self.made(reader, spec, threshold, by_id, audit, embedded),
+            now=anew,
+        )
+        self.serial = request.serial
+        return ids if anew or ids is not before else None
+
+    def made(
+        self,
+        reader: ResultsReader,
+        spec: ListSpec,
+        threshold: float,
+        by_id: ById,
+        audit: AuditView,
+        embedded: Mapping[str, Ids],
+    ) -> Ids:
+        """The ids of a list, made anew."""
+        return listed(
+            reader.listing(self._unit),
+            by_id,
+            audit.ids,
+            embedded,
+            order=spec.order,
+            shown=spec.shown,
+            text=spec.text,
+            threshold=threshold,
+            radius=self._radius,
+            who=self._who,
+        )
+
+    def _follow_embeddings(self, reader: ResultsReader, version: int) -> Mapping[str, Ids]:
+        """The queues that embeddings tell, at once where they were made anew."""
+        made, before = order_version(self._session.path), self._order_version
+        self._order_version = made
+        return self._embedded.get(
+            (made, version), lambda: queued(self._session.path, reader) if made else {}, now=made != before
+        )
