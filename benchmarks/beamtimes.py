@@ -21,8 +21,8 @@ from photon_triage.core.session.label_files import match_files, read_labels
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.models import shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.examples import Examples, gather
-from photon_triage.core.training.train import score
+from photon_triage.core.training.data.examples import Examples, gather
+from photon_triage.core.training.detector.train import score
 from photon_triage.models.detector import Detector, best_of_class, load_detector
 
 EMBEDDED = "hitnet-spi"

@@ -29,12 +29,12 @@ import numpy as np
 import torch
 from measure import machine
 
-from photon_triage.core.training.classes import class_maps
-from photon_triage.core.training.images import read_examples
-from photon_triage.core.training.normalising import normalisation_from, normalised
-from photon_triage.core.training.partitions import best_partition_scores
-from photon_triage.core.training.segmentation import Mapped, SegmentationPlan, train_segmenter
-from photon_triage.core.training.segmenter_job import RATE
+from photon_triage.core.training.data.classes import class_maps
+from photon_triage.core.training.data.images import read_examples
+from photon_triage.core.training.data.normalising import normalisation_from, normalised
+from photon_triage.core.training.masks.segmentation import Mapped, SegmentationPlan, train_segmenter
+from photon_triage.core.training.masks.segmenter_job import RATE
+from photon_triage.core.training.scores.partitions import best_partition_scores
 from photon_triage.models.registry import create
 from photon_triage.models.runtime import best_device
 from photon_triage.models.segmenter import Segmenter

@@ -20,8 +20,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import trainings_path
-from photon_triage.core.training.checkpoints import FOLDER, Written, written
-from photon_triage.core.training.train import WANTED
+from photon_triage.core.training.detector.train import WANTED
+from photon_triage.core.training.running.checkpoints import FOLDER, Written, written
 from photon_triage.models.detector import Detector, best_of_class, load_detector
 from photon_triage.models.runtime import best_device, prepare_for_inference
 

@@ -27,7 +27,7 @@ from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.examples import beam_in_region
+from photon_triage.core.training.data.examples import beam_in_region
 
 WORKER = "photon_triage.core.compare.em_worker"
 TITLE = "EM classification not possible"

@@ -21,7 +21,7 @@ from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
 from photon_triage.core.study.size import StudySize
-from photon_triage.core.training.examples import Examples, pattern_box
+from photon_triage.core.training.data.examples import Examples, pattern_box
 
 RECIPE = "spi-presort"
 POOL_SINGLES = 0.25

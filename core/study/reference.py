@@ -17,7 +17,7 @@ from photon_triage.core.recipe import load_recipe
 from photon_triage.core.simulate.spi import NOMINAL, detector_mask
 from photon_triage.core.study.data import RECIPE, StudyData
 from photon_triage.core.study.running import figures, write_json
-from photon_triage.core.training.examples import beam_in_region
+from photon_triage.core.training.data.examples import beam_in_region
 
 PACKAGE = "spi_em_class"
 ITERATIONS = {"quick": 2}

@@ -20,12 +20,12 @@ from photon_triage.core.recipe import PrepareTable, load_recipe
 from photon_triage.core.study.data import RECIPE, StudyData
 from photon_triage.core.study.size import StudySize, cfg_of
 from photon_triage.core.study.variants import PUBLISHED_BATCH, Variant
-from photon_triage.core.training.checkpoints import FOLDER, Checkpoints, written
-from photon_triage.core.training.examples import Examples
-from photon_triage.core.training.job import CLASSES
-from photon_triage.core.training.keeping import Keeper
-from photon_triage.core.training.progress import Progress
-from photon_triage.core.training.train import WANTED, Plan, score, train
+from photon_triage.core.training.data.examples import Examples
+from photon_triage.core.training.detector.job import CLASSES
+from photon_triage.core.training.detector.train import WANTED, Plan, score, train
+from photon_triage.core.training.running.checkpoints import FOLDER, Checkpoints, written
+from photon_triage.core.training.running.keeping import Keeper
+from photon_triage.core.training.running.progress import Progress
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, load_detector
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model
-from photon_triage.core.training.finder_job import train_from_objects
-from photon_triage.core.training.label_jobs import train_from_accepted_masks, train_from_candidates
-from photon_triage.core.training.network_job import (
+from photon_triage.core.training.data.sources import SIMULATED, SOURCES
+from photon_triage.core.training.masks.segmenter_job import train_from_accepted_masks, train_from_masks
+from photon_triage.core.training.network.network_job import (
     FINDERS,
     PROFILERS,
     SEGMENTERS,
@@ -21,12 +21,12 @@ from photon_triage.core.training.network_job import (
     name_for,
     require_known,
 )
-from photon_triage.core.training.profile_job import train_from_profiles
-from photon_triage.core.training.progress import Note
-from photon_triage.core.training.registering import Trained
-from photon_triage.core.training.runs import TrainingRun, training_run
-from photon_triage.core.training.segmenter_job import train_from_masks
-from photon_triage.core.training.sources import SIMULATED, SOURCES
+from photon_triage.core.training.patches.candidate_job import train_from_candidates
+from photon_triage.core.training.patches.finder_job import train_from_objects
+from photon_triage.core.training.profiles.profile_job import train_from_profiles
+from photon_triage.core.training.running.progress import Note
+from photon_triage.core.training.running.registering import Trained
+from photon_triage.core.training.running.runs import TrainingRun, training_run
 
 DRAWN = ("masks", "points", "within")
 

@@ -19,7 +19,7 @@ from photon_triage.core.session.labels import LabelWriter
 
 from ..embedding import builders
 from ..embedding.builders import kind_frames, kind_session
-from ..training.test_training import RECIPE
+from ..training.detector.test_training import RECIPE
 from ..tui.test_cli import run
 
 CENTRED = RECIPE + "[geometry]\nbeam_center_x = 32\nbeam_center_y = 24\n"

@@ -13,12 +13,12 @@ from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.registering import register
+from photon_triage.core.training.running.registering import register
 from photon_triage.models.darknet import Darknet
 
 from ..builders.detector_files import write_cxi
 from ..session.builders import DATASET, file_row
-from ..training.test_training import CFG, RECIPE
+from ..training.detector.test_training import CFG, RECIPE
 
 SPOTS = {0: [(24, 32)], 1: [(10, 12), (10, 52), (38, 12), (38, 52)], 2: [(24, 10), (24, 54)]}
 """Where the light is, by kind: (row, column) of discs."""

@@ -18,7 +18,7 @@ from photon_triage.core.session.models import find_model
 from photon_triage.core.sources import FrameReader
 
 from ..builders.detector_files import write_cxi
-from ..training.test_runs import HOLD
+from ..training.running.test_runs import HOLD
 from ..tui.test_cli import run
 from .builders import ODD, add_file, kind_frames, kind_session
 

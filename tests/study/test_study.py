@@ -15,7 +15,7 @@ from photon_triage.core.study.data import StudyData, study_data
 from photon_triage.core.study.size import SIZES, StudySize, cfg_of
 from photon_triage.core.study.study import run_study, slug
 from photon_triage.core.study.variants import VARIANTS
-from photon_triage.core.training.split import near
+from photon_triage.core.training.data.split import near
 from photon_triage.models.darknet import Darknet
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.images import Image
+from photon_triage.core.training.data.images import Image
 
 SIDE = 96
 RADIUS = 6

@@ -14,10 +14,11 @@ from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import ClassMap, FrameResult
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.classes import VOID
+from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.dispatch import run_network_training, trains_network
-from photon_triage.core.training.labelled import accepted_masks, labelled_candidates
-from photon_triage.core.training.network_job import NetworkJob
+from photon_triage.core.training.masks.accepted import accepted_masks
+from photon_triage.core.training.network.network_job import NetworkJob
+from photon_triage.core.training.patches.candidates import labelled_candidates
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.msd import MSDNet
 

@@ -36,7 +36,7 @@ def embed(
 
     from photon_triage.core.embedding.embed import embed as embed_frames
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.runs import lower_priority
+    from photon_triage.core.training.running.runs import lower_priority
 
     lower_priority()
     session = Session.open(session_path)

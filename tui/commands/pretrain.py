@@ -42,9 +42,9 @@ def pretrain(
     interruption the same command goes on where it was.
     """
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.augment import checked_augmentations
-    from photon_triage.core.training.pretraining_job import PretrainingJob, run_pretraining
-    from photon_triage.core.training.runs import lower_priority
+    from photon_triage.core.training.augmentation.augment import checked_augmentations
+    from photon_triage.core.training.detector.pretraining_job import PretrainingJob, run_pretraining
+    from photon_triage.core.training.running.runs import lower_priority
 
     lower_priority()
     job = PretrainingJob(

@@ -19,8 +19,8 @@ from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open
 from photon_triage.tui.commands.training_report import say_report
 
 if TYPE_CHECKING:
-    from photon_triage.core.training.progress import Note
-    from photon_triage.core.training.registering import Trained
+    from photon_triage.core.training.running.progress import Note
+    from photon_triage.core.training.running.registering import Trained
 
 
 def train(
@@ -87,16 +87,16 @@ def train(
     """
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.asking import asked
-    from photon_triage.core.training.augment import checked_augmentations
+    from photon_triage.core.training.augmentation.augment import checked_augmentations
+    from photon_triage.core.training.data.preselecting import checked_how
+    from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
+    from photon_triage.core.training.detector.drawing import parse_balance
+    from photon_triage.core.training.detector.job import TrainingJob, run_training
     from photon_triage.core.training.dispatch import run_network_training, trains_network
-    from photon_triage.core.training.drawing import parse_balance
-    from photon_triage.core.training.job import TrainingJob, run_training
-    from photon_triage.core.training.network_job import NetworkJob
-    from photon_triage.core.training.pixel_losses import checked_loss
-    from photon_triage.core.training.preselecting import checked_how
-    from photon_triage.core.training.ranks import OtherRankDone, joined
-    from photon_triage.core.training.runs import lower_priority
-    from photon_triage.core.training.sources import DEFAULT_SOURCES, checked_sources
+    from photon_triage.core.training.losses.pixel_losses import checked_loss
+    from photon_triage.core.training.network.network_job import NetworkJob
+    from photon_triage.core.training.running.ranks import OtherRankDone, joined
+    from photon_triage.core.training.running.runs import lower_priority
 
     if epochs is not None and iterations is not None:
         raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")

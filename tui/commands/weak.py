@@ -65,10 +65,10 @@ def weak(
 
     SESSION/training/rounds.jsonl keeps every round and what it has gained on the clean set.
     """
-    from photon_triage.core.training.network_job import NetworkJob
-    from photon_triage.core.training.pixel_losses import checked_loss
-    from photon_triage.core.training.runs import lower_priority
-    from photon_triage.core.training.weak import WeakJob, run_weak_round
+    from photon_triage.core.training.losses.pixel_losses import checked_loss
+    from photon_triage.core.training.masks.weak import WeakJob, run_weak_round
+    from photon_triage.core.training.network.network_job import NetworkJob
+    from photon_triage.core.training.running.runs import lower_priority
 
     checked = checked_loss(loss)
     lower_priority()

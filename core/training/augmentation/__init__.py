@@ -1,0 +1,1 @@
+"""How examples are changed as an experiment could have changed them."""

@@ -1,0 +1,81 @@
+"""Where the truth of a training comes from: decided here, imported, simulated, and by wish the audit's labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from photon_triage.core.errors import TrainingError
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.labels import Label
+from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.session.session import Session
+from photon_triage.core.training.running.runs import TrainingRun
+
+LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"
+SOURCES: tuple[str, ...] = (LABELS, IMPORTED, SIMULATED, AUDIT)
+DEFAULT_SOURCES = (LABELS, IMPORTED)
+
+WHAT = {
+    LABELS: "decided on the screen in this session",
+    IMPORTED: "taken over by `labels import`",
+    SIMULATED: "frames simulated for the session's geometry",
+    AUDIT: "decided in the audit, which else judges",
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The labels that a training learns from, the source of each by its key, and how many of each were left out."""
+
+    labels: tuple[Label, ...]
+    source: Mapping[FrameKey, str]
+    left_out: Mapping[str, int]
+
+    def counts(self, keys: Iterable[FrameKey]) -> dict[str, int]:
+        """How many of these come from each source."""
+        return dict(Counter(self.source.get(key, SIMULATED) for key in keys))
+
+
+def checked_sources(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, if all are sources, in their usual order; raises TrainingError that says which there are."""
+    unknown = [name for name in names if name not in SOURCES]
+    if unknown or not names:
+        told = "; ".join(f"{name}: {WHAT[name]}" for name in SOURCES)
+        raise TrainingError(f"Could not train from {', '.join(unknown) or 'nothing'}.", f"Allowed: {told}.")
+    return tuple(name for name in SOURCES if name in names)
+
+
+def source_of(label: Label) -> str:
+    """From which source a label is."""
+    if label.queue == AUDIT:
+        return AUDIT
+    return IMPORTED if label.imported else LABELS
+
+
+def choose(labels: Iterable[Label], wanted: Sequence[str]) -> Chosen:
+    """The labels of these sources. Those of the audit judge models, and teach only where they are asked for."""
+    found = [(label, source_of(label)) for label in labels]
+    left_out = Counter(source for label, source in found if source not in wanted and label.verdict != "skipped")
+    chosen = [(label, source) for label, source in found if source in wanted]
+    return Chosen(tuple(label for label, _ in chosen), {label.key: source for label, source in chosen}, dict(left_out))
+
+
+def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> Chosen:
+    """The labels of a session as they were when the training began; raises TrainingError where all were left out."""
+    now = choose(session.labels().labels.values(), wanted)
+    labels = run.labels(now.labels)
+    noted = run.noted({"sources": [source_of(label) for label in now.labels], "left_out": dict(now.left_out)})
+    chosen = Chosen(
+        tuple(labels),
+        {label.key: source for label, source in zip(labels, noted["sources"], strict=True)},
+        noted["left_out"],
+    )
+    if not labels and chosen.left_out and SIMULATED not in wanted:
+        told = ", ".join(f"{count} of {name}" for name, count in chosen.left_out.items())
+        raise TrainingError(
+            f"Could not train on {session.path}: it has no labels from {', '.join(wanted)}; left out were {told}.",
+            f"Name what to learn from with --from: {', '.join(SOURCES)}.",
+        )
+    return chosen

@@ -1,0 +1,1 @@
+"""Detectors: batches of labelled frames, what judges them, and training without labels before."""

@@ -1,0 +1,82 @@
+"""What a detector learns from and what judges it: two groups of frames that are never near each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photon_triage.core.errors import TrainingError
+from photon_triage.core.prepare import Preparation
+from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.examples import Examples, gather, joined
+from photon_triage.core.training.data.simulated import simulated_examples
+from photon_triage.core.training.data.sources import SIMULATED, Chosen, chosen_labels
+from photon_triage.core.training.data.split import hold_back
+from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
+from photon_triage.core.training.running.runs import TrainingRun
+
+if TYPE_CHECKING:
+    from photon_triage.core.training.detector.job import TrainingJob
+
+LEAST_LABELS = 10
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples to learn from, frames that judge the result, and, where another session chooses the checkpoint, its."""
+
+    training: Examples
+    judges: Judges
+    validation: Judges | None
+    chosen: Chosen
+
+    def facts(self) -> dict[str, Any]:
+        """How many frames there are of what, as JSON values."""
+        learned, sources = self.training, self.chosen.counts(self.training.keys)
+        return {
+            "trained_on": len(learned),
+            "accepted": int(learned.positive.sum()),
+            "rejected": int((~learned.positive).sum()),
+            "held_back": len(self.judges.truth),
+            "unreachable": learned.unreachable,
+            "unreadable": learned.unreadable,
+            "sources": sources,
+            "audit_left_out": self.chosen.left_out.get(AUDIT, 0),
+            "audit_in_training": sources.get(AUDIT, 0) > 0,
+        }
+
+
+def material(job: TrainingJob, preparation: Preparation, run: TrainingRun) -> Material:
+    """The labels of the sources that were asked for, and simulated frames, of which those never judge labels.
+
+    A third of the labels is held back unless another session judges. Raises TrainingError where there is too little.
+    """
+    chosen = chosen_labels(job.session, run, job.sources)
+    simulated = None
+    if SIMULATED in job.sources:
+        simulated = simulated_examples(job.session, preparation, run, job.simulated, job.seed)
+    real = gather(job.session, preparation, chosen.labels) if chosen.labels or simulated is None else None
+    parts = [part for part in (real, simulated) if part is not None]
+    if (count := sum(map(len, parts))) < LEAST_LABELS:
+        raise TrainingError(
+            f"Could not train on {job.session.path}: only {count} labelled frames reach the network.",
+            f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
+        )
+    validation = None if job.validation is None else judges_of(job.validation, preparation)
+    if job.test is not None:
+        judges, learned = judges_of(job.test, preparation), parts
+    else:
+        judges, remaining = _held_back(job, parts[0])
+        learned = [remaining, *parts[1:]]
+    examples = joined(learned) if len(learned) > 1 else learned[0]
+    others = [each for each in (judges if job.test is not None else None, validation) if each is not None]
+    return Material(without(examples, others), judges, validation, chosen)
+
+
+def _held_back(job: TrainingJob, examples: Examples) -> tuple[Judges, Examples]:
+    keys = as_originals(examples.keys, copies_in(job.session))
+    held = hold_back(keys, examples.positive, job.seed, contents_of(examples.counts), examples.runs.tolist())
+    return judges_from(examples.take(np.asarray(held.test))), examples.take(np.asarray(held.training))

@@ -1,0 +1,1 @@
+"""Losses that belong to no one network."""

@@ -1,0 +1,1 @@
+"""Networks that tell every pixel's class, and rounds with masks of doubtful quality."""

@@ -1,0 +1,169 @@
+"""From images with masks, or masks that were accepted, to a registered segmenter with its scores on held-back ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from photon_triage.core.errors import TrainingError
+from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.training.data.classes import class_maps
+from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.images import read_examples
+from photon_triage.core.training.data.session_frames import runs_of
+from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.split import Split, split, split_by_run
+from photon_triage.core.training.masks.accepted import accepted_masks
+from photon_triage.core.training.masks.segmentation import (
+    Mapped,
+    SegmentationPlan,
+    score_segmenter,
+    train_segmenter,
+)
+from photon_triage.core.training.network.network_job import (
+    NetworkJob,
+    batches,
+    facts_of_images,
+    keep_layers,
+    name_for,
+    new_network,
+    new_normalisation,
+    registered,
+)
+from photon_triage.core.training.running.progress import Note
+from photon_triage.core.training.running.registering import Trained
+from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.models.msd import MSDNet
+from photon_triage.models.runtime import best_device
+from photon_triage.models.segmenter import Segmenter, load_segmenter
+from photon_triage.models.unet import LOST, UNet
+
+CROP = 256
+ITERATIONS = {"msd": 600, "unet": 600}
+RATE = {"msd": 3e-3, "unet": 3e-4}
+"""Of Adam. Pelt & Sethian (2018) stay at 1e-3 for days; where it falls, three times that is better after minutes."""
+
+BATCH = 1
+"""As both networks were published with."""
+
+CONTINUED = 0.3
+"""A network that has learned before goes on with this part of the rate and of the iterations."""
+
+
+def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
+    """Train, score, save and register; raises TrainingError, SourceError, SessionError or ModelError."""
+    if not job.masks:
+        raise TrainingError(
+            "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
+        )
+    if job.points is not None or job.within:
+        raise TrainingError(
+            "Could not train a segmenter on points or within masks: it learns the class of every pixel.",
+            "Leave --points and --within out, or train with --model lenet.",
+        )
+    examples = read_examples(job.images, job.masks, only=job.only)
+    names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())
+    maps, classes = class_maps(examples, names, job.void)
+    mapped = [Mapped(example.image, found) for example, found in zip(examples, maps, strict=True)]
+    return train_on_maps(job, base, mapped, classes, run, note)
+
+
+def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
+    """Continue or begin a segmenter on the frames whose mask was accepted; raises TrainingError or SessionError."""
+    chosen = chosen_labels(job.session, run, job.sources)
+    mapped, classes = accepted_masks(job.session, chosen.labels)
+    job.remarks.update({"sources": chosen.counts(each.image.key for each in mapped), "from": list(job.sources)})
+    keys = [each.image.key for each in mapped]
+    pixels = contents_of(each.image.pixels for each in mapped)
+    groups = split_by_run(mapped, as_originals(keys, copies_in(job.session)), runs_of(job.session, keys), pixels)
+    return train_on_maps(job, base, mapped, classes, run, note, groups)
+
+
+def train_on_maps(
+    job: NetworkJob,
+    base: ModelEntry | None,
+    mapped: Sequence[Mapped],
+    classes: tuple[str, ...],
+    run: TrainingRun,
+    note: Note,
+    groups: Split[Mapped] | None = None,
+) -> Trained:
+    """The same on images and class maps that were read already, held back as `groups` where they are split already."""
+    began = time.time()
+    device = best_device(job.device)
+    if groups is None:
+        keys = [each.image.key for each in mapped]
+        groups = split(mapped, keys, contents_of(each.image.pixels for each in mapped))
+    old = None if base is None else load_segmenter(base.path)
+    segmenter = new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
+    if base is not None and segmenter.classes != classes:
+        raise TrainingError(
+            f"Could not continue {base.name}: its classes are {', '.join(segmenter.classes)}, "
+            f"not {', '.join(classes)}.",
+            "Leave --classes out, or begin a new network.",
+        )
+    keep_layers(job, segmenter.network)
+    plan = segmentation_plan(job, segmenter, groups, continues=base is not None)
+    for step in run.follow(train_segmenter(segmenter, groups.training, groups.validation, plan, device, run.keeper)):
+        note(step.done, step.planned, step.loss, step.f1)
+    scores = {}
+    if base is not None and old is not None:
+        scores[base.name] = score_segmenter(old, groups.test, device)
+    scores[name_for(job, base)] = score_segmenter(segmenter, groups.test, device)
+    how = {
+        "family": segmenter.network.architecture["family"],
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
+        "crop": plan.crop,
+        "loss": plan.loss,
+        "class_weights": "balanced" if plan.weighted else "none",
+        "seconds": time.time() - began,
+        "device": str(device),
+    }
+    run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
+    return registered(job, base, segmenter, scores, facts_of_images(groups), how)
+
+
+def new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:
+    """A segmenter with a new network of the job's family, normalised as the training images are."""
+    network = new_network(job, in_channels=1, out_channels=len(classes))
+    if not isinstance(network, MSDNet | UNet):
+        raise TrainingError(f"Could not train a {type(network).__name__} to segment.", "Use msd or unet.")
+    return Segmenter(network, classes, new_normalisation(job, [each.image for each in groups.training]))
+
+
+def segmentation_plan(
+    job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped], *, continues: bool
+) -> SegmentationPlan:
+    """How a job's segmenter is trained; one that continues goes on with a part of rate and iterations."""
+    family = segmenter.network.architecture["family"]
+    part, batch = CONTINUED if continues else 1.0, job.batch or BATCH
+    return SegmentationPlan(
+        iterations=batches(job, len(groups.training), batch, max(1, round(ITERATIONS[family] * part))),
+        batch=batch,
+        rate=job.rate or RATE[family] * part,
+        crop=_crop(job, segmenter, groups),
+        seed=job.seed,
+        loss=job.loss,
+        weighted=job.weighted,
+    )
+
+
+def _crop(job: NetworkJob, segmenter: Segmenter, groups: Split[Mapped]) -> int:
+    """The side of a crop: what was asked for, else CROP or what the smallest image has room for."""
+    smallest = min(groups.training, key=lambda each: min(each.image.shape)).image
+    room, network = min(smallest.shape), segmenter.network
+    crop = job.crop
+    if crop is None:
+        crop = min(CROP, room)
+        if isinstance(network, UNet):
+            lost = LOST if network.padding == "valid" else 0
+            crop = (crop + lost) // network.multiple * network.multiple - lost
+    if not 0 < crop <= room:
+        raise TrainingError(
+            f"Could not cut crops of {max(crop, 1)} x {max(crop, 1)} pixels from {smallest.name}: it has "
+            f"{smallest.shape[0]} x {smallest.shape[1]}.",
+            "Use a smaller --crop, a network of less depth, or larger images.",
+        )
+    return crop

@@ -1,0 +1,1 @@
+"""Networks that find small objects: patches about them and away from them."""

@@ -1,0 +1,1 @@
+"""How far what is learned from stands for the beamtime."""

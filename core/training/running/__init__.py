@@ -1,0 +1,1 @@
+"""The course of a training, whatever learns: batches and checks, its state and its folder on disk, its processes."""

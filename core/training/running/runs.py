@@ -1,0 +1,302 @@
+"""A training's own folder in a session: what it learns from, how far it is, and the state it goes on from."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shlex
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.cells import csv_lines
+from photon_triage.core.errors import TrainingError, TriageError
+from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.curves import CURVE, CurvePoint, read_curve
+from photon_triage.core.session.label_files import read_labels, write_labels
+from photon_triage.core.session.labels import Label
+from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings import (
+    LOCK,
+    PAUSE,
+    SETTINGS,
+    STATUS,
+    STOP,
+    TRAINED_ON,
+    Status,
+    trainings_path,
+    write_status,
+)
+from photon_triage.core.training.running.checkpoints import FOLDER, KEPT, Checkpoints
+from photon_triage.core.training.running.keeping import Keeper, digest_of
+from photon_triage.core.training.running.progress import Progress
+from photon_triage.core.training.running.ranks import OtherRankDone, is_first, wait_for_all
+
+__all__ = ["CurvePoint", "TrainingRun", "TrainingStopped", "lower_priority", "read_curve", "training_run"]
+
+STATE, LABELS, NOTES = "state.safetensors", "labels.csv", "notes.json"
+SHOWN_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
+"""How often a paused training looks whether it may go on."""
+BEAT_S = 20.0
+LOCK_TRIES = 10
+LOW_PRIORITY = 10
+
+
+class TrainingStopped(TrainingError):
+    """A training was asked to stop, and can go on later."""
+
+    title = "Stopped"
+
+
+class TrainingRun:
+    """The folder of one training, whose only writer is the process that trains.
+
+    Begun again with the same settings it goes on from the state kept there, with the labels it began with: what is
+    labelled meanwhile waits for the next training.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], command: str = "") -> None:
+        self.folder = folder
+        words = tuple(shlex.split(command)[1:])
+        self._status = Status("preparing", "", os.getpid(), socket.gethostname(), words, str(Path.cwd()))
+        self._settings = dict(settings)
+        self.keeper = Keeper(folder / STATE, settings)
+        self.goes_on = (folder / STATE).exists() and self._same_settings()
+        self._seconds, self._began, self._shown = 0.0, time.monotonic(), 0.0
+        if not self.goes_on:
+            self._clear()
+            self._write(SETTINGS, json.dumps(self._settings, indent=2, default=str) + "\n")
+        elif points := read_curve(folder):
+            self._seconds = points[-1].seconds
+        self.say("preparing")
+
+    def labels(self, now: Iterable[Label]) -> list[Label]:
+        """The labels to learn from: those the training began with, which are kept here, else those of `now`."""
+        path = self.folder / LABELS
+        if self.goes_on and path.exists():
+            return read_labels(path)
+        labels = list(now)
+        write_labels(path, labels)
+        return labels
+
+    def noted(self, now: Any) -> Any:
+        """What else the training began with, JSON values: what is kept here, else `now`, which is kept."""
+        path = self.folder / NOTES
+        if self.goes_on and path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        self._write(NOTES, json.dumps(now, indent=2) + "\n")
+        return now
+
+    def record_trained_on(self, keys: Iterable[FrameKey]) -> None:
+        """Write down the frames that the model learns from, file, dataset and index; they stay after the training."""
+        rows = [(file, dataset, str(index)) for file, dataset, index in sorted({_place(key) for key in keys})]
+        self._write(TRAINED_ON, b"".join(csv_lines([("file", "dataset", "index"), *rows])))
+
+    def follow(self, steps: Iterator[Progress]) -> Iterator[Progress]:
+        """Pass on every batch's progress, and write the curve that screens show; pause and stop as is asked for.
+
+        Raises TrainingStopped.
+        """
+        wait_for_all()  # what is learned from is written down now: the other processes read it
+        first, asked = True, False
+        for step in steps:
+            if first:
+                self._trim_curve(step.done)
+                self.say("running")
+                first = False
+            now = time.monotonic()
+            if step.f1 is not None or step.done == step.planned or now - self._shown >= SHOWN_EVERY_S:
+                self._shown = now
+                self._append(step, self._seconds + now - self._began)
+            yield step
+            if asked:
+                self._heed()
+                asked = False
+            elif step.done < step.planned and self._is_asked():
+                self.keeper.hasten()  # the state is kept after the next batch; then nothing is lost by a kill
+                asked = True
+
+    def done(self) -> None:
+        """The model is registered: the state is not needed any more; the curve stays."""
+        self.keeper.forget()
+        (self.folder / SETTINGS).unlink(missing_ok=True)
+        self.say("done")
+
+    def say(self, state: str, message: str = "") -> None:
+        """Tell screens how the training is; what cannot be written does not end a training."""
+        self._status = replace(self._status, state=state, message=message)
+        with suppress(OSError):
+            write_status(self.folder, self._status)
+
+    def _is_asked(self) -> bool:
+        return (self.folder / PAUSE).exists() or (self.folder / STOP).exists()
+
+    def _heed(self) -> None:
+        """Wait while a pause is wished, without work; raises TrainingStopped where a stop is."""
+        began = beat = time.monotonic()
+        while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
+            if self._status.state != "paused":
+                self.say("paused")
+            if time.monotonic() - beat >= BEAT_S:
+                beat = time.monotonic()
+                with suppress(OSError):
+                    os.utime(self.folder / STATUS)
+            time.sleep(LOOK_EVERY_S)
+        if (self.folder / STOP).exists():
+            raise TrainingStopped(
+                f"The training in {self.folder} was asked to stop; no model was written yet.",
+                "The same command, or `photon-triage training continue`, goes on where it was.",
+            )
+        self._began += time.monotonic() - began
+        self.say("running")
+
+    def _same_settings(self) -> bool:
+        try:
+            kept = json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return digest_of(kept) == digest_of(json.loads(json.dumps(self._settings, default=str)))
+
+    def _clear(self) -> None:
+        for name in (STATE, LABELS, SETTINGS, CURVE, NOTES):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, content: str | bytes) -> None:
+        try:
+            with atomic_file(self.folder / name) as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise TrainingError(
+                f"Could not train in {self.folder}: {error.strerror or error}.",
+                "Make the session's folder writable, with room in it, and give the same command again.",
+            ) from error
+
+    def _trim_curve(self, first: int) -> None:
+        """Drop the lines of batches that are done again, and a torn last one."""
+        if (self.folder / CURVE).exists():
+            kept = [point for point in read_curve(self.folder) if point.done < first]
+            self._write(CURVE, "".join(_line(point) for point in kept))
+
+    def _append(self, step: Progress, seconds: float) -> None:
+        point = CurvePoint(step.done, step.planned, step.loss, step.f1, seconds)
+        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+            file.write(_line(point))
+
+
+class FollowedRun(TrainingRun):
+    """A training's folder as the processes beside the first one see it: they read there, and write nothing."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], command: str = "") -> None:
+        self.folder, self.keeper = folder, Keeper(folder / STATE, settings)
+        self.goes_on = True  # the first process has written down what it began with, or goes on from
+
+    def record_trained_on(self, keys: Iterable[FrameKey]) -> None:
+        """Left to the first process."""
+
+    def follow(self, steps: Iterator[Progress]) -> Iterator[Progress]:
+        """Pass on every batch's progress; then raise OtherRankDone."""
+        yield from steps
+        raise OtherRankDone
+
+    def say(self, state: str, message: str = "") -> None:
+        """Left to the first process."""
+
+
+@contextmanager
+def training_run(
+    session: Session,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    anew: bool = False,
+    command: str = "",
+    checkpoint_every: int | None = None,
+    checkpoints_kept: int = KEPT,
+) -> Iterator[TrainingRun]:
+    """The folder of the training of the model `name`, for this process alone while the block runs.
+
+    anew: forget the state that an interrupted training left. command: what goes on with it later, the program's name
+    first. checkpoint_every: batches between two checkpoints, None for none; the last `checkpoints_kept` remain. Why the
+    block failed is written down there.
+
+    Raises TrainingError while another process trains it, and where the folder cannot be written.
+    """
+    folder = trainings_path(session) / name
+    checkpoints = (checkpoint_every and Checkpoints(folder / FOLDER, checkpoint_every, checkpoints_kept)) or None
+    if not is_first():
+        wait_for_all()
+        followed = FollowedRun(folder, settings)
+        followed.keeper.checkpoints = checkpoints
+        yield followed
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise TrainingError(
+            f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
+        ) from error
+    try:
+        _lock(handle, session, name)
+        try:
+            if anew:
+                (folder / STATE).unlink(missing_ok=True)
+            for wish in (PAUSE, STOP):  # of a process before this one
+                (folder / wish).unlink(missing_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
+            ) from error
+        run = TrainingRun(folder, settings, command)
+        run.keeper.checkpoints = checkpoints
+        try:
+            yield run
+        except (KeyboardInterrupt, TrainingStopped):
+            (folder / STOP).unlink(missing_ok=True)
+            run.say("interrupted", "stopped; it can go on from its last state")
+            raise
+        except Exception as error:
+            run.say("failed", str(error) if isinstance(error, TriageError) else f"{type(error).__name__}: {error}")
+            raise
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, session: Session, name: str) -> None:
+    """Take the training for this process; raises TrainingError while another one has it."""
+    for attempt in range(LOCK_TRIES):
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                return  # some network file systems know no locks
+            if attempt == LOCK_TRIES - 1:
+                raise TrainingError(
+                    f"Could not train {name} in {session.path}: another process is training it.",
+                    "Wait for it, or give another --name.",
+                ) from error
+            time.sleep(0.02)  # a screen may be asking just now
+        else:
+            return
+
+
+def lower_priority() -> None:
+    """Let the engine and the screens go first on this machine's cores."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), LOW_PRIORITY))
+
+
+def _line(point: CurvePoint) -> str:
+    return json.dumps({name: getattr(point, name) for name in CurvePoint.__dataclass_fields__}) + "\n"
+
+
+def _place(key: FrameKey) -> tuple[str, str, int]:
+    return key.file, key.dataset, key.index

@@ -1,0 +1,117 @@
+"""Scores of networks on held-back images, as JSON values: pixel by pixel, patch by patch, candidate by candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.candidates import Candidate
+from photon_triage.core.metrics import Confusion, wilson
+from photon_triage.core.training.data.objects import Objects
+
+
+def confusion_scores(confusion: Confusion) -> dict[str, Any]:
+    """Precision, recall and F1 with their intervals, and the counts."""
+    found: dict[str, Any] = {"n": confusion.n}
+    for name in ("tp", "fp", "fn", "tn"):
+        found[name] = getattr(confusion, name)
+    for name in ("precision", "recall", "f1"):
+        estimate = getattr(confusion, name)
+        found[name] = estimate.value
+        found[f"{name}_interval"] = [estimate.low, estimate.high]
+    return found
+
+
+def pixel_scores(table: NDArray[np.int64], classes: Sequence[str], background: int) -> dict[str, Any]:
+    """Precision, recall, F1 and IoU of every class, and their means over all classes but the background.
+
+    table: (classes, classes), pixels by true class and predicted class. No intervals: neighbouring pixels are no
+    independent samples. A class that is neither there nor predicted has no scores and counts in no mean.
+    """
+    each: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(classes):
+        hits, said, true = int(table[place, place]), int(table[:, place].sum()), int(table[place].sum())
+        each[name] = {
+            "n": true,
+            "precision": hits / said if said else None,
+            "recall": hits / true if true else None,
+            "f1": 2 * hits / (said + true) if said + true else None,
+            "iou": hits / (said + true - hits) if said + true else None,
+        }
+    foreground = [each[name] for place, name in enumerate(classes) if place != background]
+    means = {}
+    for measure in ("precision", "recall", "f1", "iou"):
+        defined = [scores[measure] for scores in foreground if scores[measure] is not None]
+        means[measure] = float(np.mean(defined)) if defined else None
+    accuracy = float(np.trace(table) / table.sum()) if table.sum() else None
+    return {"n": int(table.sum()), **means, "accuracy": accuracy, "classes": each}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A candidate's score, on which image it is, and the number of the object it found, 0 for none."""
+
+    score: float
+    image: int
+    number: int
+
+
+def judged(found: Sequence[Sequence[Candidate]], objects: Sequence[Objects]) -> list[Judged]:
+    """Every candidate of every image held against the objects there."""
+    return [
+        Judged(candidate.score, image, int(there.numbers[candidate.y, candidate.x]))
+        for image, (candidates, there) in enumerate(zip(found, objects, strict=True))
+        for candidate in candidates
+    ]
+
+
+def candidate_scores(candidates: Sequence[Judged], objects: int, threshold: float) -> dict[str, Any]:
+    """Precision over the candidates from the threshold on, recall over the objects, and F1, their harmonic mean.
+
+    Precision is the part of the candidates that lie on an object, recall the part of the objects with a candidate on
+    them; an object with two candidates is found once. The intervals are Wilson's.
+    """
+    chosen = [each for each in candidates if each.score >= threshold]
+    right = sum(each.number > 0 for each in chosen)
+    found = len({(each.image, each.number) for each in chosen if each.number})
+    scores: dict[str, Any] = {
+        "n": objects,
+        "candidates": len(chosen),
+        "tp": right,
+        "fp": len(chosen) - right,
+        "found": found,
+        "missed": objects - found,
+        "f1": _f1(right, len(chosen), found, objects),
+    }
+    for name, part, whole in (("precision", right, len(chosen)), ("recall", found, objects)):
+        interval = wilson(part, whole)
+        scores[name] = part / whole if whole else None
+        scores[f"{name}_interval"] = [interval.low, interval.high]
+    return scores
+
+
+def best_cut(candidates: Sequence[Judged], objects: int) -> tuple[float | None, float]:
+    """The threshold of the highest F1, halfway to the next lower score, and that F1; None and 0 where none is right."""
+    ordered = sorted(candidates, key=lambda each: -each.score)
+    best, cut, right = 0.0, None, 0
+    found: set[tuple[int, int]] = set()
+    for place, each in enumerate(ordered):
+        if each.number:
+            right += 1
+            found.add((each.image, each.number))
+        f1 = _f1(right, place + 1, len(found), objects)
+        if f1 > best:
+            lower = ordered[place + 1].score if place + 1 < len(ordered) else each.score
+            best, cut = f1, (each.score + lower) / 2
+    return cut, best
+
+
+def _f1(right: int, candidates: int, found: int, objects: int) -> float:
+    if not right:
+        return 0.0
+    precision, recall = right / candidates, found / objects
+    return 2 * precision * recall / (precision + recall)
