@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.color import ColorSystem
 from rich.console import Console
@@ -38,6 +38,11 @@ def sequences_of(strip: Strip, system: ColorSystem) -> str:
 def set_sequences(strip: Strip, sequences: str) -> None:
     """Have a line be sent as these sequences, without its segments being looked at again."""
     strip._render_cache = sequences
+
+
+def bytes_of(strips: Iterable[Strip]) -> int:
+    """About how many bytes these lines are sent as, where that was set."""
+    return sum(len(strip._render_cache or "") for strip in strips)
 
 
 class Painted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import numpy as np
@@ -55,6 +56,23 @@ async def test_a_decision_just_after_the_list_moved_is_not_taken_for_another_fra
         assert not driver.on_disk()
         await driver.press("a")
         await driver.until(lambda: 40 in driver.on_disk())
+
+
+async def test_a_live_list_sends_no_more_pictures_than_a_slow_line_takes_and_a_key_shows_one_at_once(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photon_triage.tui.widgets.preview.PICTURE_REST_S", 0.0)
+    async with opened(hits) as driver:
+        await driver.ready()
+        await driver.until(lambda: driver.picture.shown_id == driver.list.selected)
+        monkeypatch.setattr("photon_triage.tui.widgets.preview.BYTES_A_SECOND", 1)
+        before = driver.picture.shown_id
+        hits.add_frames(1, scores=[0.999])
+        await driver.until(lambda: driver.list.row is not None and driver.list.selected == 41)
+        await asyncio.sleep(0.5)
+        assert driver.picture.shown_id == before
+        await driver.press("j", "k")
+        await driver.until(lambda: driver.picture.shown_id == 41)
 
 
 async def test_the_picture_follows_the_cursor_and_is_not_read_twice(hits: FakeSession) -> None:

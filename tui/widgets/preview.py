@@ -18,8 +18,9 @@ from textual.widget import Widget
 
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.images import Output
+from photon_triage.tui.images.bitmap import BYTES_A_SECOND
 from photon_triage.tui.images.painter import BitmapPainter
-from photon_triage.tui.painting import set_sequences
+from photon_triage.tui.painting import bytes_of, set_sequences
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import CLIPS, Look
 from photon_triage.tui.widgets.pane import entitle
@@ -27,7 +28,7 @@ from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
 from photon_triage.tui.widgets.rings import UNITS
 
 PICTURE_REST_S = 1.0
-"""A live list changes the picture no more often than this."""
+"""A live list changes the picture no more often than this, and no more often than a slow line takes one."""
 
 
 class PreviewPane(Widget, can_focus=True):
@@ -77,9 +78,9 @@ class PreviewPane(Widget, can_focus=True):
         self.border_title = Content("frame")
 
     def want(self, row: FrameRow | None, *, at_once: bool, ahead: Sequence[FrameRow] = ()) -> None:
-        """Show that frame, then read `ahead`; unless `at_once`, no sooner than PICTURE_REST_S after the one before."""
+        """Show that frame, then read `ahead`; unless `at_once`, only when the picture before has stood for its time."""
         self._wanted, self._ahead = row, list(ahead)
-        rest = 0.0 if at_once else PICTURE_REST_S - (time.monotonic() - self._drawn_at)
+        rest = 0.0 if at_once else self._stands_s() - (time.monotonic() - self._drawn_at)
         if rest > 0:
             self.set_timer(rest, self._load_next)
         else:
@@ -89,6 +90,11 @@ class PreviewPane(Widget, can_focus=True):
     def shown_id(self) -> int | None:
         """The frame that is drawn, or whose message is."""
         return None if self._shown is None else self._shown.id
+
+    def _stands_s(self) -> float:
+        """How long a picture that nobody asked for stands."""
+        lines = () if self.letters else self._picture_lines()
+        return max(PICTURE_REST_S, bytes_of(lines) / BYTES_A_SECOND)
 
     def change_look(self, look: Look) -> None:
         """Draw in another way."""
