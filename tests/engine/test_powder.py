@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.errors import SessionError, UsageError
 from photon_triage.core.export.powder import export_powder
-from photon_triage.core.frames import Batch, FrameKey, Geometry, Window
+from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_counts
 from photon_triage.core.session.powder import FILE, read_powder
 from photon_triage.core.session.session import Session
 
@@ -52,6 +58,59 @@ def test_frames_are_added_as_they_are_stored_and_windows_where_they_lie(tmp_path
     powder = read_powder(tmp_path)
     assert powder is not None and powder.valid.sum() == 4 and powder.valid[1:3, 2:4].all()
     assert powder.hits.sum[1:3, 2:4].tolist() == [[200, 200], [200, 200]] and powder.hits.sum.sum() == 800
+
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
+HEIGHT, WIDTH = 4, 5
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Batch, list[bool]]:
+    """Frames or windows of them, of any type, with gaps of every kind and a mask now and then; and which are hits."""
+    dtype: np.dtype[Any] = np.dtype(draw(st.sampled_from(DTYPES)))
+    window = draw(st.none() | st.just(Window(1, 2, 2, 3)))
+    n = draw(st.integers(1, 5))
+    if dtype.kind == "f":
+        values = st.sampled_from([0.0, 0.5, 7.0, 1000.0, -1.0, math.nan])
+    else:
+        limits = np.iinfo(dtype)
+        values = st.sampled_from(sorted({0, 1, 7, 100, int(limits.max), max(int(limits.min), -1)}))
+    shape = (n, *(window.shape if window else (HEIGHT, WIDTH)))
+    frames = draw(arrays(dtype, shape, elements=values, fill=st.nothing()))
+    valid = draw(st.none() | arrays(np.bool_, (HEIGHT, WIDTH)))
+    whole = (HEIGHT, WIDTH) if window else None
+    return batch(frames, valid=valid, window=window, whole=whole), draw(st.lists(st.booleans(), min_size=n, max_size=n))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(batches(), min_size=1, max_size=2), st.sampled_from([1, 20, 10**6]))
+def test_sums_of_any_type_are_those_of_the_counts_pixel_by_pixel(
+    tmp_path_factory: pytest.TempPathFactory, added: list[tuple[Batch, list[bool]]], pixels_at_once: int
+) -> None:
+    folder = tmp_path_factory.mktemp("powder")
+    growing = GrowingPowder(folder)
+    sums, highest = (np.zeros((2, HEIGHT, WIDTH)) for _ in range(2))
+    seen, n = np.zeros((HEIGHT, WIDTH), bool), [0, 0]
+    with patch("photon_triage.core.engine.powder.SUMMED_PIXELS", pixels_at_once):
+        for frames, hits in added:
+            growing.add(frames, hits)
+            place = (frames.window.rows, frames.window.columns) if frames.window else (slice(None), slice(None))
+            valid = np.ones((HEIGHT, WIDTH), bool) if frames.valid is None else frames.valid.numpy()
+            for frame, hit in zip(frames.frames.numpy(), hits, strict=True):
+                counts = as_counts(frame)
+                usable = (counts >= 0) & valid[place]
+                kind, told = int(not hit), np.where(usable, counts, 0)
+                n[kind] += 1
+                sums[kind][place] += told
+                highest[kind][place] = np.maximum(highest[kind][place], told)
+                seen[place] |= usable
+    growing.save()
+    powder = read_powder(folder)
+    assert powder is not None and [powder.hits.n, powder.misses.n] == n
+    for part, total, most in zip((powder.hits, powder.misses), sums, highest, strict=True):
+        np.testing.assert_allclose(part.sum, total, rtol=1e-6)
+        np.testing.assert_allclose(part.max, most, rtol=1e-6)
+    np.testing.assert_array_equal(powder.valid, seen)
 
 
 def test_what_was_saved_is_gone_on_from_and_another_shape_left_out(tmp_path: Path) -> None:
