@@ -265,12 +265,14 @@ def test_a_chunk_that_is_not_there_is_missing(tmp_path: Path, name: str) -> None
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(PIPELINES)), st.integers(0, 3), st.binary(max_size=300), st.integers(0, 2**32 - 1))
-def test_any_bytes_are_decoded_or_refused(name: str, mask: int, chunk: bytes, block: int) -> None:
+def test_any_bytes_are_decoded_in_their_place_or_refused(name: str, mask: int, chunk: bytes, block: int) -> None:
     """Without HDF5, whose decoders would end the process."""
     with h5py.File.in_memory() as file:
         filters = pipeline(file.create_dataset("x", (1, 16, 16), "i2", **{"chunks": (1, 16, 16), **PIPELINES[name]}))
     decoder = Decoder(filters, 512, 2)
     for begin in (b"", struct.pack(">QI", 512, block), struct.pack(">QI", 512, 64)):
-        out = memoryview(bytearray(512))
+        before = b"guard" * 128
+        memory = bytearray(before)
         with suppress(DamagedError, LeftToHdf5Error):
-            decoder.decode(mask, memoryview(bytearray(begin + chunk)), 0, 512, out)
+            decoder.decode(mask, memoryview(bytearray(begin + chunk)), 0, 512, memoryview(memory)[64:576])
+        assert memory[:64] == before[:64] and memory[576:] == before[576:]
