@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.models import session_models, shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import AT_WORK, LOG, RESUMABLE, Training, is_locked, log_tail, trainings_path
+from photon_triage.core.session.trainings import AT_WORK, LOCK, LOG, RESUMABLE, Training, log_tail, trainings_path
 
 START_S = 60.0
 ANEW, NAME = "--anew", "--name"
@@ -79,7 +80,7 @@ def _start(folder: Path, words: Sequence[str], cwd: Path) -> None:
             "Make the session's folder writable for this account.",
         ) from error
     deadline = time.monotonic() + START_S
-    while not is_locked(folder) and time.monotonic() < deadline:
+    while not is_locked(folder / LOCK) and time.monotonic() < deadline:
         if (code := process.poll()) is not None:
             if code == 0:
                 return  # it was done before anybody could look

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.commands import ask_to_stop
+from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.session import Session, engine_is_alive
 
 LOCK_FILE = "engine.lock"
@@ -61,7 +62,7 @@ def refuse_second_host(session: Session) -> None:
 
 def engine_is_running(session: Session) -> bool:
     """Whether an engine holds the session on this host, or says from another one that it is alive."""
-    if _is_locked(session):
+    if is_locked(session.path / LOCK_FILE):
         return True
     try:
         state = session.engine_state()
@@ -130,22 +131,6 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
             )
         time.sleep(0.05)
     return True
-
-
-def _is_locked(session: Session) -> bool:
-    """Whether a process of this host holds the session; to ask, no right to write is needed."""
-    try:
-        handle = os.open(session.path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)
-    else:
-        return False
-    finally:
-        os.close(handle)
 
 
 def _another_is_at_work(session: Session, where: str = "") -> SessionError:

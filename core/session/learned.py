@@ -19,8 +19,7 @@ from photon_triage.core.session.label_files import read_labels
 from photon_triage.core.session.models import ModelEntry, session_models, shipped_models
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
-
-TRAINED_ON, LABELS = "trained_on.csv", "labels.csv"
+from photon_triage.core.session.trainings import LABELS, TRAINED_ON, trainings_path
 
 NEIGHBOURS = 2
 """Frames of one file that are so near in time share their background, and may share more."""
@@ -50,7 +49,7 @@ def learned_by(session: Session, model: str) -> Learned:
     frames: set[FrameKey] = set()
     untold = []
     for name in ancestry(model, known):
-        folder = session.path / "training" / name
+        folder = trainings_path(session) / name
         told = _frames_in(folder)
         if told is not None:
             frames.update(told)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -16,9 +14,12 @@ from typing import Any, Literal
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.curves import CURVE, CurveFollower, CurvePoint
+from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.session import Session
 
 LOCK, LOG, SETTINGS, STATUS = "lock", "log", "settings.json", "status.json"
+LABELS = "labels.csv"
+"""All labels that a training began with, also those held back."""
 TRAINED_ON = "trained_on.csv"
 """The frames that a model learned from."""
 PAUSE, STOP = "pause", "stop"
@@ -221,7 +222,7 @@ def _ended(status: Status) -> State:
 
 def _untold(folder: Path, curve: Sequence[CurvePoint], changed: float) -> tuple[State, str]:
     """The state of a training whose process has not said a word: it begins, has failed early, or is of an old kind."""
-    if is_locked(folder) or (time.time() - changed < FRESH_S and not curve and not log_tail(folder)):
+    if is_locked(folder / LOCK) or (time.time() - changed < FRESH_S and not curve and not log_tail(folder)):
         return "starting", ""
     if (folder / SETTINGS).exists():
         return "interrupted", ""
@@ -233,24 +234,8 @@ def _untold(folder: Path, curve: Sequence[CurvePoint], changed: float) -> tuple[
 def _is_alive(folder: Path, status: Status, changed: float) -> bool:
     if status.host == socket.gethostname():
         # Looking at a lock of one's own would let go of it.
-        return status.pid == os.getpid() or is_locked(folder)
+        return status.pid == os.getpid() or is_locked(folder / LOCK)
     return time.time() - changed < SILENT_S
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether another process of this host trains here; to ask, no right to write is needed."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)
-    else:
-        return False
-    finally:
-        os.close(handle)
 
 
 def _mtime(path: Path) -> float:

@@ -1,0 +1,27 @@
+"""Files that a process holds locked for as long as it lives, by which others see that it is at work."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process of this host holds a file locked; to ask, no right to write is needed.
+
+    Where this process holds it, looking lets go of it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    else:
+        return False
+    finally:
+        os.close(handle)
