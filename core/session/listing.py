@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,7 +45,7 @@ class Population:
         return FrameKey(path, dataset, int(self.index[place]), point)
 
 
-class Listing:
+class Listing(ABC):
     """One kind of row of results.db; a subclass says where it stands."""
 
     TABLES: ClassVar[str]
@@ -159,9 +160,9 @@ class Listing:
         for row in self._db.execute(f"{self._select()} ORDER BY {self.ID}"):
             yield _row(row)
 
+    @abstractmethod
     def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
         """What is known of the frame of that key, or of the candidate nearest to its point within `radius` pixels."""
-        raise NotImplementedError
 
     def selected_count(self, threshold: float) -> int:
         """How many have a score of at least the threshold."""
