@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -92,46 +93,46 @@ def write_labels(path: Path, labels: Iterable[Label]) -> int:
 
 
 def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label]:
-    """The same labels under the names that a session has for their files.
+    """The same labels under the names that a session has for their files, or will have.
 
     A file is the same under another path (a link), and an empty data set means the file's own. Where there is no file
-    of that path, as in a table that was moved away from its data, it is the one file of that name. Labels of files that
-    the session does not know stay as they are.
+    of that path, as in a table that was moved away from its data, it is the one file of that name, unless another file
+    of that name is labelled, too, or a label is of a frame that the file does not have. Labels of files that the
+    session does not know have the file's real path: under that the session will know it.
     """
+    kept = list(labels)
+    reach: dict[str, int] = {}
+    for label in kept:
+        reach[label.key.file] = max(reach.get(label.key.file, 0), label.key.index + 1)
+    rows = _rows_of(reach, list(files))
+    return [replace(label, key=_key_in(label.key, rows[label.key.file])) for label in kept]
+
+
+def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
+    if isinstance(row, str):
+        return replace(key, file=row)
+    return replace(key, file=row.path, dataset=key.dataset or row.dataset)
+
+
+def _rows_of(reach: Mapping[str, int], files: Sequence[FileRow]) -> dict[str, FileRow | str]:
+    """Which file of a session each path means, else its real path; reach: how many frames it must have at least."""
     known = {row.path: row for row in files}
-    real: Mapping[str, FileRow] | None = None
-    named: Mapping[str, FileRow | None] | None = None
-    moved: dict[str, FileRow | None] = {}
-    found = []
-    for label in labels:
-        row = known.get(label.key.file)
-        if row is None:
-            if real is None:
-                real = {os.path.realpath(path): row for path, row in known.items()}
-            row = real.get(os.path.realpath(label.key.file))
-        if row is None:
-            if named is None:
-                named = _only_ones(known.values())
-            if (path := label.key.file) not in moved:
-                moved[path] = None if Path(path).exists() else named.get(Path(path).name)
-            row = moved[path]
-            if row is not None and label.key.index >= row.frames:
-                row = None
-        if row is None:
-            found.append(label)
-            continue
-        dataset = label.key.dataset or row.dataset
-        found.append(replace(label, key=replace(label.key, file=row.path, dataset=dataset)))
-    return found
-
-
-def _only_ones(files: Iterable[FileRow]) -> dict[str, FileRow | None]:
-    """Files by the last part of their paths; None where several have it."""
-    named: dict[str, FileRow | None] = {}
+    found: dict[str, FileRow | str] = {path: known[path] for path in reach if path in known}
+    if len(found) < len(reach):
+        real = {os.path.realpath(path): row for path, row in known.items()}
+        for path in reach.keys() - found.keys():
+            found[path] = real.get(place := os.path.realpath(path), place)
+    named: dict[str, list[FileRow]] = {}
     for row in files:
-        name = Path(row.path).name
-        named[name] = None if name in named else row
-    return named
+        named.setdefault(Path(row.path).name, []).append(row)
+    meant = {row.path if isinstance(row, FileRow) else row for row in found.values()}
+    labelled = Counter(Path(path).name for path in meant)
+    for path, meaning in found.items():
+        if isinstance(meaning, str) and labelled[name := Path(meaning).name] == 1 and not Path(meaning).exists():
+            rows = named.get(name, [])
+            if len(rows) == 1 and reach[path] <= rows[0].frames:
+                found[path] = rows[0]
+    return found
 
 
 _ALLOWED = (

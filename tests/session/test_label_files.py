@@ -59,11 +59,18 @@ def test_a_quoted_cell_gives_back_its_text(text: str) -> None:
     assert plain_cell(quoted_cell(text)) == text
 
 
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 @given(texts)
 def test_no_cell_is_a_formula(text: str) -> None:
     cell = quoted_cell(text)
-    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        float(cell)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")) or is_number(cell)
 
 
 @pytest.mark.parametrize("number", ["-1", "+2.5", "-3e-4", "-.5"])
@@ -204,14 +211,40 @@ def test_labels_take_the_names_that_the_session_uses(tmp_path: Path) -> None:
     assert [m.key for m in matched] == [wanted, other.key]
 
 
-def test_a_table_moved_away_from_its_data_finds_the_one_file_of_a_name(tmp_path: Path) -> None:
-    def label(folder: str, name: str, index: int = 0) -> Label:
-        return Label(FrameKey(str(tmp_path / folder / name), "", index), "accepted", "ada", 0.0)
+def test_labels_of_a_file_that_is_not_known_yet_are_of_one_file_under_all_its_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    labels = [label_of(tmp_path / folder / "a.h5") for folder in ("real", "link")]
+    assert {matched.key.file for matched in match_files(labels, [])} == {str(tmp_path / "real" / "a.h5")}
 
+
+def label_of(path: Path, index: int = 0) -> Label:
+    return Label(FrameKey(str(path), "", index), "accepted", "ada", 0.0)
+
+
+def test_a_table_moved_away_from_its_data_finds_the_one_file_of_a_name(tmp_path: Path) -> None:
+    files = [row_of(f"/data/{name}", "/d") for name in ("a.h5", "b.h5")]
+    matched = match_files([label_of(tmp_path / "gone" / "a.h5")], files)
+    assert [each.key for each in matched] == [FrameKey("/data/a.h5", "/d", 0)]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "known"),
+    [
+        pytest.param([("gone/a.h5", 0), ("gone/a.h5", 1)], ["/data/a.h5"], id="it has no second frame"),
+        pytest.param([("other/a.h5", 0)], ["/data/a.h5"], id="that file is there"),
+        pytest.param([("gone/a.h5", 0)], ["/data/1/a.h5", "/data/2/a.h5"], id="the session has two of that name"),
+        pytest.param([("1/a.h5", 0), ("2/a.h5", 0)], ["/data/a.h5"], id="the table has two of that name"),
+        pytest.param([("gone/a.h5", 0), ("/data/a.h5", 0)], ["/data/a.h5"], id="the table has the file itself, too"),
+    ],
+)
+def test_a_file_of_the_same_name_is_not_taken_for_another(
+    tmp_path: Path, labelled: list[tuple[str, int]], known: list[str]
+) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "b.h5").touch()
-    files = [row_of(f"/data/{name}", "/d") for name in ("a.h5", "b.h5", "1/c.h5", "2/c.h5")]
-    labels = [label("gone", "a.h5"), label("gone", "a.h5", 1), label("other", "b.h5"), label("gone", "c.h5")]
-    first, *others = match_files(labels, files)
-    assert first.key == FrameKey("/data/a.h5", "/d", 0)
-    assert [m.key for m in others] == [each.key for each in labels[1:]], "no such frame; another file; two of that name"
+    (tmp_path / "other" / "a.h5").touch()
+    labels = [label_of(tmp_path / path, index) for path, index in labelled]
+    matched = match_files(labels, [row_of(path, "") for path in known])
+    assert [each.key for each in matched] == [each.key for each in labels]
