@@ -63,4 +63,6 @@ def _note(verdict: Verdict, model: str, in_use: str, shadow: str | None) -> str:
         return f"p promotes{changed}"
     if shadow != model and verdict.waiting:
         return f"w has the engine score the labelled frames with it{changed}"
+    if verdict.waits:
+        return f"the engine scores the rest while nothing else waits{changed}"
     return f"not promoted{changed}"

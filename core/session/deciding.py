@@ -34,11 +34,10 @@ def decided(verdict: Verdict) -> Verdict:
         )
     n = judged.n if judged else 0
     if verdict.waiting > MAY_WAIT * (verdict.waiting + n):
-        why = (
-            f"{verdict.waiting} of {verdict.waiting + n} labelled frames are not scored by both yet; "
-            "the engine scores them while nothing else waits"
-        )
-        return replace(verdict, judge=judged, reason=why, warnings=tuple(warnings))
+        # Numbers of the frames that happen to be scored first would be taken for those of all.
+        ready = labels.n if labels else 0
+        why = f"it waits for scores: both models have scored {ready} of {ready + verdict.waiting} labelled frames"
+        return replace(verdict, judge=None, reason=why)
     if judged is None or not _is_enough(judged):
         accepted = judged.accepted if judged else 0
         of_kinds = max(LEAST_OF_A_KIND - accepted, 0) + max(LEAST_OF_A_KIND - (n - accepted), 0)

@@ -80,10 +80,10 @@ class Changed:
 class Verdict:
     """What two models are worth beside each other, and whether the new one is better.
 
-    judge: the group that decides, None where nothing was judged. left_out: labelled frames that one of them has learned
-    from, or that lie beside such. waiting: labelled frames that one of them has not scored yet. compared: frames that
-    both have scored, of which `gained` are selected by the new model alone and `lost` by the old one alone. needed:
-    about how many more labels would tell; 0 where enough is known.
+    judge: the group that decides, None where nothing was judged or too many scores are waited for. left_out:
+    labelled frames that one of them has learned from, or that lie beside such. waiting: labelled frames that one of
+    them has not scored yet. compared: frames that both have scored, of which `gained` are selected by the new model
+    alone and `lost` by the old one alone. needed: about how many more labels would tell; 0 where enough is known.
     """
 
     old: str
@@ -101,6 +101,11 @@ class Verdict:
     reason: str
     needed: int = 0
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def waits(self) -> bool:
+        """Whether so many scores are waited for that nothing is said yet."""
+        return self.judge is None and self.waiting > 0
 
     def as_json(self, keys: int = 1000) -> dict[str, Any]:
         """The same as JSON values; at most so many frames that changed sides are listed in either direction."""

@@ -170,7 +170,9 @@ def test_frames_that_one_has_not_scored_are_waited_for(tmp_path: Path) -> None:
     session = new_session(tmp_path / "s", [0.1] * 180, dict.fromkeys(range(90), 0.9))
     label(session, range(0, 90, 3), range(90, 180, 3))
     verdict = judge(session, "first", "second")
-    assert verdict.waiting == 30 and not verdict.better and "not scored by both" in verdict.reason
+    assert verdict.waiting == 30 and not verdict.better
+    assert verdict.waits and verdict.judge is None, "no numbers of the frames that happen to be scored"
+    assert "both models have scored 30 of 60 labelled frames" in verdict.reason
     waiting = judging_keys(session, "second")
     assert sorted(each.index for each in waiting) == list(range(90, 180, 3)) and not judging_keys(session, "first")
     given: dict[FrameKey, float | None] = dict.fromkeys(waiting, 0.1)

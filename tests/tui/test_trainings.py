@@ -172,6 +172,22 @@ async def test_one_key_promotes_and_another_rolls_back(hits: FakeSession, monkey
         await screen.shows("✓ hitnet-spi is in use again in place of hitnet-spi-2")
 
 
+async def test_a_model_that_is_scored_in_part_waits_for_scores_without_figures(hits: FakeSession) -> None:
+    assert hits.writer is not None
+    hits.label({index: "accepted" if index < 10 else "rejected" for index in range(20)})
+    hits.writer.put_shadow(1, "hitnet-spi-2", [(0, 0.2, ()), (1, 0.3, ())])
+    write_training(hits.session, "hitnet-spi-2", "done", points(100))
+    add_model(hits.session, "hitnet-spi-2")
+    async with opened(hits, SIZES["medium"]) as screen:
+        await screen.ready()
+        await screen.press("T")
+        await screen.shows("… it waits for scores: both models have scored 2 of 20 labelled frames")
+        await screen.shows("w has the engine score the labelled frames with it")
+        assert "right alone" not in screen.text() and " R 0." not in screen.text()
+        await screen.press("w")
+        await screen.shows("the engine scores the rest while nothing else waits")
+
+
 async def test_a_model_that_is_not_better_is_not_promoted(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     write_training(hits.session, "hitnet-spi-2", "done", points(100))
     add_model(hits.session, "hitnet-spi-2")

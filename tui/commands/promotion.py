@@ -175,7 +175,7 @@ def _audit_first(keys: list[FrameKey], book: LabelBook) -> list[FrameKey]:
 def _say_verdict(verdict: Verdict) -> None:
     say(f"{verdict.old} in use, {verdict.new} instead; threshold {verdict.threshold:g}")
     for judged in (verdict.audit, verdict.labels):
-        if judged is not None:
+        if judged is not None and not verdict.waits:
             _say_group(verdict, judged)
     say(
         f"{verdict.left_out} labelled frames do not judge: a model has learned from them or from what lies beside them."
@@ -184,7 +184,7 @@ def _say_verdict(verdict: Verdict) -> None:
     _say_side(f"selected by {verdict.old} alone", verdict.lost, verdict.compared)
     for warning in verdict.warnings:
         say(warning)
-    say(f"{'better' if verdict.better else 'not better'}: {verdict.reason}")
+    say(f"{'better' if verdict.better else 'no verdict' if verdict.waits else 'not better'}: {verdict.reason}")
 
 
 def _say_group(verdict: Verdict, judged: Judged) -> None:

@@ -61,7 +61,7 @@ class VerdictPane(Pane):
         lines.append(
             Content.styled(f" ✓ better: {verdict.reason}", "bold $text-success")
             if verdict.better
-            else Content.styled(f" ✗ {verdict.reason}", "$text-warning")
+            else Content.styled(f" {'…' if verdict.waits else '✗'} {verdict.reason}", "$text-warning")
         )
         if note:
             lines.append(Content(f" {safe_text(note)}"))
