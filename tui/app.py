@@ -20,6 +20,7 @@ from photon_triage.tui.images import Output, choose_output
 from photon_triage.tui.images.query import Graphics, ask_terminal
 from photon_triage.tui.lines import LineApp, LineDriver
 from photon_triage.tui.passthrough import clipboard
+from photon_triage.tui.screens.help import own_bindings
 from photon_triage.tui.screens.keymap import keymap_path, load_keymap
 from photon_triage.tui.screens.main import MainScreen
 from photon_triage.tui.screens.palette import commands
@@ -78,7 +79,7 @@ class TriageApp(LineApp):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: every action, with its key."""
-        return commands(self, screen, KEYS if screen is self._main else [])
+        return commands(self, screen, KEYS if screen is self._main else own_bindings(screen))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put a text on the terminal's clipboard (OSC 52), through tmux and screen too."""

@@ -11,7 +11,7 @@ from textual.widgets import Input
 from photon_triage.core.errors import UsageError
 from photon_triage.tui.display import IMAGES, THEMES, chosen_display
 from photon_triage.tui.images import Output
-from photon_triage.tui.screens.help import FIRST, HelpScreen
+from photon_triage.tui.screens.help import FIRST, HelpScreen, own_bindings
 from photon_triage.tui.screens.palette import entry_name
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, MEANINGS
 from photon_triage.tui.widgets.keys import KEYS, SUBJECTS
@@ -44,6 +44,33 @@ async def test_the_palette_lists_every_binding_with_its_key_and_text(hits: FakeS
             title, text = named[entry_name(binding)]
             assert text == binding.tooltip
             assert binding.id in waiting or " · " in title, title
+
+
+@pytest.mark.parametrize("key", ["T", "P", "R"])
+async def test_palette_and_help_of_a_screen_over_the_main_one_list_every_key_of_it(hits: FakeSession, key: str) -> None:
+    async with opened(hits, SIZES["medium"]) as driver:
+        await driver.ready()
+        await driver.press(key)
+        await driver.until(lambda: driver.app.screen is not driver.main, "the screen")
+        screen = driver.app.screen
+        bindings = own_bindings(screen)
+        assert len(bindings) > 4 and all(binding.tooltip for binding in bindings)
+        entries = {entry.title.partition(" · ")[0]: entry.help for entry in driver.app.get_system_commands(screen)}
+        assert all(entries[entry_name(binding)] == binding.tooltip for binding in bindings)
+        await driver.shows("? Help")
+        await driver.press("question_mark")
+        await driver.shows(*(binding.tooltip for binding in bindings))
+        await driver.press("question_mark")
+        await driver.until(lambda: driver.app.screen is screen, "the screen again")
+
+
+async def test_the_palette_acts_on_the_screen_it_was_opened_on(hits: FakeSession) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        await driver.press("R")
+        await driver.until(lambda: driver.app.screen is not driver.main, "the screen")
+        await choose(driver, "back", "Back · R")
+        await driver.until(lambda: driver.app.screen is driver.main, "the main screen")
 
 
 async def choose(driver: Driver, typed: str, entry: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -34,16 +36,16 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Everything in one pane that scrolls."""
-        width = max((len(keys) for _, described in self._parts for keys, _ in described), default=0) + 2
-        lines = [Content.styled(self._pane, "bold"), Content(self._pane_help)]
-        for subject, described in self._parts:
-            lines += [Content(""), Content.styled(subject, "bold")]
-            lines += [Content.assemble((keys.ljust(width), "bold"), text) for keys, text in described]
-        lines += [Content(""), *(Content(note) for note in self._notes)]
+        width = max((len(keys) for _, described in self._parts for keys, _ in described), default=0)
         with VerticalScroll(id="help", can_focus=False) as scroll:
             scroll.border_title = Content("Help")
             scroll.border_subtitle = Content("space, j k scroll · ? back")
-            yield Static(Content("\n").join(lines), markup=False)
+            yield Static(Content.styled(self._pane, "bold"), markup=False)
+            yield Static(Content(self._pane_help), markup=False)
+            for subject, described in self._parts:
+                yield Static(Content.assemble("\n", (subject, "bold")), markup=False)
+                yield Static(_in_columns(described, width))
+            yield Static(Content("\n").join([Content(""), *(Content(note) for note in self._notes)]), markup=False)
 
     def action_close(self) -> None:
         """Back to where it was opened."""
@@ -60,6 +62,18 @@ class HelpScreen(ModalScreen[None]):
         self.action_scroll(direction * max(height - 1, 1))
 
 
+def _in_columns(described: Described, width: int) -> Table:
+    """Keys beside what they do, which goes on below itself where it is longer than a line."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=width)
+    table.add_column()
+    for keys, text in described:
+        table.add_row(Text(keys, style="bold"), Text(text))
+    return table
+
+
+HELP = Binding("question_mark", "help", "Help", tooltip="What the keys do", key_display="?")
+"""On screens that cover the main one."""
 FIRST = ("accept", "reject", "undo", "threshold_down", "threshold_up", "export", "palette", "quit")
 """The ids of the keys that somebody needs who has never been here."""
 
@@ -69,23 +83,39 @@ def help_parts(
 ) -> list[tuple[str, Described]]:
     """The first steps, then each subject with what can be done now.
 
-    keys: those of each binding's id that does something now, as `keys_now` tells them.
+    keys: those of each binding that does something now, as `keys_now` tells them.
     """
     parts = list(subjects)
     every = {binding.id: binding for _, bindings in parts for binding in bindings}
     first = ("First steps", [every[name] for name in FIRST if name in every])
     found = [
-        (subject, [(" ".join(keys[b.id or ""]), b.tooltip) for b in bindings if b.id in keys and b.tooltip])
+        (subject, [(" ".join(keys[name_of(b)]), b.tooltip) for b in bindings if name_of(b) in keys and b.tooltip])
         for subject, bindings in (first, *parts)
     ]
     return [(subject, lines) for subject, lines in found if lines]
 
 
+def name_of(binding: Binding) -> str:
+    """What tells a binding from the others of its screen; those that a keymap can move have an id."""
+    return binding.id or binding.action
+
+
+def own_bindings(screen: Screen[Any]) -> list[Binding]:
+    """What can be done on a screen that covers the main one."""
+    return [binding for binding in type(screen).BINDINGS if isinstance(binding, Binding)]
+
+
+def explain(screen: Screen[Any], title: str, text: str, *notes: str) -> None:
+    """Open the help of a screen that covers the main one: a text about it, its keys, notes."""
+    parts = help_parts([("Keys", own_bindings(screen))], keys_now(screen, screen.app))
+    screen.app.push_screen(HelpScreen(title, text, parts, notes))
+
+
 def keys_now(screen: Screen[Any], app: App[Any]) -> dict[str, list[str]]:
-    """The keys of a screen's bindings by id, as the operator's keymap has them; only of those that do something now."""
+    """The keys of a screen's bindings by name, as the operator's keymap has them; of those that do something now."""
     found: dict[str, list[str]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        if binding.id and active.enabled:
-            found.setdefault(binding.id, []).append(app.get_key_display(replace(binding, key_display=None)))
+        if active.enabled:
+            found.setdefault(name_of(binding), []).append(app.get_key_display(replace(binding, key_display=None)))
     return found

@@ -9,7 +9,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from photon_triage.tui.screens.help import keys_now
+from photon_triage.tui.screens.help import keys_now, name_of
 from photon_triage.tui.themes import ALL_THEMES, MEANINGS
 
 
@@ -17,8 +17,8 @@ def commands(app: App[Any], screen: Screen[Any], bindings: Iterable[Binding]) ->
     """An entry for each binding, by its name and its keys as they are now; then the themes and the screenshot."""
     keys = keys_now(screen, app)
     for binding in bindings:
-        if binding.id and binding.id != "palette":
-            shown = " ".join(keys.get(binding.id, []))
+        if binding.id != "palette":
+            shown = " ".join(keys.get(name_of(binding), []))
             title = f"{entry_name(binding)} · {shown}" if shown else entry_name(binding)
             yield SystemCommand(title, binding.tooltip, _runner(screen, binding.action))
     for theme in ALL_THEMES:
@@ -28,8 +28,8 @@ def commands(app: App[Any], screen: Screen[Any], bindings: Iterable[Binding]) ->
 
 
 def entry_name(binding: Binding) -> str:
-    """What the palette calls a binding: its id, since some have one name with others."""
-    return (binding.id or binding.action).replace("_", " ").capitalize()
+    """What the palette calls a binding: its id, where it has one, since some share their name with others."""
+    return (binding.id or binding.description).replace("_", " ").capitalize()
 
 
 def _runner(screen: Screen[Any], action: str) -> Callable[[], Any]:

@@ -22,6 +22,7 @@ from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.powder import FILE, Powder, read_powder
 from photon_triage.core.session.preview import Preview
+from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.footer import KeyFooter
@@ -30,6 +31,10 @@ from photon_triage.tui.widgets.status import StatusLine
 
 VIEWS = ("hits, mean", "misses, mean", "hits less misses", "hits, maximum", "misses, maximum")
 REFRESH_S = 2.0
+HELP_TEXT = (
+    "What all hits look like together, what all misses do, and what the hits have more. Hits are what the list calls "
+    "so, whatever the labels say."
+)
 
 
 def image_of(powder: Powder, view: str) -> NDArray[np.float32]:
@@ -110,6 +115,7 @@ class PowderScreen(Screen[None]):
         Binding("plus,equals_sign", "contrast(1)", "Contrast+", tooltip="More contrast", key_display="+"),
         Binding("minus", "contrast(-1)", "Contrast-", tooltip="Less contrast", key_display="-"),
         Binding("m", "colours", "Colours", tooltip="Next colour map"),
+        HELP,
     ]
 
     class Read(Message):
@@ -165,6 +171,10 @@ class PowderScreen(Screen[None]):
     def action_close(self) -> None:
         """Back to the list."""
         self.dismiss(None)
+
+    def action_help(self) -> None:
+        """What the keys do."""
+        explain(self, "Virtual powder", HELP_TEXT)
 
     def action_view(self) -> None:
         """The next view."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.history import HistoryPane
@@ -29,6 +30,7 @@ class RunsScreen(Screen[None]):
         Binding("h", "axis", "Against", tooltip="Hit rate over time, against run, or against a recorded number"),
         Binding("j,down", "scroll(1)", "Down", tooltip="Next run"),
         Binding("k,up", "scroll(-1)", "Up", tooltip="Run before"),
+        HELP,
     ]
 
     def __init__(self, snapshot: Callable[[], Snapshot], threshold: Callable[[], float], axis: Callable[[], None]):
@@ -56,6 +58,10 @@ class RunsScreen(Screen[None]):
     def action_close(self) -> None:
         """Back to the list."""
         self.dismiss(None)
+
+    def action_help(self) -> None:
+        """What the keys do."""
+        explain(self, "Runs", RunsPane.help_text, HistoryPane.help_text)
 
     def action_axis(self) -> None:
         """The hit rate against something else."""

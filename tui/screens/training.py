@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import AT_WORK, PAUSE, RESUMABLE, STOP, Training, wish
 from photon_triage.tui.screens.begin import BeginScreen, TrainingWish
-from photon_triage.tui.screens.help import HelpScreen
+from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.screens.promoting import Promoting
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.trainer import begin, resume
@@ -43,7 +43,7 @@ class TrainingScreen(Promoting):
         Binding("w", "shadow", "Shadow", tooltip="Have the engine score with the new model too, or no longer"),
         Binding("j,down", "move(1)", "Down", show=False, tooltip="Next training"),
         Binding("k,up", "move(-1)", "Up", show=False, tooltip="Training before"),
-        Binding("question_mark", "help", "Help", tooltip="What the keys do", key_display="?"),
+        HELP,
     ]
 
     def __init__(
@@ -155,14 +155,7 @@ class TrainingScreen(Promoting):
 
     def action_help(self) -> None:
         """What the keys do."""
-        keys = [
-            (" ".join(self.app.get_key_display(part) for part in Binding.make_bindings([binding])), binding.tooltip)
-            for binding in self.BINDINGS
-            if isinstance(binding, Binding)
-        ]
-        self.app.push_screen(
-            HelpScreen("Trainings", TrainingsPane.help_text, [("Keys", keys)], [VerdictPane.help_text])
-        )
+        explain(self, "Trainings", TrainingsPane.help_text, VerdictPane.help_text)
 
 
 def told_of(training: Training) -> str:
