@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.checkpoint import load
+from photon_triage.models.classes import class_names
 from photon_triage.models.errors import ModelError
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
@@ -50,7 +51,4 @@ def load_patch_finder(path: str | Path) -> PatchFinder:
         raise ModelError(
             f"Cannot search with {path}: it holds a {type(network).__name__}.", "Use a LeNet patch classifier."
         )
-    classes = metadata.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ModelError(f"Cannot search with {path}: its metadata name no classes.", "Expected a list of names.")
-    return PatchFinder(network, tuple(classes), normalisation_of(metadata, str(path)))
+    return PatchFinder(network, class_names(metadata, f"search with {path}"), normalisation_of(metadata, str(path)))

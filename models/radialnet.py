@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.checkpoint import load
+from photon_triage.models.classes import class_names
 from photon_triage.models.errors import ModelError
 from photon_triage.models.registry import register
 
@@ -137,8 +138,5 @@ def load_profile_classifier(path: str | Path) -> ProfileClassifier:
         raise ModelError(
             f"Cannot classify profiles with {path}: it holds a {type(network).__name__}.", "Use a radial network."
         )
-    names = metadata.get("classes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"Cannot classify with {path}: its metadata name no classes.", "Expected a list of names.")
     network.eval()
-    return ProfileClassifier(network, tuple(names))
+    return ProfileClassifier(network, class_names(metadata, f"classify with {path}"))

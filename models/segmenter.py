@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import background_of
+from photon_triage.models.classes import background_of, class_names
 from photon_triage.models.errors import ModelError
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
@@ -46,7 +46,4 @@ def load_segmenter(path: str | Path) -> Segmenter:
         raise ModelError(
             f"Cannot segment with {path}: it holds a {type(network).__name__}.", "Use an MS-D network or a U-Net."
         )
-    classes = metadata.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ModelError(f"Cannot segment with {path}: its metadata name no classes.", "Expected a list of names.")
-    return Segmenter(network, tuple(classes), normalisation_of(metadata, str(path)))
+    return Segmenter(network, class_names(metadata, f"segment with {path}"), normalisation_of(metadata, str(path)))
