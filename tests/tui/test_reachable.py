@@ -47,6 +47,17 @@ async def test_the_palette_lists_every_binding_with_its_key_and_text(hits: FakeS
 
 
 @pytest.mark.parametrize("key", ["T", "P", "R"])
+async def test_the_footer_of_a_narrow_screen_over_the_main_one_tells_of_help_and_the_way_back(
+    hits: FakeSession, key: str
+) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        await driver.press(key)
+        await driver.until(lambda: driver.app.screen is not driver.main, "the screen")
+        await driver.shows("Back", "? Help")
+
+
+@pytest.mark.parametrize("key", ["T", "P", "R"])
 async def test_palette_and_help_of_a_screen_over_the_main_one_list_every_key_of_it(hits: FakeSession, key: str) -> None:
     async with opened(hits, SIZES["medium"]) as driver:
         await driver.ready()

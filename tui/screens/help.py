@@ -116,6 +116,6 @@ def keys_now(screen: Screen[Any], app: App[Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        if active.enabled:
+        if active.enabled and (binding.id or active.node is screen):
             found.setdefault(name_of(binding), []).append(app.get_key_display(replace(binding, key_display=None)))
     return found

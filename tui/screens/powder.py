@@ -111,11 +111,11 @@ class PowderScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("P", "view", "Next view", tooltip="Hits, misses, difference, maxima", key_display="P"),
         Binding("escape,q,enter", "close", "Back", tooltip="Back to the list", key_display="q"),
+        HELP,
         Binding("l", "logarithm", "Log", tooltip="Logarithmic or linear picture"),
         Binding("plus,equals_sign", "contrast(1)", "Contrast+", tooltip="More contrast", key_display="+"),
         Binding("minus", "contrast(-1)", "Contrast-", tooltip="Less contrast", key_display="-"),
         Binding("m", "colours", "Colours", tooltip="Next colour map"),
-        HELP,
     ]
 
     class Read(Message):

@@ -38,12 +38,12 @@ class TrainingScreen(Promoting):
         Binding("x", "stop", "Stop", tooltip="Stop after this batch; space goes on later"),
         Binding("p", "promote", "Promote", tooltip="Use the new model, where it is better than the one in use"),
         Binding("T,q,escape", "close", "Back", tooltip="Back to the list; trainings go on"),
+        HELP,
         Binding("u,backspace", "rollback", "Roll back", tooltip="Use the model again that was in use before"),
         Binding("v", "changed", "Changed", tooltip="List the frames that changed sides, the largest differences first"),
         Binding("w", "shadow", "Shadow", tooltip="Have the engine score with the new model too, or no longer"),
         Binding("j,down", "move(1)", "Down", show=False, tooltip="Next training"),
         Binding("k,up", "move(-1)", "Up", show=False, tooltip="Training before"),
-        HELP,
     ]
 
     def __init__(

@@ -25,8 +25,10 @@ class KeyFooter(Line):
         """Write the line anew."""
         keys: dict[str, tuple[list[str], str]] = {}
         order = {binding.id: place for place, binding in enumerate(KEYS)}
-        bindings = [active.binding for active in self.screen.active_bindings.values() if active.enabled]
-        for binding in sorted(bindings, key=lambda binding: order.get(binding.id, len(order))):
+        found = [active for active in self.screen.active_bindings.values() if active.enabled]
+        # What the application has for every screen comes last.
+        found.sort(key=lambda active: (active.node is not self.screen, order.get(active.binding.id, len(order))))
+        for binding in (active.binding for active in found):
             if binding.show and not binding.system:
                 shown, _ = keys.setdefault(binding.action, ([], binding.description))
                 shown.append(self.app.get_key_display(binding))
