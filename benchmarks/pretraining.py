@@ -32,7 +32,7 @@ from photon_triage.core.training.detector.train import Plan, score, train
 from photon_triage.core.training.network.initialising import initialise
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector
-from photon_triage.models.runtime import best_device
+from photon_triage.models.device import best_device
 
 COMMAND = [sys.executable, "-P", "-m", "photon_triage.tui"]
 LEAST, RATE = 4, 1e-3

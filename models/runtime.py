@@ -1,4 +1,4 @@
-"""Where a network runs, in which precision and layout, and how many frames at a time: decided here and nowhere else."""
+"""In which precision and layout a network runs, and how many frames at a time: decided here and nowhere else."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ from photon_triage.models.precision import (
     wanted_precision,
 )
 
-__all__ = ["InferenceCall", "Plan", "Runner", "best_device", "measured_precisions", "prepare_for_inference"]
+__all__ = ["InferenceCall", "Plan", "Runner", "measured_precisions", "prepare_for_inference"]
 
 log = logging.getLogger("photon_triage.models")
-
-BACKENDS = ("cuda", "mps", "cpu")
 
 MEASURED_FRAMES = 8
 """Frames with which precisions are timed."""
@@ -61,23 +59,6 @@ class Plan:
         parts += [f"{self.batch_size} frames at a time"] if self.batch_size else []
         parts += ["CUDA graphs"] if self.graphs else []
         return ", ".join(parts)
-
-
-def best_device(request: str | None = None) -> torch.device:
-    """The device to run on: what `request` names, such as "cpu" or "cuda:1", else the fastest there is.
-
-    Raises ModelError where the request names no device of this machine.
-    """
-    if request is None or request == "auto":
-        return torch.device(next(backend for backend in BACKENDS if _device_count(backend)))
-    hint = f"Available: auto, {', '.join(_available_devices())}."
-    try:
-        device = torch.device(request)
-    except RuntimeError as error:
-        raise ModelError(f"Cannot run on {request!r}: no such kind of device.", hint) from error
-    if device.type not in BACKENDS or (device.index or 0) >= _device_count(device.type):
-        raise ModelError(f"Cannot run on {request!r}: this machine or this torch has no such device.", hint)
-    return device
 
 
 def prepare_for_inference(
@@ -286,18 +267,3 @@ def _precision_seconds(
         return found
 
     return speed.measured_once("precisions", model, batch, measure)
-
-
-def _device_count(backend: str) -> int:
-    if backend == "cuda":
-        return torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if backend == "mps":
-        return int(torch.backends.mps.is_available())
-    return 1
-
-
-def _available_devices() -> list[str]:
-    counts = {backend: _device_count(backend) for backend in BACKENDS}
-    return [name for name, count in counts.items() if count == 1] + [
-        f"{name}:{index}" for name, count in counts.items() if count > 1 for index in range(count)
-    ]

@@ -23,7 +23,8 @@ from photon_triage.core.session.trainings import trainings_path
 from photon_triage.core.training.detector.train import WANTED
 from photon_triage.core.training.running.checkpoints import FOLDER, Written, written
 from photon_triage.models.detector import Detector, best_of_class, load_detector
-from photon_triage.models.runtime import best_device, prepare_for_inference
+from photon_triage.models.device import best_device
+from photon_triage.models.runtime import prepare_for_inference
 
 SCORES = ".scores.npz"
 Scores = dict[FrameKey, float]

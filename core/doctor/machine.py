@@ -10,10 +10,11 @@ import torch
 from photon_triage.core.doctor.check import Check
 from photon_triage.core.session.models import shipped_models
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.device import best_device
 from photon_triage.models.errors import ModelError
 from photon_triage.models.opening import open_network
 from photon_triage.models.precision import VARIABLE
-from photon_triage.models.runtime import MEASURED_FRAMES, best_device, measured_precisions
+from photon_triage.models.runtime import MEASURED_FRAMES, measured_precisions
 from photon_triage.models.speed import WORTHWHILE, processor
 
 MEASURED_MODEL = "hitnet-spi"

@@ -19,8 +19,9 @@ from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import load
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.device import best_device
 from photon_triage.models.features import Features
-from photon_triage.models.runtime import Runner, best_device, prepare_for_inference
+from photon_triage.models.runtime import Runner, prepare_for_inference
 
 PART_FRAMES, PART_S = 4096, 60.0
 """A part is written when it has so many frames, or after so many seconds: no more is lost with the process."""

@@ -36,7 +36,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader, SourceInfo
 from photon_triage.core.stages.cascade import Outcome, run_cascade
 from photon_triage.models.classes import background_of
-from photon_triage.models.runtime import best_device
+from photon_triage.models.device import best_device
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -67,17 +67,6 @@ def half_of_them_hits(count: int) -> Tensor:
     return torch.linspace(0, 1, count)[:, None, None, None].expand(-1, 1, 4, 4).contiguous()
 
 
-def test_device_follows_the_request() -> None:
-    assert runtime.best_device("cpu") == CPU
-    assert runtime.best_device() == runtime.best_device("auto")
-
-
-@pytest.mark.parametrize("request_", ["cuda:99", "warp", "cpu:3", "meta"])
-def test_absent_devices_are_refused(request_: str) -> None:
-    with pytest.raises(ModelError, match="Available: auto,"):
-        runtime.best_device(request_)
-
-
 def test_prepared_network_gives_the_same_heads_and_stays_as_it_is() -> None:
     model = with_random_weights(Darknet.from_cfg(SMALL)).train()
     run = prepare_for_inference(model, CPU)

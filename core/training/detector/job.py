@@ -29,7 +29,7 @@ from photon_triage.core.training.running.registering import Trained, checked_nam
 from photon_triage.core.training.running.runs import TrainingRun, training_run
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
-from photon_triage.models.runtime import best_device
+from photon_triage.models.device import best_device
 
 CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
 """What a new model with as many classes is taught to tell apart, by the names in the labels."""

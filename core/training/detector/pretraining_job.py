@@ -26,7 +26,7 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.running.runs import TrainingRun, training_run
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
-from photon_triage.models.runtime import best_device
+from photon_triage.models.device import best_device
 
 ITERATIONS, MOST, LEAST = 400, 4096, 16
 

@@ -33,7 +33,7 @@ from photon_triage.core.training.network.network_job import NetworkJob, facts_of
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import training_run
-from photon_triage.models.runtime import best_device
+from photon_triage.models.device import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
 

@@ -32,8 +32,8 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.scoring import confusion_scores
+from photon_triage.models.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder
-from photon_triage.models.runtime import best_device
 
 
 def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:

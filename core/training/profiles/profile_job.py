@@ -38,8 +38,8 @@ from photon_triage.core.training.running.progress import Note, decayed
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.scoring import confusion_scores
+from photon_triage.models.device import best_device
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier, profile_input
-from photon_triage.models.runtime import best_device
 
 CLASSES = ("other", "single")
 LEAST_LABELS = 10

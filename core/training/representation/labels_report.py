@@ -14,8 +14,8 @@ from photon_triage.core.training.representation.feature_distance import feature_
 from photon_triage.core.training.representation.representing import Representation, represent
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import load_detector
+from photon_triage.models.device import best_device
 from photon_triage.models.errors import ModelError
-from photon_triage.models.runtime import best_device
 
 LEAST = 3
 """Frames between which a distance is worth telling."""
