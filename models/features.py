@@ -1,9 +1,11 @@
-"""What a detector sees in a frame: the features that its last convolutions read, pooled over the grid."""
+"""What a network sees in a frame: the features that its last layers read, pooled over the frame."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,3 +58,47 @@ class Features(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+class Representing(Protocol):
+    """A network that tells what its last layer reads of a frame, pooled."""
+
+    @property
+    def representation_size(self) -> int:
+        """How many numbers that are."""
+        ...
+
+    def representation(self, frames: Tensor, /) -> Tensor:
+        """The numbers, (batch, representation_size), of an input as the network takes it."""
+        ...
+
+
+class Representation(nn.Module):
+    """A network as the function from its input to its representation, for inference.
+
+    Raises ModelError for a network that has none, as a detector, for which `Features` stands.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not hasattr(network, "representation"):
+            raise ModelError(
+                f"Cannot take a representation of a {type(network).__name__}.", "Choose a model of another family."
+            )
+        self.network = network
+
+    @property
+    def size(self) -> int:
+        """Numbers of a representation."""
+        network: Representing = self.network  # type: ignore[assignment]
+        return network.representation_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The representation (batch, size) of an input as the network takes it."""
+        network: Representing = self.network  # type: ignore[assignment]
+        return network.representation(x)
+
+    def fused(self) -> Representation:
+        """A copy for inference, as the network makes it."""
+        fuse = getattr(self.network, "fused", None)
+        return Representation(copy.deepcopy(self.network) if fuse is None else fuse()).eval()

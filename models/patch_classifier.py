@@ -147,6 +147,20 @@ class PatchClassifier(nn.Module):
             frames = frames.index_select(axis, mirrored(about, extent))
         return torch.softmax(self.dense(frames, mask), 1)[:, 1]
 
+    @property
+    def representation_size(self) -> int:
+        """Numbers of a representation: the channels of the last convolution."""
+        return self.options.widths[-1]
+
+    def representation(self, frames: Tensor) -> Tensor:
+        """The mean over the frame of what the full layers read, (batch, representation_size).
+
+        frames: (batch, in_channels, *extents), no smaller than a patch. Pools go in steps, as on a patch that begins at
+        the frame's corner. Raises ModelError for another shape.
+        """
+        self._check_frames(frames)
+        return self._features(frames, 1, self._pool_in_steps).flatten(2).mean(2)
+
     def macs(self, *extents: int) -> int:
         """Multiply-accumulate operations of the dense form for one frame of `extents` pixels."""
         counts = [extent - side + 1 for extent, side in zip(extents, self.options.patch, strict=True)]

@@ -86,15 +86,29 @@ class RadialNet(nn.Module):
         along = sum((bins >> n) * self.kernel * a * b for n, (a, b) in enumerate(pairwise(channels)))
         return along + self.hidden * (self.widths[-1] * (bins >> len(self.widths)) + self.classes)
 
+    @property
+    def representation_size(self) -> int:
+        """Numbers of a representation: the outputs of the first full layer."""
+        return self.hidden
+
+    def representation(self, profiles: Tensor) -> Tensor:
+        """What the last layer reads, (batch, representation_size), of profiles as for `forward`."""
+        self._check(profiles)
+        values: Tensor = self.head[:-1](self.features(profiles))
+        return values
+
     def forward(self, profiles: Tensor) -> Tensor:
         """The logits (batch, classes) of profiles (batch, 2, bins), see `profile_input`; raises ModelError."""
+        self._check(profiles)
+        logits: Tensor = self.head(self.features(profiles))
+        return logits
+
+    def _check(self, profiles: Tensor) -> None:
         if tuple(profiles.shape[1:]) != (CHANNELS, self.bins):
             raise ModelError(
                 f"Cannot classify profiles of shape {tuple(profiles.shape)}.",
                 f"Expected (batch, {CHANNELS}, {self.bins}).",
             )
-        logits: Tensor = self.head(self.features(profiles))
-        return logits
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,20 @@ class UNet(nn.Module):
         result = run_in_tiles(self._run, self._to_multiples(frames), aligned, self.radius, self.multiple)
         return result[..., :height, :width]
 
+    @property
+    def representation_size(self) -> int:
+        """Numbers of a representation: the channels of the first level."""
+        return self.width
+
+    def representation(self, frames: Tensor) -> Tensor:
+        """The mean over the frame of what the last 1x1 reads, (batch, representation_size); raises as `forward`."""
+        self._check_frames(frames)
+        height, width = frames.shape[-2:]
+        if self.padding == "valid":
+            self._check_sides(height, width)
+            return self._maps(frames).mean((-2, -1))
+        return self._maps(self._to_multiples(frames))[..., :height, :width].mean((-2, -1))
+
     def fused(self) -> UNet:
         """A copy for inference with every batch-norm folded into its convolution; it cannot be trained."""
         twin = copy.deepcopy(self).eval()
@@ -172,6 +186,11 @@ class UNet(nn.Module):
         return twin.requires_grad_(False)
 
     def _run(self, frames: Tensor) -> Tensor:
+        output: Tensor = self.final(self._maps(frames))
+        return output
+
+    def _maps(self, frames: Tensor) -> Tensor:
+        """What the last 1x1 reads."""
         maps, skips = channels_last(frames), []
         for level, pair in enumerate(self.down):
             maps = pair(maps)
@@ -183,8 +202,7 @@ class UNet(nn.Module):
         for enlarge, pair in zip(self.enlarge, self.up, strict=True):
             maps = enlarge(maps)
             maps = pair(_middle(skips.pop(), maps), maps)
-        output: Tensor = self.final(maps)
-        return output
+        return maps
 
     def _layer_sides(self, side: int) -> Iterator[int]:
         """The extents that a layer's weights are applied at, for every layer in the order of the parameters."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.compare.lists import LoadedList
 from photon_triage.core.embedding.reading import RegionReader, reaching
-from photon_triage.core.embedding.store import Places
 from photon_triage.core.errors import ExportError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
@@ -68,7 +67,7 @@ def _scored(session: Session, chosen: Sequence[Written], device: torch.device, n
     prepared = recipe.prepare.model_dump_json()
     known = [_kept(each.path, prepared) for each in chosen]
     places = reaching(session)
-    keys = _keys(places)
+    keys = places.keys()
     missing = np.array([any(key not in scores for scores in known) for key in keys], bool)
     if missing.any():
         wanted, done = places.take(missing), 0
@@ -77,7 +76,7 @@ def _scored(session: Session, chosen: Sequence[Written], device: torch.device, n
             for chunk, counts in reader.read(wanted):
                 image = _input(preparation, counts, device)
                 for (run, detector), scores in zip(runs, known, strict=True):
-                    scores.update(zip(_keys(chunk), _of(run, detector, image), strict=True))
+                    scores.update(zip(chunk.keys(), _of(run, detector, image), strict=True))
                 done += len(chunk)
                 note(done, len(wanted))
         for each, scores in zip(chosen, known, strict=True):
@@ -94,13 +93,6 @@ def _input(preparation: Preparation, counts: NDArray[np.float32], device: torch.
 @torch.inference_mode()
 def _of(run: Callable[[torch.Tensor], Sequence[torch.Tensor]], detector: Detector, image: torch.Tensor) -> list[float]:
     return [float(score) for score in best_of_class(run(image), detector, detector.index(WANTED)).scores.tolist()]
-
-
-def _keys(places: Places) -> list[FrameKey]:
-    return [
-        FrameKey(places.files[file][0], places.files[file][1], index)
-        for file, index in zip(places.file.tolist(), places.index.tolist(), strict=True)
-    ]
 
 
 def _kept(path: Path, prepared: str) -> Scores:

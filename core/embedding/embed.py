@@ -7,21 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.embedding import kinds
-from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.embedding.networks import FrameFeatures, features_by
+from photon_triage.core.embedding.reading import BatchReader, evenly, reaching
 from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
 from photon_triage.core.errors import SessionError
-from photon_triage.core.prepare import Preparation, preparation_for
-from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.in_use import models_in_use
+from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
-from photon_triage.models.checkpoint import load
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.device import best_device
-from photon_triage.models.features import Features
-from photon_triage.models.runtime import Runner, prepare_for_inference
 
 PART_FRAMES, PART_S = 4096, 60.0
 """A part is written when it has so many frames, or after so many seconds: no more is lost with the process."""
@@ -52,18 +47,18 @@ def embed(
 ) -> Embedded:
     """Embed the frames that are not embedded yet, at most so many, and order all by kind and by loneliness.
 
-    model: a detector; the one in use if None. Embeddings of another model are replaced. `note(done, planned)` is called
-    after each batch. Raises SessionError, ModelError.
+    model: that of the recipe's first network, as in use, if None. Embeddings of another model are replaced.
+    `note(done, planned)` is called after each batch. Raises SessionError, ModelError.
     """
     entry = find_model(model or model_in_use(session), session.models_path)
     store, name = EmbeddingStore(session), entry.path.name
     with store.writing():
+        network = features_by(session, entry, device)
         if store.model() not in (None, name):
             store.clear()
         everything = reaching(session)
         left = everything.take(~known(everything, [part.places for part in store.parts()]))
         chosen = left.take(evenly(len(left), most))
-        network = FeatureNetwork(session, entry, device)
         added = unreadable = 0
         if len(chosen):
             added, unreadable = _add(session, store, network, name, chosen, note)
@@ -72,74 +67,47 @@ def embed(
 
 
 def model_in_use(session: Session) -> str:
-    """The name of the detector in use, else the recipe's; raises SessionError."""
-    classify = session.recipe().classify
-    name = session.engine_state().get("models", {}).get("classify") or (classify.model if classify else None)
-    if name is None:
+    """The name of the model of the recipe's first network, which sees every frame that is embedded.
+
+    Raises SessionError where the recipe has none.
+    """
+    models = models_in_use(session)
+    if not models:
         raise SessionError(
-            f"Could not take features of frames in {session.path}: its recipe has no classify stage.",
-            "Name a detector with --model, such as hitnet-spi.",
+            f"Could not take features of frames in {session.path}: its recipe has no network.",
+            "Name a model with --model, such as hitnet-spi.",
         )
-    return str(name)
-
-
-class FeatureNetwork:
-    """A detector's features of frames: (n, rows, columns) counts of the region in, (n, size) float32 out."""
-
-    def __init__(self, session: Session, entry: ModelEntry, device: str | None = None) -> None:
-        network, _ = load(entry.path)
-        if not isinstance(network, Darknet):
-            raise SessionError(
-                f"Could not take features of frames with {entry.name}: it is no detector.",
-                "Frames are embedded with the networks that classify them; name one with --model.",
-                title="Model does not fit",
-            )
-        self._device = best_device(device)
-        self.preparation: Preparation = preparation_for(session.recipe(), network.input_size, network.in_channels)
-        self.preparation.to(self._device)
-        features = Features(network)
-        self.size = features.size
-        self._run: Runner = prepare_for_inference(features, self._device)
-
-    def __call__(self, counts: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The features of some frames."""
-        image = self.preparation.fit(torch.from_numpy(counts).to(self._device).float())
-        vectors: NDArray[np.float32] = self._run(image)[0].cpu().numpy()
-        return vectors
+    return next(iter(models.values()))
 
 
 def _add(
     session: Session,
     store: EmbeddingStore,
-    network: FeatureNetwork,
+    network: FrameFeatures,
     model: str,
     chosen: Places,
     note: Callable[[int, int], None],
 ) -> tuple[int, int]:
     """Embed frames, part after part; returns how many, and how many cannot be read."""
-    places: list[Places] = []
-    vectors: list[NDArray[np.float16]] = []
+    # Pairs, so that an interruption cannot leave frames without their vectors.
+    fresh: list[tuple[Places, NDArray[np.float16]]] = []
     done, written_at = 0, time.monotonic()
 
     def write() -> None:
         nonlocal written_at
         written_at = time.monotonic()
-        if places:
-            part = Part(joined(places), np.concatenate(vectors), model)
-            places.clear()
-            vectors.clear()
-            store.add(part)
+        if fresh:
+            places, vectors = zip(*fresh, strict=True)
+            fresh.clear()
+            store.add(Part(joined(places), np.concatenate(vectors), model))
 
-    # Regions are read on the CPU: the reader's own preparation stays there.
-    cpu = preparation_for(session.recipe(), network.preparation.size, network.preparation.channels)
-    with RegionReader(session, cpu) as reader:
+    with BatchReader(session) as reader:
         try:
-            for chunk, counts in reader.read(chosen):
-                places.append(chunk)
-                vectors.append(network(counts).clip(*_HALF).astype(np.float16))
+            for chunk, batch in reader.read(chosen):
+                fresh.append((chunk, network(batch).cpu().numpy().clip(*_HALF).astype(np.float16)))
                 done += len(chunk)
                 note(done + reader.unreadable, len(chosen))
-                if sum(map(len, places)) >= PART_FRAMES or time.monotonic() - written_at >= PART_S:
+                if sum(len(some) for some, _ in fresh) >= PART_FRAMES or time.monotonic() - written_at >= PART_S:
                     write()
         finally:
             write()

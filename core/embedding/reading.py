@@ -1,9 +1,10 @@
-"""Frames for networks that need no labels: those that reach the network, read some at a time, region only."""
+"""Frames for networks that need no labels: those that reach the network, read some at a time, whole or region only."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from photon_triage.core.embedding.store import Places
 from photon_triage.core.errors import SourceError
-from photon_triage.core.frames import as_counts
+from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
 
-AT_ONCE = 64
+AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 25
 _BRIGHT = 1e9
 
 
@@ -38,24 +39,23 @@ def evenly(count: int, most: int | None) -> NDArray[np.int64]:
     return (np.arange(most) * count) // most
 
 
-class RegionReader:
-    """Reads the preparation's region of frames; files that cannot be read are passed over and counted."""
+class BatchReader:
+    """Reads frames as batches, whole; files that cannot be read are passed over and counted."""
 
-    def __init__(self, session: Session, preparation: Preparation) -> None:
-        self._frames = FrameReader(roots=session.recipe().source.roots)
-        self._preparation = preparation
+    def __init__(self, session: Session) -> None:
+        recipe = session.recipe()
+        self._frames = FrameReader(roots=recipe.source.roots)
+        self._geometry = recipe.geometry.geometry()
         self.unreadable = 0
-        self.usable: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
-        """Which pixels of the region are good in the file that was read last, (rows, columns)."""
 
-    def __enter__(self) -> RegionReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._frames.close()
 
-    def read(self, places: Places) -> Iterator[tuple[Places, NDArray[np.float32]]]:
-        """Frames in the order of files and indices, at most AT_ONCE each time, with counts (n, rows, columns)."""
+    def read(self, places: Places) -> Iterator[tuple[Places, Batch]]:
+        """Frames in the order of files and indices, at most AT_ONCE or PIXELS_AT_ONCE each time, but one."""
         for place, (path, dataset) in enumerate(places.files):
             of_file = places.take(places.file == place)
             if not len(of_file):
@@ -68,15 +68,46 @@ class RegionReader:
                 self.unreadable += len(of_file)
                 continue
             mask = None if valid is None else torch.from_numpy(valid)
-            self.usable = self._preparation.region(torch.full((1, *info.shape), _BRIGHT), mask)[0].numpy() > 0
-            for start in range(0, len(of_file), AT_ONCE):
-                chunk = of_file.take(np.arange(start, min(start + AT_ONCE, len(of_file))))
+            geometry = info.geometry.over(self._geometry)
+            together = max(1, min(AT_ONCE, PIXELS_AT_ONCE // math.prod(info.shape)))
+            for start in range(0, len(of_file), together):
+                chunk = of_file.take(np.arange(start, min(start + together, len(of_file))))
                 try:
                     raw = self._frames.read_indices(path, dataset, chunk.index.tolist())
                 except SourceError:
                     self.unreadable += len(chunk)
                     continue
-                yield chunk, self._preparation.region(torch.from_numpy(as_counts(raw)), mask).numpy()
+                yield chunk, Batch(chunk.keys(), torch.from_numpy(raw), mask, geometry)
+
+
+class RegionReader:
+    """Reads the preparation's region of frames; files that cannot be read are passed over and counted."""
+
+    def __init__(self, session: Session, preparation: Preparation) -> None:
+        self._batches, self._preparation = BatchReader(session), preparation
+        self.usable: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
+        """Which pixels of the region are good in the file that was read last, (rows, columns)."""
+
+    @property
+    def unreadable(self) -> int:
+        """Frames that could not be read so far."""
+        return self._batches.unreadable
+
+    def __enter__(self) -> Self:
+        self._batches.__enter__()
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._batches.__exit__(*what)
+
+    def read(self, places: Places) -> Iterator[tuple[Places, NDArray[np.float32]]]:
+        """Frames as the batches come, with counts (n, rows, columns)."""
+        before = None
+        for chunk, batch in self._batches.read(places):
+            if before != (before := chunk.files[chunk.file[0]]):
+                bright = torch.full((1, *batch.shape), _BRIGHT)
+                self.usable = self._preparation.region(bright, batch.valid)[0].numpy() > 0
+            yield chunk, self._preparation.region(batch.frames, batch.valid).numpy()
 
 
 def as_small_integers(counts: NDArray[np.float32]) -> NDArray[Any]:

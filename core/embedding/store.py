@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import SessionError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
 
 FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
@@ -36,6 +37,13 @@ class Places:
     def take(self, which: NDArray[Any]) -> Places:
         """Some of them, by places or by a mask."""
         return Places(self.files, self.file[which], self.index[which])
+
+    def keys(self) -> tuple[FrameKey, ...]:
+        """Their keys, in their order."""
+        return tuple(
+            FrameKey(self.files[file][0], self.files[file][1], index)
+            for file, index in zip(self.file.tolist(), self.index.tolist(), strict=True)
+        )
 
 
 @dataclass(frozen=True, eq=False)

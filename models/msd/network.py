@@ -150,6 +150,18 @@ class MSDNet(nn.Module):
         self._check_frames(frames)
         return run_in_tiles(self, frames, tile, self.radius)
 
+    @property
+    def representation_size(self) -> int:
+        """Numbers of a representation: the input's channels and the layers'."""
+        return self.layout.channels
+
+    @torch.no_grad()
+    def representation(self, frames: Tensor) -> Tensor:
+        """The mean over all pixels of what the final 1x1 reads, (batch, representation_size); raises as `forward`."""
+        self._check_frames(frames)
+        parts = [self._computed(part).interior(0, self.layout.channels).mean((-2, -1)).T for part in _parts(frames)]
+        return torch.cat(parts)
+
     def fused(self) -> MSDNet:
         """A copy for inference with the weights in the order in which they are used; it cannot be trained."""
         twin = copy.deepcopy(self).eval().requires_grad_(False)
@@ -158,15 +170,15 @@ class MSDNet(nn.Module):
 
     @torch.no_grad()
     def _infer(self, frames: Tensor) -> Tensor:
-        batch, _, height, width = frames.shape
-        output = self.weights.new_empty(batch, self.out_channels, height, width)
-        together = max(1, PIXELS_AT_ONCE // (height * width))
-        for first in range(0, batch, together):
-            part = frames[first : first + together]
-            output[first : first + together] = self._infer_at_once(part)
+        output = self.weights.new_empty(len(frames), self.out_channels, *frames.shape[-2:])
+        done = 0
+        for part in _parts(frames):
+            output[done : done + len(part)] = project(self._computed(part), self.final_weight, self.final_bias)
+            done += len(part)
         return output
 
-    def _infer_at_once(self, frames: Tensor) -> Tensor:
+    def _computed(self, frames: Tensor) -> Canvas:
+        """The input, normalised, and what all layers make of it."""
         kernel = gpu_kernel(self.weights)
         size = (frames.shape[-2], frames.shape[-1])
         padding = self.layout.padding if kernel is None else 0
@@ -179,7 +191,7 @@ class MSDNet(nn.Module):
             compute_features(canvas, self.layout, self.layout.matrices(packed), self.biases)
         else:
             kernel.compute_features(canvas, self.layout, self.weights, self.biases)
-        return project(canvas, self.final_weight, self.final_bias)
+        return canvas
 
     def _check_frames(self, frames: Tensor) -> None:
         if frames.ndim != 4 or frames.shape[1] != self.in_channels or len(frames) == 0:
@@ -198,6 +210,11 @@ class MSDNet(nn.Module):
                 f"Cannot run the MS-D network on {self.weights.device} on frames on {frames.device}.",
                 "Move the frames to the network's device.",
             )
+
+
+def _parts(frames: Tensor) -> tuple[Tensor, ...]:
+    """The frames, as many at a time as are computed together."""
+    return torch.split(frames, max(1, PIXELS_AT_ONCE // math.prod(frames.shape[-2:])))
 
 
 def _checked_options(counts: dict[str, int], dilations: Sequence[int]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +16,30 @@ from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.running.registering import register
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.lenet import LeNetPatch
+from photon_triage.models.msd import MSDNet
+from photon_triage.models.radialnet import RadialNet
+from photon_triage.models.unet import UNet
 
 from ..builders.detector_files import write_cxi
 from ..session.builders import DATASET, file_row
 from ..training.detector.test_training import CFG, RECIPE
 
+Own = TypeVar("Own", bound=MSDNet | UNet | LeNetPatch | RadialNet)
+
 SPOTS = {0: [(24, 32)], 1: [(10, 12), (10, 52), (38, 12), (38, 52)], 2: [(24, 10), (24, 54)]}
 """Where the light is, by kind: (row, column) of discs."""
+LOCATED = (
+    RECIPE
+    + """[geometry]
+photon_energy_ev = 1700
+detector_distance = 0.13
+pixel_size = 75e-6
+beam_center_x = 32
+beam_center_y = 24
+"""
+)
+"""The recipe with all that is to be known of where the detector stands."""
 ODD = 17
 """The index of the one frame that is like no other: all lit."""
 
@@ -48,6 +66,14 @@ def kind_session(folder: Path, count: int = 60, misses: int = 5) -> Session:
     torch.manual_seed(0)
     register(session.models_path, "small", Darknet.from_cfg(CFG), {"classes": ["single"]})
     return session
+
+
+def register_own(session: Session, network: Own) -> Own:
+    """A network of a session's own, under the name "own"."""
+    facts = {"architecture": network.architecture, "classes": ["other", "object"]}
+    register(session.models_path, "own", network, facts)
+    network.eval()
+    return network
 
 
 def recipe_text_of(recipe: str) -> str:

@@ -9,18 +9,46 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from photon_triage.core.embedding import embed as embedding
-from photon_triage.core.embedding.embed import FeatureNetwork, embed
-from photon_triage.core.embedding.store import EmbeddingStore, read_arrays
+from photon_triage.core.embedding.embed import embed
+from photon_triage.core.embedding.networks import OfDetector
+from photon_triage.core.embedding.reading import BatchReader
+from photon_triage.core.embedding.store import EmbeddingStore, Places, read_arrays
 from photon_triage.core.errors import SessionError
+from photon_triage.core.frames import Batch
+from photon_triage.core.prepare import preparation_for
+from photon_triage.core.rings import Rings
 from photon_triage.core.session.models import find_model
-from photon_triage.core.sources import FrameReader
+from photon_triage.core.session.session import Session
+from photon_triage.models.checkpoint import load
+from photon_triage.models.darknet import Darknet
+from photon_triage.models.errors import ModelError
+from photon_triage.models.features import Features
+from photon_triage.models.lenet import LeNetPatch
+from photon_triage.models.msd import MSDNet
+from photon_triage.models.normalise import EACH_FRAME
+from photon_triage.models.radialnet import RadialNet, profile_input
+from photon_triage.models.unet import UNet
 
 from ..builders.detector_files import write_cxi
 from ..training.running.test_runs import HOLD
 from ..tui.test_cli import run
-from .builders import ODD, add_file, kind_frames, kind_session
+from . import builders
+from .builders import LOCATED, ODD, add_file, kind_frames, kind_session, register_own
+
+
+def batches(session: Session) -> list[tuple[Places, Batch]]:
+    """All embedded frames, as they are read again."""
+    (part,) = EmbeddingStore(session).parts()
+    with BatchReader(session) as reader:
+        return list(reader.read(part.places))
+
+
+def joined_vectors(session: Session) -> np.ndarray:
+    (part,) = EmbeddingStore(session).parts()
+    return part.vectors.astype(np.float32)
 
 
 def embedded_indices(store: EmbeddingStore) -> list[int]:
@@ -53,13 +81,77 @@ def test_the_vectors_are_the_networks_features(tmp_path: Path) -> None:
     session = kind_session(tmp_path)
     embed(session, "small")
     (part,) = EmbeddingStore(session).parts()
-    network = FeatureNetwork(session, find_model("small", session.models_path))
-    frames, _ = kind_frames(60)
-    with FrameReader() as reader:
-        valid = reader.mask(reader.inspect(tmp_path / "run.cxi"))
-    assert valid is not None
-    expected = network(np.where(valid, frames, 0)[part.places.index].astype(np.float32))
+    network, _ = load(find_model("small", session.models_path).path)
+    assert isinstance(network, Darknet)
+    prepare = preparation_for(session.recipe(), network.input_size, network.in_channels)
+    ((_, batch),) = batches(session)
+    with torch.no_grad():
+        expected = Features(network.eval())(prepare(batch.frames, batch.valid)).numpy()
     assert np.allclose(part.vectors, expected, rtol=2e-3, atol=1e-3) and expected.std(0).max() > 0.01
+
+
+@pytest.mark.parametrize(("network", "size"), [(MSDNet(3), 4), (UNet(depth=2, width=4), 4), (LeNetPatch(patch=20), 16)])
+def test_slices_are_embedded_by_what_their_networks_read(
+    network: MSDNet | UNet | LeNetPatch, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builders, "RECIPE", "cryoet")
+    monkeypatch.setattr("photon_triage.core.embedding.reading.PIXELS_AT_ONCE", 48 * 64 * 7)
+    session = kind_session(tmp_path, 20, misses=0)
+    register_own(session, network)
+    assert embed(session, "own").features == size
+    read = batches(session)
+    assert [len(batch) for _, batch in read] == [7, 7, 6]
+    normalised = [EACH_FRAME(frame, batch.valid)[None, None] for _, batch in read for frame in batch.frames]
+    with torch.no_grad():
+        expected = torch.cat([network.representation(each) for each in normalised]).numpy()
+    vectors = joined_vectors(session)
+    assert np.allclose(vectors, expected, rtol=2e-3, atol=1e-3) and vectors.std(0).max() > 0.01
+
+
+def test_without_a_name_it_is_the_model_of_the_first_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders, "RECIPE", "tomo")
+    session = kind_session(tmp_path, 40, misses=0)
+    assert embed(session, kinds_wanted=4).model == "tomo-msd"
+    order = read_arrays(EmbeddingStore(session).order_path)
+    assert order is not None
+    kinds = kind_frames(40)[1][order["index"][order["kinds"][:4]]]
+    assert {*kinds.tolist()} == {0, 1, 2, 3}
+
+
+def test_profiles_are_embedded_by_what_the_radial_network_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builders, "RECIPE", LOCATED)
+    session = kind_session(tmp_path, 20, misses=0)
+    torch.manual_seed(0)
+    network = register_own(session, RadialNet(16, 0.15, hidden=12))
+    embed(session, "own")
+    ((_, batch),) = batches(session)
+    with torch.no_grad():
+        expected = network.representation(profile_input(*Rings(16, 0.15)(batch))).numpy()
+    vectors = joined_vectors(session)
+    assert np.allclose(vectors, expected, rtol=2e-3, atol=1e-3) and vectors.std(0).max() > 0.01
+
+
+def test_an_interruption_within_the_network_leaves_no_frame_without_its_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = kind_session(tmp_path)
+    monkeypatch.setattr("photon_triage.core.embedding.reading.AT_ONCE", 10)
+    whole, calls = OfDetector.__call__, []
+
+    def interrupted(self: OfDetector, batch: Batch) -> torch.Tensor:
+        calls.append(len(batch))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(self, batch)
+
+    monkeypatch.setattr(OfDetector, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed(session, "small")
+    (part,) = EmbeddingStore(session).parts()
+    assert len(part.places) == len(part.vectors) == 20
+    assert embed(session, "small").frames == 55
 
 
 def test_what_an_interrupted_embedding_has_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,15 +207,19 @@ def test_a_file_that_is_gone_is_counted_and_not_fatal(tmp_path: Path) -> None:
     assert (done.new, done.unreadable, done.waiting) == (55, 7, 7)
 
 
-def test_a_network_that_is_no_detector_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SessionError, match="is no detector"):
-        embed(kind_session(tmp_path), "membranes")
+def test_a_model_that_cannot_be_taken_leaves_what_is_embedded(tmp_path: Path) -> None:
+    session = kind_session(tmp_path)
+    embed(session, "small")
+    (tmp_path / "broken.safetensors").write_bytes(b"no model")
+    with pytest.raises(ModelError):
+        embed(session, str(tmp_path / "broken.safetensors"))
+    assert embed(session, "small").new == 0
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = kind_session(tmp_path)
     code, _, complaint = run(capsys, "embed", str(session.path))
-    assert code == 1 and "Name a detector with --model" in complaint
+    assert code == 1 and "Name a model with --model" in complaint
     code, printed, _ = run(capsys, "embed", str(session.path), "--model", "small", "--json")
     assert code == 0 and json.loads(printed)["frames"] == 55
     code, printed, _ = run(capsys, "embed", str(session.path), "--model", "small", "--quiet")

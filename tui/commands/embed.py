@@ -15,7 +15,8 @@ from photon_triage.tui.commands.sessions import DeviceOption
 def embed(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Detector whose features are taken; the one in use.")
+        str | None,
+        typer.Option(metavar="NAME", help="Whose features are taken; that of the recipe's first network."),
     ] = None,
     most: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Embed at most so many frames now, spread evenly; all.")
