@@ -77,6 +77,10 @@ class TriageApp(LineApp):
         if self._complaints:
             self.call_after_refresh(self._main.say, self._complaints[0])
 
+    async def action_quit(self) -> None:
+        """Leave as `q` does from every screen, by Textual's own key: once what was decided is on disk."""
+        self._main.action_quit_screen()
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: every action, with its key."""
         return commands(self, screen, KEYS if screen is self._main else own_bindings(screen))

@@ -213,10 +213,11 @@ async def test_tab_goes_through_the_panes_and_help_tells_of_the_one_in_focus(hit
         assert driver.focus == "candidates"
 
 
-async def test_quit_leaves_and_the_engine_stays(hits: FakeSession) -> None:
+@pytest.mark.parametrize("keys", [["q"], ["ctrl+q"], ["T", "ctrl+q"]])
+async def test_quit_leaves_and_the_engine_stays(hits: FakeSession, keys: list[str]) -> None:
     async with opened(hits) as driver:
         await driver.ready()
-        await driver.press("a", "q")
+        await driver.press("a", *keys)
         await driver.until(lambda: driver.app.return_value is not None)
         assert driver.app.return_value == 0
     assert driver.on_disk()[0].verdict == "accepted"
