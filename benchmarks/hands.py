@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import machine
 from screen import Feeder, build
 from screen_pty import Screen
 
@@ -110,16 +110,23 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=60)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--per-second", default="2,5", help="decisions a second")
+    parser.add_argument("--quick", action="store_true", help="2,000 frames, 10 decisions, one turn of 5 a second")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.quick:
+        options.frames, options.decisions, options.turns, options.per_second = 2_000, 10, 1, "5"
     with tempfile.TemporaryDirectory() as folder:
         session = build(Path(folder), options.frames, 1)
-        report: dict[str, Any] = {"load": os.getloadavg()[0]}
+        report: dict[str, Any] = {"machine": machine()}
         for per_s in options.per_second.split(","):
             for turn in range(options.turns):
                 for ahead in (True, False):
                     name = f"{per_s} a second, {'read ahead' if ahead else 'not ahead'}, turn {turn + 1}"
                     report[name] = asyncio.run(walk(session, float(per_s), options.decisions, ahead=ahead))
         report["kill -9"] = kill(session)
+    if options.json:
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        return
     for name, value in report.items():
         sys.stdout.write(f"{name}: {json.dumps(value)}\n")
 
