@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import machine
 
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import preparation_for
@@ -120,12 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append({"labels": count, "repeat": repeat, "random": pair[0], "pretrained": pair[1]})
                 if not options.json:
                     say(f"{count:5d} labels, draw {repeat}: F1 {pair[0]:.3f} random, {pair[1]:.3f} pre-trained")
-    machine = {"machine": platform.processor() or platform.machine(), "device": str(best_device())}
+    place = {"machine": machine(), "device": str(best_device())}
     told = {"frames": facts["frames"], "loss": facts["loss"], "chance": facts["chance"], "pretraining_s": spent}
     if options.json:
-        sys.stdout.write(json.dumps(machine | told | {"rows": rows}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(place | told | {"rows": rows}, indent=2) + "\n")
         return
-    say(f"{told['frames']} frames, loss {facts['loss']:.3f} (chance {facts['chance']:.3f}), {spent:.0f} s, {machine}")
+    say(f"{told['frames']} frames, loss {facts['loss']:.3f} (chance {facts['chance']:.3f}), {spent:.0f} s, {place}")
 
 
 if __name__ == "__main__":
