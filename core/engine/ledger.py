@@ -11,7 +11,7 @@ from photon_triage.core.engine.events import FileNews
 from photon_triage.core.engine.followed import OVER, Followed
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
-from photon_triage.core.sources import WatchedFile
+from photon_triage.core.sources import SourceInfo, WatchedFile
 
 _MOST_GONE = 200_000
 _NOT_TEXT = "Its name is not UTF-8 text: rename it to have it read."
@@ -66,6 +66,26 @@ class Ledger:
     def knows(self, path: str) -> bool:
         """Whether a file was found by this engine."""
         return path in self.active or (path in self._past and path not in self._unseen)
+
+    def counts_elsewhere(self, info: SourceInfo) -> bool:
+        """Whether the frames of a file are counted as those of others, or will be: they are counted once.
+
+        A file that shows the frames of others counts for them, but where it came when one of them was counted already.
+        """
+        if info.shows_whole and self._count_any(info.shows, info.path):
+            return True
+        return self.knows(info.shown_by) and not self._count_any(info.shown_with, info.path)
+
+    def _count_any(self, paths: Iterable[str], but: str) -> bool:
+        """Whether frames of one of these files but one are counted as its own; files of several folders never tell."""
+        others = [path for path in paths if path != but]
+        return len({os.path.dirname(path) for path in others}) == 1 and any(map(self._counts, others))  # noqa: PTH120
+
+    def _counts(self, path: str) -> bool:
+        if (followed := self.active.get(path)) is not None:
+            return bool(followed.taken) or (followed.info is not None and followed.info.frames > 0)
+        past = self._past.get(path)
+        return past is not None and bool(past.taken)
 
     def found(self, file: WatchedFile) -> tuple[Followed | None, bool]:
         """Take in a new or changed file: (it is followed from now on, else None; whether it replaces another file)."""

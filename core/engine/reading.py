@@ -104,9 +104,9 @@ class ReaderThread(threading.Thread):
         if followed.over:
             return [], None
         if info is not None:
-            if info.shown_by and not followed.taken and self._desk.ledger.knows(info.shown_by):
-                # Its frames are counted once, as those of the file that shows them.
+            if not followed.taken and self._desk.ledger.counts_elsewhere(info):  # each frame is counted once
                 info = replace(info, frames=0, available=0, complete=True, missing=())
+            info = replace(info, shows=(), shows_whole=False, shown_by="", shown_with=())
             for seconds, frames in followed.took_in(info, now):
                 self._desk.order.ripens(followed, now + seconds, frames)
             if followed.shrunk and now - followed.shrunk >= REPLACED_S:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
 
+from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.filters import compression
 from photon_triage.core.sources.info import SourceInfo
@@ -16,6 +18,7 @@ from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import PER_FRAME, view_of_mask
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated
+from photon_triage.core.sources.shown import frame_files
 from photon_triage.core.sources.stack import FrameStack
 from photon_triage.core.sources.written import Settling, written
 
@@ -23,7 +26,7 @@ _settling = Settling()
 
 
 def inspect_hdf5(
-    state: FileState, dataset: str | None, *, explain: bool = False, any_image: bool = False
+    state: FileState, dataset: str | None, *, explain: bool = False, any_image: bool = False, around: bool = False
 ) -> SourceInfo:
     """What an HDF5 file holds; raises SourceError, NotYetError."""
     with translated(state.path), OpenFiles(state) as files:
@@ -33,6 +36,9 @@ def inspect_hdf5(
         told = written(files, stack, ended=over, expected=layout.expected, settling=_settling)
         view = stack.leader.view
         mask, mask_note = _mask(files, layout, stack)
+        shown = None
+        with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
+            shown = frame_files(files, stack) if around else None
         return SourceInfo(
             path=state.path,
             format="HDF5",
@@ -54,6 +60,8 @@ def inspect_hdf5(
             notes=(*layout.notes, *stack.leader.notes, *mask_note),
             mask_bits=layout.mask_rule.words if mask else (),
             frame_axes=tuple(view.shape[axis] for axis in view.frames) if len(view.frames) > 1 else (),
+            shows=tuple(sorted(shown.files)) if shown else (),
+            shows_whole=shown is not None and shown.whole,
             alternatives=search.others(files, layout.dataset) if explain else (),
         )
 

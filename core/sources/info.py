@@ -31,8 +31,10 @@ class SourceInfo:
     file links to and is not there. proven: the file itself says of each available frame that it is written; where it
     does not, the last one may be written just now. reason: why these frames were taken. notes: how they were made of
     what is in the file. mask_bits: the values in the mask that make a pixel bad, in words. frame_axes: the lengths of
-    the axes that the frames' index counts in C order, () where it counts one. shown_by: a file beside it that shows all
-    its frames as its own; alternatives: what else was there; both told only where they were asked for.
+    the axes that the frames' index counts in C order, () where it counts one. shows: the real paths of the
+    files that its frames lie in; shows_whole: frames there are frames here, not parts of them. shown_by: a file beside
+    it that shows all its frames as its own; shown_with: what that one shows, where it shows them whole. alternatives:
+    what else was there. These are told where they were asked for.
     """
 
     path: str
@@ -55,7 +57,10 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
     mask_bits: tuple[str, ...] = ()
     frame_axes: tuple[int, ...] = ()
+    shows: tuple[str, ...] = ()
+    shows_whole: bool = False
     shown_by: str = ""
+    shown_with: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +71,9 @@ class SourceInfo:
     def from_json(facts: dict[str, Any]) -> SourceInfo:
         """The inverse of `to_json`."""
         height, width = facts["shape"]
-        told = {name: tuple(facts[name]) for name in ("missing", "notes", "mask_bits", "frame_axes")}
+        told = {
+            name: tuple(facts[name]) for name in ("missing", "notes", "mask_bits", "frame_axes", "shows", "shown_with")
+        }
         others = tuple(Alternative(**{**other, "shape": tuple(other["shape"])}) for other in facts["alternatives"])
         kept = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "alternatives": others}
         return SourceInfo(**{**facts, **told, **kept})

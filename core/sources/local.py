@@ -53,14 +53,15 @@ def inspect(
     dataset: str | None = None,
     *,
     explain: bool = False,
+    around: bool = False,
     any_image: bool = False,
     roots: Sequence[str] = (),
 ) -> SourceInfo:
     """What a file holds; `dataset` names one where the file has several.
 
-    explain: look for what else could be taken for frames, which reads the names of everything in the file. any_image:
-    take a mask or a dark too, where the file holds nothing else. roots: folders, beside its own, to which its links may
-    lead.
+    explain: look for what else could be taken for frames, which reads the names of everything in the file. around:
+    tell in which files its frames lie. any_image: take a mask or a dark too, where the file holds nothing else. roots:
+    folders, beside its own, to which its links may lead.
     Raises NotYetError where the file is worth another look, SourceError where it is not.
     """
     state = look(path, roots)
@@ -69,7 +70,7 @@ def inspect(
             from photon_triage.core.sources.hdf5 import inspect_hdf5
 
             name = f"/{dataset.strip('/')}" if dataset else None
-            return inspect_hdf5(state, name, explain=explain, any_image=any_image)
+            return inspect_hdf5(state, name, explain=explain, any_image=any_image, around=around)
         case "TIFF":
             from photon_triage.core.sources.tiff import inspect_tiff
 

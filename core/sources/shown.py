@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,35 @@ _ENDINGS = (".nxs", "_master.h5", ".h5", ".cxi")
 _MOST_PARTS = 2
 _MOST_KEPT = 1000
 
-Kept = dict[tuple[str, str | None, tuple[int, int, int, int]], frozenset[str]]
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The real paths of the files that frames lie in, and whether they are frames there, not parts of them."""
+
+    files: frozenset[str]
+    whole: bool
 
 
-def shown_by(state: FileState, dataset: str | None, kept: Kept) -> str:
-    """The file beside this one that shows all its frames, "" where there is none. kept: what other calls found out.
+Kept = dict[tuple[str, str | None, tuple[int, int, int, int]], Shown]
 
-    dataset: the one that is read of every file, None where the layout tells. Asked are files whose names this one's
-    name begins with; they are opened, as this one is, and nothing is read.
+
+def shown_by(state: FileState, own: frozenset[str], dataset: str | None, kept: Kept) -> tuple[str, Shown] | None:
+    """The file beside this one that shows all its frames, and what that shows; None where there is none.
+
+    own: the files that this one's frames lie in. dataset: the one that is read of every file, None where the layout
+    tells. kept: what other calls found out. Asked are files whose names this one's name begins with; they are opened,
+    and nothing is read.
     """
-    if state.format != "HDF5":
-        return ""
-    own: frozenset[str] = frozenset()
     for path in _around(state.path):
         try:
             around = look(path, state.roots)
-            if around.format != "HDF5" or around.path == state.path:
+            if around.format != "HDF5" or around.path == state.path or around.path in own:
                 continue
-            own = own or _frame_files(state, dataset, kept)
-            if own and own <= _frame_files(around, dataset, kept) and around.path not in own:
-                return around.path
+            if own <= (shown := _frame_files(around, dataset, kept)).files:
+                return around.path, shown
         except SourceError:
             continue
-    return ""
+    return None
 
 
 def _around(path: str) -> Iterator[str]:
@@ -60,8 +67,7 @@ def _around(path: str) -> Iterator[str]:
                 yield around
 
 
-def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> frozenset[str]:
-    """The real paths of the files that the frames of a file lie in."""
+def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> Shown:
     key = (state.path, dataset, state.signature)
     if key not in kept:
         if len(kept) >= _MOST_KEPT:
@@ -69,14 +75,21 @@ def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> frozenset
         with translated(state.path), OpenFiles(state) as files:
             layout = find_layout(files) if dataset is None else named_layout(files, dataset)
             stack = FrameStack(files, layout.dataset)
-            parts = [stack.leader] if stack.is_tagged else [stack.part(number) for number in range(len(stack.lengths))]
-            kept[key] = frozenset(path for part in parts for path in _files_of(files, part.dataset))
+            kept[key] = frame_files(files, stack)
     return kept[key]
 
 
-def _files_of(files: OpenFiles, dataset: Any, depth: int = 0) -> Iterator[str]:
+def frame_files(files: OpenFiles, stack: FrameStack) -> Shown:
+    """Where the frames of a stack lie."""
+    parts = [stack.leader] if stack.is_tagged else [stack.part(number) for number in range(len(stack.lengths))]
+    found = [each for part in parts for each in _files_of(files, part.dataset)]
+    return Shown(frozenset(path for path, _ in found), all(shape == stack.shape for _, shape in found))
+
+
+def _files_of(files: OpenFiles, dataset: Any, depth: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The files that a data set lies in, each with the last two lengths of what it holds of it."""
     if not dataset.is_virtual or depth > 3:
-        yield os.fsdecode(dataset.file.filename)
+        yield os.fsdecode(dataset.file.filename), dataset.shape[-2:]
         return
     for mapping in virtual.sources(dataset):
         try:

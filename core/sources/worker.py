@@ -75,13 +75,16 @@ class Worker:
     def _inspect(self, path: str, dataset: str | None, explain: bool, around: bool) -> dict[str, Any]:
         self._let_go()
         before = look(path, self._roots)
-        info = inspect(path, dataset, explain=explain, roots=self._roots)
+        info = inspect(path, dataset, explain=explain, around=around, roots=self._roots)
         if info.complete and before.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()
             self._complete.add((info.path, info.dataset, before.signature))
-        if around and info.layout:
-            info = replace(info, shown_by=shown_by(before, dataset, self._frame_files))
+        if info.shows:
+            found = shown_by(before, frozenset(info.shows), dataset, self._frame_files)
+            if found is not None:
+                path, shown = found
+                info = replace(info, shown_by=path, shown_with=tuple(sorted(shown.files)) if shown.whole else ())
         return {"info": info.to_json()}
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:

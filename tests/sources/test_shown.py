@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from photon_triage.core.engine.events import Chunk
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.sources import FrameReader
-from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment
+from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual
 
 FRAMES = frames_of(5)
 
@@ -61,22 +63,66 @@ def test_a_file_that_shows_other_frames_stands_for_nothing(tmp_path: Path) -> No
         assert reader.inspect(path, around=True).shown_by == ""
 
 
-@pytest.mark.parametrize("watched", ["*", "*_00000?.h5"])
-def test_frames_are_counted_once(tmp_path: Path, watched: str) -> None:
-    write_diamond(tmp_path)
-    paths = [tmp_path] if watched == "*" else sorted(tmp_path.glob(watched))
-    intake = Intake(paths, [], None, patience=0.5, readers=1)
-    found = []
-    intake.start()
-    try:
-        while not intake.finished or not intake.events.empty():
-            try:
-                event = intake.events.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if isinstance(event, Chunk):
-                found.append(np.array(event.frames))
-    finally:
+def test_a_file_that_puts_modules_together_shows_them_in_parts(tmp_path: Path) -> None:
+    modules = [make_old(write_segment(tmp_path / f"run_1_{number}.h5", frames_of(3))) for number in range(2)]
+    whole = make_old(write_virtual(tmp_path / "run_1.h5", modules, frames_of(3)))
+
+    with FrameReader() as reader:
+        assert reader.inspect(modules[0], around=True).shows_whole
+        told = reader.inspect(whole, around=True)
+        assert (told.shows, told.shows_whole) == (tuple(map(str, modules)), False)
+        told = reader.inspect(modules[0], around=True)
+        assert (told.shown_by, told.shown_with) == (str(whole), ())
+
+
+def take_in(intake: Intake) -> NDArray[np.int64]:
+    """The sums of the frames that an intake tells of until it has finished."""
+    found = [np.zeros(0, np.int64)]
+    while not intake.finished or not intake.events.empty():
+        try:
+            event = intake.events.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        if isinstance(event, Chunk):
+            found.append(event.frames.sum((1, 2)))
+    return np.concatenate(found)
+
+
+@pytest.fixture
+def intake_of() -> Iterator[Callable[[Sequence[Path]], Intake]]:
+    begun: list[Intake] = []
+
+    def begin(paths: Sequence[Path]) -> Intake:
+        begun.append(Intake(paths, [], None, patience=0.5, readers=1))
+        begun[-1].start()
+        return begun[-1]
+
+    yield begin
+    for intake in begun:
         intake.close()
 
-    assert np.array_equal(np.sort(np.concatenate(found).sum((1, 2))), np.sort(FRAMES.sum((1, 2))))
+
+@pytest.mark.parametrize("watched", ["*", "*_00000?.h5"])
+def test_frames_are_counted_once(tmp_path: Path, intake_of: Callable[[Sequence[Path]], Intake], watched: str) -> None:
+    write_diamond(tmp_path)
+    sums = take_in(intake_of([tmp_path] if watched == "*" else sorted(tmp_path.glob(watched))))
+    assert np.array_equal(np.sort(sums), np.sort(FRAMES.sum((1, 2))))
+
+
+def test_frames_that_were_read_before_there_was_a_file_that_shows_them_are_counted_once(
+    tmp_path: Path, intake_of: Callable[[Sequence[Path]], Intake]
+) -> None:
+    (aside := tmp_path / "aside").mkdir()
+    others = write_diamond(tmp_path)[1:]
+    for path in others:
+        path.rename(aside / path.name)
+    intake = intake_of([tmp_path])
+    sums = take_in(intake)
+    assert np.array_equal(sums, FRAMES[:3].sum((1, 2)))
+    for number, path in enumerate(reversed(others), start=2):  # the second data file comes last, to the masters
+        (aside / path.name).rename(path)
+        scans = intake.watcher.scans
+        while intake.watcher.scans < scans + 2 or len(intake._desk.ledger) < number:
+            sums = np.append(sums, take_in(intake))
+        sums = np.append(sums, take_in(intake))
+    assert np.array_equal(np.sort(sums), np.sort(FRAMES.sum((1, 2))))
