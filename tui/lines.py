@@ -18,6 +18,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
+from textual.message import Message
 from textual.screen import Screen
 
 from photon_triage.tui.painting import Painted, Together
@@ -95,6 +96,11 @@ class LineDriver(LinuxDriver):
             time.sleep(0.01)
         if not self.behind:
             super().close()
+
+    def send_message(self, message: Message) -> None:
+        """Hand a key to the application; one that is typed when it has been left is for nobody."""
+        if not self._loop.is_closed():
+            super().send_message(message)
 
     def write(self, data: str) -> None:
         """Send soon; while the terminal takes nothing and much waits already, it is dropped."""

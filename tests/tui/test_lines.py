@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.labels import LabelBook
+from photon_triage.tui.lines import LineDriver
 
 from .driver import opened
 from .fake_session import FakeSession, make_session
@@ -84,6 +87,16 @@ def test_what_a_killed_screen_said_was_saved_is_kept_and_shown_by_the_other(real
         one.process.kill()
         other.shows("15A")
     assert labels_of(real) >= told
+
+
+async def test_what_is_typed_when_the_screen_has_been_left_is_passed_over(hits: FakeSession) -> None:
+    async with opened(hits) as screen:
+        driver = LineDriver(screen.app)
+        driver._loop = asyncio.new_event_loop()
+        driver._loop.close()
+        driver.send_message(Key("a", "a"))
+        await screen.ready()
+    assert not list(hits.session.journal_path.iterdir())
 
 
 async def test_a_screen_that_only_looks_says_so_and_makes_no_journal(hits: FakeSession) -> None:
