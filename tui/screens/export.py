@@ -52,7 +52,7 @@ class ExportScreen(ModalScreen[ExportWish | None]):
         """What is chosen, and a line for the path."""
         with Vertical(id="dialog") as dialog:
             dialog.border_title = Content("Export")
-            dialog.border_subtitle = Content("enter writes · empty path leaves")
+            dialog.border_subtitle = Content("enter writes · esc leaves")
             yield Static(self._choices(), id="choices", markup=False)
             field = Input(str(self._proposal()), id="path")
             field.cursor_blink = False
@@ -110,12 +110,11 @@ class ExportScreen(ModalScreen[ExportWish | None]):
         """The formats about the chosen one, each with what it is."""
         formats, chosen = self._formats, self._formats.index(self._format)
         first = max(0, min(chosen - FORMATS_SHOWN // 2, len(formats) - FORMATS_SHOWN))
-        lines = []
+        widest = max(len(each.name) for each in formats) + len(_marked("", chosen=False))
+        lines = [Content(f"format (↑↓)     {chosen + 1} of {len(formats)}")]
         for place in range(first, min(first + FORMATS_SHOWN, len(formats))):
-            head = f"format (↑↓)     {chosen + 1}/{len(formats)}" if place == first else ""
             name = _marked(formats[place].name, place == chosen)
-            gap = " " * max(1, 19 - len(name))
-            lines.append(Content.assemble(head.ljust(22), name, gap, formats[place].title))
+            lines.append(Content.assemble(name, " " * (widest - len(name)), formats[place].title))
         return lines
 
 

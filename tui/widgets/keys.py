@@ -25,7 +25,7 @@ PALETTE = Binding(
 DECIDING = [
     Binding("a", "decide('accepted')", "Accept", id="accept", tooltip="Accept the frame, then the next undecided"),
     Binding("x", "decide('rejected')", "Reject", id="reject", tooltip="Reject the frame, then the next undecided"),
-    Binding("space", "decide('skipped')", "Skip", id="skip", tooltip="Leave the frame open, then the next undecided"),
+    Binding("space", "decide('skipped')", "Skip", id="skip", tooltip="Say neither of it, then the next undecided"),
     Binding("u,backspace", "undo", "Undo", id="undo", tooltip="Take back the last decision and return to it"),
 ]
 REPEATING = [
