@@ -14,7 +14,7 @@ BYTES_A_SECOND = 24_000
 """What pictures may take of a line: the next bitmap waits until it has taken the last, and so do half-blocks where a
 list follows the newest; half-blocks after a key never wait."""
 BYTES_A_PICTURE = 60_000
-"""Two and a half seconds of such a line; what sixels of a frame of 123 x 240 take on a screen of 120 x 40 lies below."""
+"""2.5 s of such a line; what sixels of a frame of 123 x 240 take on a screen of 120 x 40 lies below."""
 COARSENESS = (1, 2, 3, 4, 6, 8, 12, 16)
 """A picture that takes more is drawn with so many of the terminal's pixels for one of its own."""
 

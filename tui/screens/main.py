@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -58,6 +60,8 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
     def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
         super().__init__(session, previewer, keymap)
         self._listable_then = 0
+        self._builders = ThreadPoolExecutor(1, "snapshot")
+        """One thread: what each of several had freed would stay with it, 40 MB of a session of two million frames."""
         self._building = self._build_again = False
         self._building_since = 0.0
         self._refetched_at = 0.0
@@ -123,10 +127,11 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
         request = Request(
             self._spec, self._serial, live, self._trying, self._decisions.saved, runs=runs, axis=self.axis
         )
-        self.run_worker(lambda: self._build(request), thread=True, group="snapshot")
+        self.run_worker(self._build(request), group="snapshot")
 
-    def _build(self, request: Request) -> None:
-        self.post_message(self.Built(self._builder.build(request)))
+    async def _build(self, request: Request) -> None:
+        snapshot = await asyncio.get_running_loop().run_in_executor(self._builders, self._builder.build, request)
+        self.post_message(self.Built(snapshot))
 
     def on_main_screen_built(self, message: Built) -> None:
         """Paint what is new in one stroke."""
