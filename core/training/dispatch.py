@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model
@@ -27,10 +26,25 @@ from photon_triage.core.training.profiles.profile_job import train_from_profiles
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun, training_run
+from photon_triage.core.training.running.settings import settings_of
 
 DRAWN = ("masks", "points", "within")
 
 Train = Callable[[NetworkJob, ModelEntry | None, TrainingRun, Note], Trained]
+
+OF_FILES = {"masks", "only", "classes", "void", "normalise"}
+USED: Mapping[Train, set[str]] = {
+    train_from_masks: {*OF_FILES, "crop", "loss", "weighted"},
+    train_from_accepted_masks: {"sources", "normalise", "crop", "loss", "weighted"},
+    train_from_objects: {*OF_FILES, "points", "within", "margin", "negatives"},
+    train_from_candidates: {"sources", "normalise", "classes", "negatives"},
+    train_from_profiles: {"sources"},
+}
+"""The parts of a job that each training has a use for, beside those that all have."""
+
+PARTICULAR = set[str]().union(*USED.values())
+OPTIONS = {"weighted": "class-weights", "sources": "from"}
+"""What the command calls them, where that is another name."""
 
 
 def run_network_training(job: NetworkJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:
@@ -93,8 +107,9 @@ def _profiles_in_use(job: NetworkJob) -> bool:
 
 def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -> Trained:
     base = checked(job, families)
+    _refuse_unused(job, train)
     named = replace(job, name=name_for(job, base))
-    settings = _settings(job, base)
+    settings = settings_of(job, base=base and base.path.name)
     with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command,
         checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
     ) as run:  # fmt: skip
@@ -103,9 +118,13 @@ def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -
     return trained
 
 
-def _settings(job: NetworkJob, base: ModelEntry | None) -> dict[str, Any]:
-    """What the training follows from, beside the labels."""
-    told = ("session", "name", "device", "command", "note", "anew", "remarks", "checkpoints_kept")
-    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in told}
-    recipe = job.session.recipe_path.read_text(encoding="utf-8")
-    return settings | {"base": base and base.path.name, "recipe": recipe}
+def _refuse_unused(job: NetworkJob, train: Train) -> None:
+    """Raise TrainingError for what was asked for and would change nothing."""
+    usual = NetworkJob(job.session)
+    for name in sorted(PARTICULAR - USED[train]):
+        if getattr(job, name) != getattr(usual, name):
+            allowed = ", ".join(f"--{OPTIONS.get(each, each)}" for each in sorted(USED[train]))
+            raise TrainingError(
+                f"Could not train: --{OPTIONS.get(name, name)} was given, of which this training has no use.",
+                f"Leave it out. Beside what all trainings have in common this one knows {allowed}.",
+            )

@@ -27,6 +27,7 @@ from photon_triage.core.training.running.checkpoints import KEPT
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.running.runs import TrainingRun, training_run
+from photon_triage.core.training.running.settings import settings_of
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.device import best_device
@@ -105,7 +106,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     checked_sources(job.sources)
     base = None if job.cfg is not None else _base(job)
     name = job.name or free_name(base.name if base else "model", job.session.models_path)
-    with training_run(job.session, name, _settings(job, base), anew=job.anew, command=job.command,
+    settings = settings_of(job, base=base and base.path.name)
+    with training_run(job.session, name, settings, anew=job.anew, command=job.command,
         checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
     ) as run:  # fmt: skip
         trained = _trained(job, base, name, run, note)
@@ -220,31 +222,6 @@ def _base(job: TrainingJob) -> ModelEntry:
             "Begin a new one with --model hitnet, or name one with --init.",
         )
     return find_model(str(name), job.session.models_path)
-
-
-def _settings(job: TrainingJob, base: ModelEntry | None) -> dict[str, Any]:
-    """What the training follows from, beside the labels."""
-    told = (
-        "cfg",
-        "init",
-        "iterations",
-        "epochs",
-        "rate",
-        "batch",
-        "checkpoint_every",
-        "seed",
-        "sources",
-        "simulated",
-        "augment",
-        "freeze",
-        "negatives",
-    )
-    settings = {name: getattr(job, name) for name in told} | {"balance": job.balance.as_json()}
-    for name in ("validation", "test"):
-        session = getattr(job, name)
-        settings[name] = session and str(session.path)
-    recipe = job.session.recipe_path.read_text(encoding="utf-8")
-    return settings | {"base": base and base.path.name, "recipe": recipe}
 
 
 def _kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: bool) -> str | None:

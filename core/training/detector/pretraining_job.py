@@ -25,6 +25,7 @@ from photon_triage.core.training.network.initialising import initialise
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.running.runs import TrainingRun, training_run
+from photon_triage.core.training.running.settings import settings_of
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.device import best_device
 
@@ -58,10 +59,7 @@ def run_pretraining(job: PretrainingJob, note: Note = lambda done, planned, loss
     if job.name is not None:
         checked_name(job.name)
     name = job.name or free_name("pretrained", job.session.models_path)
-    settings: dict[str, Any] = {
-        field: getattr(job, field) for field in ("cfg", "init", "iterations", "batch", "most", "augment", "seed")
-    }
-    settings |= {"kind": "pretraining", "recipe": job.session.recipe_path.read_text(encoding="utf-8")}
+    settings = settings_of(job, kind="pretraining")
     with training_run(job.session, name, settings, anew=job.anew, command=job.command) as run:
         trained = _pretrained(job, name, run, note)
         run.done()

@@ -33,8 +33,8 @@ from photon_triage.core.training.network.network_job import (
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
-from photon_triage.models.device import best_device
 from photon_triage.models.msd import MSDNet
+from photon_triage.models.device import best_device
 from photon_triage.models.segmenter import Segmenter, load_segmenter
 from photon_triage.models.unet import LOST, UNet
 
@@ -55,11 +55,6 @@ def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun,
     if not job.masks:
         raise TrainingError(
             "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
-        )
-    if job.points is not None or job.within:
-        raise TrainingError(
-            "Could not train a segmenter on points or within masks: it learns the class of every pixel.",
-            "Leave --points and --within out, or train with --model lenet.",
         )
     examples = read_examples(job.images, job.masks, only=job.only)
     names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.session.models import session_models
+from photon_triage.core.session.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import Example, read_examples
 from photon_triage.core.training.data.split import Split, near
@@ -32,7 +34,8 @@ from photon_triage.core.training.masks.weak_masks import (
 from photon_triage.core.training.network.network_job import NetworkJob, facts_of_images, registered
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import training_run
+from photon_triage.core.training.running.runs import can_go_on, training_run
+from photon_triage.core.training.running.settings import settings_of
 from photon_triage.models.device import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
@@ -87,19 +90,14 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
     network, began = job.network, time.time()
     training = network.session.path / "training"
     before = read_rounds(training)
-    number = len(before) + 1
-    name = f"{network.name or 'weak'}-{number}"
     found = _material(job, training)
     weak = tuple(found.weak.values())
+    number, name, settings = _begun(network, before, weak)
     groups = Split(weak, weak[:1], found.clean)
     device = best_device(network.device)
     segmenter = new_segmenter(network, groups, found.classes)
     # The only check comes after the last batch: it chooses nothing.
     plan = replace(segmentation_plan(network, segmenter, groups, continues=False), checks=1)
-    settings = {
-        "round": number, "network": network.network, "options": dict(network.options), "plan": str(plan),
-        "normalise": network.normalise, "maps": _digest(each.classes for each in weak),
-    }  # fmt: skip
     with training_run(network.session, name, settings, anew=network.anew) as run:
         for step in run.follow(train_segmenter(segmenter, weak, weak[:1], plan, device, run.keeper)):
             note(step.done, step.planned, step.loss, None)
@@ -116,7 +114,7 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
         ranked = tuple(doubts(segmenter, doubtful, device, found.rejected))
         folder = job.proposals or training / PROPOSALS / str(number)
         paths = write_proposals(folder, ranked[: job.worst], found.values)
-        clean = _digest(each.classes for each in found.clean)
+        clean = _digest(found.clean)
         record = {
             "round": number,
             "model": name,
@@ -139,7 +137,7 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
                 for doubt, path in zip(ranked, paths, strict=False)
             ],
         }  # fmt: skip
-        _append(training / ROUNDS, record)
+        append_round(training, record)
         run.done()
     return WeakRound(record, trained, ranked)
 
@@ -154,6 +152,22 @@ def read_rounds(training: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rounds
+
+
+def append_round(training: Path, record: dict[str, Any]) -> None:
+    """Record a round that is done; raises TrainingError."""
+    path = training / ROUNDS
+    try:
+        with path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a torn line stays one of its own
+                    file.write(b"\n")
+            file.write((json.dumps(record) + "\n").encode())
+    except OSError as error:
+        raise TrainingError(
+            f"Could not record the round in {path}: {error.strerror or error}.", "Make the folder writable."
+        ) from error
 
 
 def _material(job: WeakJob, training: Path) -> _Material:
@@ -197,6 +211,24 @@ def _material(job: WeakJob, training: Path) -> _Material:
     )
 
 
+def _begun(
+    network: NetworkJob, before: Sequence[dict[str, Any]], weak: Sequence[Mapped]
+) -> tuple[int, str, dict[str, Any]]:
+    """The number of this round, the name of its model, and what the round follows from.
+
+    It is the round after the last that was recorded. Where that one's model is there already, a round with other masks
+    has ended between the model and the record, and has used the number.
+    """
+    taken = session_models(network.session.models_path)
+    number = max((each["round"] for each in before), default=0) + 1
+    while True:
+        name = f"{network.name or 'weak'}-{number}"
+        settings = settings_of(network, round=number, learned=_digest(weak, with_pixels=True))
+        if name not in taken or can_go_on(trainings_path(network.session) / name, settings):
+            return number, name, settings
+        number += 1
+
+
 def _gains(f1: float | None, before: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """What F1 on the clean set has gained over the round before and over the first, None where there is none."""
 
@@ -215,18 +247,10 @@ def _content(example: Example) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(example.image.pixels).tobytes()).digest()
 
 
-def _digest(maps: Iterable[NDArray[np.uint8]]) -> str:
+def _digest(mapped: Iterable[Mapped], *, with_pixels: bool = False) -> str:
     found = hashlib.sha256()
-    for each in maps:
-        found.update(np.ascontiguousarray(each).tobytes())
+    for each in mapped:
+        found.update(np.ascontiguousarray(each.classes).tobytes())
+        if with_pixels:
+            found.update(np.ascontiguousarray(each.image.pixels).tobytes())
     return found.hexdigest()[:16]
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise TrainingError(
-            f"Could not record the round in {path}: {error.strerror or error}.", "Make the folder writable."
-        ) from error

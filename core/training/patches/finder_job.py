@@ -35,9 +35,9 @@ from photon_triage.core.training.patches.patches import NOTHING_WRONG, Marked
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
-from photon_triage.models.device import best_device
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder
+from photon_triage.models.device import best_device
 
 ITERATIONS, BATCH, RATE = 1200, 64, 1e-3
 CONTINUED = 0.3
@@ -58,8 +58,6 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
             "Could not train a network that finds objects: it needs either masks or points of them.",
             "Give --masks, or --points with a CSV table with the columns file, index, verdict, x and y.",
         )
-    if job.crop is not None:
-        raise TrainingError("Could not train on crops: this network learns from patches.", "Use --option patch=50.")
     device = best_device(job.device)
     examples = read_examples(job.images, job.masks, job.within, job.only)
     old = None if base is None else load_patch_finder(base.path)

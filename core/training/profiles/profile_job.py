@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
-
-from photon_triage.core.errors import SourceError, TrainingError
-from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.metrics import confusion_at
-from photon_triage.core.rings import Rings
-from photon_triage.core.session.labels import Label
 from photon_triage.core.session.models import ModelEntry
-from photon_triage.core.session.session import Session
-from photon_triage.core.sources import FrameReader
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import chosen_labels
 from photon_triage.core.training.data.split import hold_back
@@ -33,39 +18,20 @@ from photon_triage.core.training.network.network_job import (
     new_network,
     registered,
 )
-from photon_triage.core.training.running.loop import Learner, learn
-from photon_triage.core.training.running.progress import Note, decayed
+from photon_triage.core.training.profiles.learning import ProfilePlan, score_profiles, train_classifier
+from photon_triage.core.training.profiles.profiles import read_profiles
+from photon_triage.core.training.representation.representing import represent
+from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.scoring import confusion_scores
+from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 from photon_triage.models.device import best_device
-from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier, profile_input
 
 CLASSES = ("other", "single")
-LEAST_LABELS = 10
-FRAMES_AT_ONCE = 64
-ITERATIONS, BATCH, RATE, DECAY = 1500, 64, 2e-3, 1e-3
+ITERATIONS, BATCH, RATE = 1500, 64, 2e-3
 CONTINUED = 0.25
 """A network that has learned before goes on for so much of the batches, at so much of the rate."""
-LEAST_KEPT = 0.3
-"""Half of the profiles lose photons, down to this part; a sum of thinned Poisson counts is that of a weaker pulse."""
-
-
-@dataclass(frozen=True, eq=False)
-class Profiles:
-    """Labelled frames as sums over rings: counts and usable pixels, (n, bins) each; keys, runs, accepted (n,)."""
-
-    keys: tuple[FrameKey, ...]
-    runs: tuple[str, ...]
-    counts: NDArray[np.float32]
-    pixels: NDArray[np.float32]
-    accepted: NDArray[np.bool_]
-
-    def take(self, where: NDArray[np.bool_]) -> Profiles:
-        """Those where `where` ((n,) bool) is true."""
-        places = np.flatnonzero(where).tolist()
-        keys, runs = tuple(self.keys[place] for place in places), tuple(self.runs[place] for place in places)
-        return Profiles(keys, runs, self.counts[where], self.pixels[where], self.accepted[where])
 
 
 def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
@@ -84,9 +50,8 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
     learned, judges = profiles.take(held.training), profiles.take(held.test)
     part, batch = (1.0 if base is None else CONTINUED), job.batch or BATCH
     iterations = batches(job, len(learned.keys), batch, round(ITERATIONS * part))
-    rate = job.rate or RATE * part
-    learner = _Learner(classifier, learned, iterations, batch, rate, job.seed, device)
-    for step in run.follow(learn(learner, iterations, run.keeper)):
+    plan = ProfilePlan(iterations, batch, job.rate or RATE * part, job.seed)
+    for step in run.follow(train_classifier(classifier, learned, plan, device, run.keeper)):
         note(step.done, step.planned, step.loss, None)
     threshold = job.session.recipe().default_threshold
     scores = {}
@@ -105,14 +70,17 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
         "accepted": int(learned.accepted.sum()),
         "rejected": int((~learned.accepted).sum()),
         "held_back": len(judges.keys),
-        "unreachable": len(chosen.labels) - len(profiles.keys),
+        "unreachable": sum(label.verdict != "skipped" for label in chosen.labels) - len(profiles.keys),
         "simulated": simulated,
+        "representation": represent(
+            job.session, dict(zip(learned.keys, learned.accepted.tolist(), strict=True))
+        ).as_json(),
     }
     how = {
         "family": "radial",
-        "iterations": iterations,
-        "batch": batch,
-        "rate": rate,
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
         "threshold": threshold,
         "seconds": time.time() - began,
         "device": str(device),
@@ -120,100 +88,7 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
     return registered(job, base, classifier, scores, data, how)
 
 
-@torch.inference_mode()
-def score_profiles(classifier: ProfileClassifier, profiles: Profiles) -> NDArray[np.float32]:
-    """The score of each profile, (n,)."""
-    classifier.network.cpu().eval()
-    scores = classifier.scores(torch.from_numpy(profiles.counts), torch.from_numpy(profiles.pixels))
-    return np.asarray(scores.numpy(), np.float32)
-
-
-def read_profiles(session: Session, network: RadialNet, labels: Iterable[Label]) -> Profiles:
-    """The profiles of labelled frames that the classify stage sees, as the stage takes them.
-
-    Raises TrainingError where there are too few, RecipeError where the geometry is not known.
-    """
-    recipe = session.recipe()
-    with closing(session.results()) as reader:
-        passed = {row.key: row.passed for row in reader.all_frames()}
-        files = {file.path: file for file in reader.files()}
-    wanted: dict[str, list[Label]] = defaultdict(list)
-    for label in labels:
-        if label.verdict != "skipped" and passed.get(label.key, -1) >= recipe.stages_before_network:
-            wanted[label.key.file].append(label)
-    rings = Rings(network.bins, network.q_max, recipe.prepare.roi)
-    keys: list[FrameKey] = []
-    runs, counts, pixels, accepted = [], [], [], []
-    with FrameReader(roots=recipe.source.roots) as frames:
-        for path, told in sorted(wanted.items()):
-            file = files[path]
-            told.sort(key=lambda label: label.key.index)
-            for start in range(0, len(told), FRAMES_AT_ONCE):
-                part = told[start : start + FRAMES_AT_ONCE]
-                try:
-                    valid = frames.mask(frames.inspect(file.path, file.dataset or None))
-                    raw = frames.read_indices(file.path, file.dataset, [label.key.index for label in part])
-                except SourceError:
-                    continue
-                mask = None if valid is None else torch.from_numpy(valid)
-                these = tuple(label.key for label in part)
-                summed, usable = rings(Batch(these, torch.from_numpy(as_counts(raw)), mask, file.geometry))
-                keys += these
-                runs += [file.run] * len(part)
-                counts.append(summed.numpy())
-                pixels.append(usable.expand_as(summed).numpy())
-                accepted += [label.verdict == "accepted" for label in part]
-    if len(keys) < LEAST_LABELS:
-        raise TrainingError(
-            f"Could not train on {session.path}: only {len(keys)} labelled frames reach the network.",
-            f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
-        )
-    return Profiles(tuple(keys), tuple(runs), np.concatenate(counts), np.concatenate(pixels), np.array(accepted))
-
-
 def _new(job: NetworkJob) -> ProfileClassifier:
     network = new_network(job, classes=len(CLASSES))
     assert isinstance(network, RadialNet)
     return ProfileClassifier(network, CLASSES)
-
-
-class _Learner(Learner):
-    """Batches of profiles, half of them accepted ones, photons thinned."""
-
-    def __init__(
-        self,
-        classifier: ProfileClassifier,
-        profiles: Profiles,
-        iterations: int,
-        batch: int,
-        rate: float,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._profiles, self._iterations, self._batch, self._rate = profiles, iterations, batch, rate
-        self._sides = [np.flatnonzero(profiles.accepted == side) for side in (False, True)]
-        self._device, self.rng = device, np.random.default_rng(seed)
-        self.network = classifier.network.to(device).train()
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), rate, weight_decay=DECAY)
-
-    def rate(self, iteration: int) -> float:
-        return self._rate * decayed(iteration, self._iterations)
-
-    def loss(self, iteration: int) -> Tensor:
-        half = self._batch // 2
-        chosen = np.concatenate(
-            [self.rng.choice(side, count) for side, count in zip(self._sides, (self._batch - half, half), strict=True)]
-        )
-        counts = thinned(self._profiles.counts[chosen], self.rng)
-        pixels = torch.from_numpy(self._profiles.pixels[chosen])
-        logits = self.forward(profile_input(torch.from_numpy(counts), pixels).to(self._device))
-        truth = torch.from_numpy(self._profiles.accepted[chosen].astype(np.int64)).to(self._device)
-        return functional.cross_entropy(logits, truth)
-
-
-def thinned(counts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Sums over rings, (n, bins), half of them with fewer photons; sums that are not whole are scaled."""
-    kept = np.where(rng.random(len(counts)) < 0.5, rng.uniform(LEAST_KEPT, 1.0, len(counts)), 1.0)[:, None]
-    if np.array_equal(counts, np.rint(counts)) and counts.min() >= 0:
-        return rng.binomial(counts.astype(np.int64), np.broadcast_to(kept, counts.shape)).astype(np.float32)
-    return (counts * kept).astype(np.float32)

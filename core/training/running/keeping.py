@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -18,6 +17,7 @@ from torch import Tensor
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.training.running.checkpoints import Checkpoints
+from photon_triage.core.training.running.settings import digest_of
 
 KEEP_EVERY_S = 20.0
 HEADER_KEY = "photon_triage_training"
@@ -99,8 +99,3 @@ class Keeper:
     def forget(self) -> None:
         """Delete the state: the training is done."""
         self.path.unlink(missing_ok=True)
-
-
-def digest_of(settings: Mapping[str, Any]) -> str:
-    """A short name for settings, the same in whatever order they stand."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]

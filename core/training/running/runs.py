@@ -24,6 +24,7 @@ from photon_triage.core.session.label_files import read_labels, write_labels
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import (
+    LABELS,
     LOCK,
     PAUSE,
     SETTINGS,
@@ -35,13 +36,14 @@ from photon_triage.core.session.trainings import (
     write_status,
 )
 from photon_triage.core.training.running.checkpoints import FOLDER, KEPT, Checkpoints
-from photon_triage.core.training.running.keeping import Keeper, digest_of
+from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.progress import Progress
 from photon_triage.core.training.running.ranks import OtherRankDone, is_first, wait_for_all
+from photon_triage.core.training.running.settings import digest_of
 
 __all__ = ["CurvePoint", "TrainingRun", "TrainingStopped", "lower_priority", "read_curve", "training_run"]
 
-STATE, LABELS, NOTES = "state.safetensors", "labels.csv", "notes.json"
+STATE, NOTES = "state.safetensors", "notes.json"
 SHOWN_EVERY_S = 0.5
 LOOK_EVERY_S = 0.2
 """How often a paused training looks whether it may go on."""
@@ -67,13 +69,12 @@ class TrainingRun:
         self.folder = folder
         words = tuple(shlex.split(command)[1:])
         self._status = Status("preparing", "", os.getpid(), socket.gethostname(), words, str(Path.cwd()))
-        self._settings = dict(settings)
         self.keeper = Keeper(folder / STATE, settings)
-        self.goes_on = (folder / STATE).exists() and self._same_settings()
+        self.goes_on = can_go_on(folder, settings)
         self._seconds, self._began, self._shown = 0.0, time.monotonic(), 0.0
         if not self.goes_on:
             self._clear()
-            self._write(SETTINGS, json.dumps(self._settings, indent=2, default=str) + "\n")
+            self._write(SETTINGS, json.dumps(settings, indent=2) + "\n")
         elif points := read_curve(folder):
             self._seconds = points[-1].seconds
         self.say("preparing")
@@ -158,13 +159,6 @@ class TrainingRun:
         self._began += time.monotonic() - began
         self.say("running")
 
-    def _same_settings(self) -> bool:
-        try:
-            kept = json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return digest_of(kept) == digest_of(json.loads(json.dumps(self._settings, default=str)))
-
     def _clear(self) -> None:
         for name in (STATE, LABELS, SETTINGS, CURVE, NOTES):
             (self.folder / name).unlink(missing_ok=True)
@@ -189,6 +183,15 @@ class TrainingRun:
         point = CurvePoint(step.done, step.planned, step.loss, step.f1, seconds)
         with (self.folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(_line(point))
+
+
+def can_go_on(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a folder has the state of an interrupted training of these settings."""
+    try:
+        kept = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (folder / STATE).exists() and digest_of(kept) == digest_of(settings)
 
 
 class FollowedRun(TrainingRun):

@@ -15,7 +15,7 @@ from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.masks.segmentation import Mapped
-from photon_triage.core.training.masks.weak import WeakJob, WeakRound, read_rounds, run_weak_round
+from photon_triage.core.training.masks.weak import ROUNDS, WeakJob, WeakRound, append_round, read_rounds, run_weak_round
 from photon_triage.core.training.masks.weak_masks import doubts
 from photon_triage.core.training.network.network_job import NetworkJob
 from photon_triage.models.segmenter import load_segmenter
@@ -140,3 +140,44 @@ def test_the_command_does_a_round(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert "Round 2: weak-2 learned from 6 masks, 0 of them corrected" in out and "over the round before" in out
     assert code_of(*told, "--quiet", "--loss", "hinge") == 2
+
+
+def killed_before_the_record(made: WeakJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round that ends once its model is registered, before it is recorded."""
+
+    def killed(training: Path, record: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("photon_triage.core.training.masks.weak.append_round", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_weak_round(made)
+
+
+def test_a_round_killed_before_its_record_is_finished_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = job(tmp_path)
+    made = replace(made, network=replace(made.network, iterations=2))
+    killed_before_the_record(made, monkeypatch)
+    assert run_weak_round(made).record["round"] == 1
+    assert [each["model"] for each in read_rounds(tmp_path / "session" / "training")] == ["weak-1"]
+    assert len(list(made.network.session.models_path.glob("weak-*.safetensors"))) == 1
+
+
+def test_a_round_with_other_masks_does_not_take_the_number_of_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = job(tmp_path)
+    made = replace(made, network=replace(made.network, iterations=2))
+    killed_before_the_record(made, monkeypatch)
+    write_mask(tmp_path / "weak" / "masks" / "02.png", scene(2).discs * np.uint8(255))
+    record = run_weak_round(made).record
+    assert (record["round"], record["model"], record["gain"]) == (2, "weak-2", None)
+
+
+def test_a_torn_record_does_not_tear_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / ROUNDS).write_text('{"round": 1, "clean": "a"}\n{"round": 2, "cl')
+    append_round(tmp_path, {"round": 3})
+    append_round(tmp_path, {"round": 4})
+    assert [each["round"] for each in read_rounds(tmp_path)] == [1, 3, 4]

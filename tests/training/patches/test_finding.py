@@ -148,7 +148,7 @@ def test_sites_are_drawn_where_they_should() -> None:
     [
         ({"masks": ()}, "either masks or points"),
         ({"points": Path("points.csv")}, "either masks or points"),
-        ({"crop": 32}, "learns from patches"),
+        ({"crop": 32}, "--crop was given, of which this training has no use"),
         ({"options": {"patch": 4}}, "patch"),
         ({"options": {"classes": 5}}, "follows from the data"),
         ({"options": {"patch": 300, "widths": [4], "kernels": [5], "hidden": [4]}}, "patches of 300 pixels"),
