@@ -33,8 +33,8 @@ from photon_triage.core.training.network.network_job import (
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
-from photon_triage.models.msd import MSDNet
 from photon_triage.models.device import best_device
+from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter, load_segmenter
 from photon_triage.models.unet import LOST, UNet
 

@@ -35,9 +35,9 @@ from photon_triage.core.training.patches.patches import NOTHING_WRONG, Marked
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.models.device import best_device
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder
-from photon_triage.models.device import best_device
 
 ITERATIONS, BATCH, RATE = 1200, 64, 1e-3
 CONTINUED = 0.3

@@ -25,8 +25,8 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.scoring import confusion_scores
-from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 from photon_triage.models.device import best_device
+from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
 CLASSES = ("other", "single")
 ITERATIONS, BATCH, RATE = 1500, 64, 2e-3

@@ -167,18 +167,15 @@ class _Sum(torch.autograd.Function):
 def share_norms(network: nn.Module) -> None:
     """Let every batch-norm of the network take its statistics from the parts of all processes, in place.
 
-    torch's own SyncBatchNorm runs on GPUs only; this runs everywhere, and is a BatchNorm2d still.
+    torch's own SyncBatchNorm runs on GPUs only; this runs everywhere, and is the same kind of norm still.
     """
     for module in network.modules():
         if type(module) is BatchNorm:
             module.__class__ = _SharedDarknetNorm
         elif type(module) is nn.BatchNorm2d:
             module.__class__ = _SharedNorm
-        elif isinstance(module, nn.BatchNorm1d):
-            raise TrainingError(
-                "Could not train this network in several processes: it has a one-dimensional batch-norm.",
-                "It is small: train it in one.",
-            )
+        elif type(module) is nn.BatchNorm1d:
+            module.__class__ = _SharedProfileNorm
 
 
 class _SharedNorm(nn.BatchNorm2d):
@@ -195,20 +192,29 @@ class _SharedDarknetNorm(BatchNorm):
         return _shared(self, input)
 
 
-def _shared(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
-    """Batch-norm of feature maps (part of the batch, filters, height, width) by the mean and variance of all parts."""
+class _SharedProfileNorm(nn.BatchNorm1d):
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or ranks() == 1:
+            return super().forward(input)
+        return _shared(self, input)
+
+
+def _shared(norm: nn.BatchNorm1d | nn.BatchNorm2d, input: Tensor) -> Tensor:
+    """Batch-norm of feature maps (part of the batch, filters, ...) by the mean and variance of all parts."""
+    others = [axis for axis in range(input.dim()) if axis != 1]
+    along = [-1 if axis == 1 else 1 for axis in range(input.dim())]
     count = input.numel() // input.shape[1] * ranks()
-    mean = _total(input.sum((0, 2, 3))) / count
-    centred = input - mean[:, None, None]
-    variance = _total(centred.square().sum((0, 2, 3))) / count
+    mean = _total(input.sum(others)) / count
+    centred = input - mean.view(along)
+    variance = _total(centred.square().sum(others)) / count
     if norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None:
         assert norm.num_batches_tracked is not None
         with torch.no_grad():
             norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
             norm.num_batches_tracked += 1
-    output = centred * torch.rsqrt(variance + norm.eps)[:, None, None]
-    return output * norm.weight[:, None, None] + norm.bias[:, None, None]
+    output = centred * torch.rsqrt(variance + norm.eps).view(along)
+    return output * norm.weight.view(along) + norm.bias.view(along)
 
 
 def _total(own: Tensor) -> Tensor:

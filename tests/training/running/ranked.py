@@ -16,11 +16,13 @@ sys.path.append(str(Path(__file__).parents[3]))
 
 from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.masks.segmentation import SegmentationPlan, train_segmenter
+from photon_triage.core.training.profiles.learning import ProfilePlan, train_classifier
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.progress import Progress
 from photon_triage.core.training.running.ranks import is_first, joined, rank
 from tests.training.detector.test_training import CPU, detector, disc_examples, preparation
 from tests.training.masks.test_segmentation import mapped, segmenter
+from tests.training.profiles.test_profiles import classifier, profiles
 
 BATCHES = 8
 
@@ -48,7 +50,18 @@ def without_norm() -> tuple[nn.Module, Iterator[Progress]]:
     return made.network, train_segmenter(made, images, images[-1:], SegmentationPlan(BATCHES, 2, 1e-2, 64), CPU)
 
 
-TRAININGS = {"with_norm": with_norm, "with_frozen_norm": with_frozen_norm, "without_norm": without_norm}
+def of_profiles() -> tuple[nn.Module, Iterator[Progress]]:
+    """A network on radial profiles, whose norms are along one axis."""
+    made = classifier()
+    return made.network, train_classifier(made, profiles(40, 1), ProfilePlan(BATCHES, 8, 1e-2), CPU)
+
+
+TRAININGS = {
+    "with_norm": with_norm,
+    "with_frozen_norm": with_frozen_norm,
+    "without_norm": without_norm,
+    "of_profiles": of_profiles,
+}
 
 
 def main(part: str, folder: Path) -> None:

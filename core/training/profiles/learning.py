@@ -1,0 +1,89 @@
+"""Training a network on radial profiles: as many accepted as rejected ones in a batch, photons thinned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from photon_triage.core.training.profiles.profiles import Profiles
+from photon_triage.core.training.running.keeping import Keeper
+from photon_triage.core.training.running.loop import Learner, learn
+from photon_triage.core.training.running.progress import Progress, decayed
+from photon_triage.models.radialnet import ProfileClassifier, profile_input
+
+DECAY = 1e-3
+LEAST_KEPT = 0.3
+"""Half of the profiles lose photons, down to this part; a sum of thinned Poisson counts is that of a weaker pulse."""
+
+
+@dataclass(frozen=True)
+class ProfilePlan:
+    """How to train: batches, profiles in each, and the learning rate as it begins."""
+
+    iterations: int
+    batch: int
+    rate: float
+    seed: int = 0
+
+
+def train_classifier(
+    classifier: ProfileClassifier,
+    profiles: Profiles,
+    plan: ProfilePlan,
+    device: torch.device,
+    keeper: Keeper | None = None,
+) -> Iterator[Progress]:
+    """Train the classifier's network in place by AdamW, yielding after each batch; what remains is that of the last.
+
+    Raises TrainingError where it diverges.
+    """
+    return learn(_Learner(classifier, profiles, plan, device), plan.iterations, keeper)
+
+
+class _Learner(Learner):
+    """Batches of profiles, half of them accepted ones, photons thinned."""
+
+    def __init__(
+        self, classifier: ProfileClassifier, profiles: Profiles, plan: ProfilePlan, device: torch.device
+    ) -> None:
+        self._profiles, self._plan, self._device = profiles, plan, device
+        self._sides = [np.flatnonzero(profiles.accepted == side) for side in (False, True)]
+        self.rng = np.random.default_rng(plan.seed)
+        self.metadata = {"classes": list(classifier.classes)}
+        self.network = classifier.network.to(device).train()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), plan.rate, weight_decay=DECAY)
+
+    def rate(self, iteration: int) -> float:
+        return self._plan.rate * decayed(iteration, self._plan.iterations)
+
+    def loss(self, iteration: int) -> Tensor:
+        half = self._plan.batch // 2
+        sizes = (self._plan.batch - half, half)
+        chosen = np.concatenate([self.rng.choice(side, size) for side, size in zip(self._sides, sizes, strict=True)])
+        counts = thinned(self._profiles.counts[chosen], self.rng)
+        pixels = torch.from_numpy(self._profiles.pixels[chosen])
+        logits = self.forward(profile_input(torch.from_numpy(counts), pixels).to(self._device))
+        truth = torch.from_numpy(self._profiles.accepted[chosen].astype(np.int64)).to(self._device)
+        return functional.cross_entropy(logits, truth)
+
+
+@torch.inference_mode()
+def score_profiles(classifier: ProfileClassifier, profiles: Profiles) -> NDArray[np.float32]:
+    """The score of each profile, (n,)."""
+    classifier.network.cpu().eval()
+    scores = classifier.scores(torch.from_numpy(profiles.counts), torch.from_numpy(profiles.pixels))
+    return np.asarray(scores.numpy(), np.float32)
+
+
+def thinned(counts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Sums over rings, (n, bins), half of them with fewer photons; sums that are not whole are scaled."""
+    kept = np.where(rng.random(len(counts)) < 0.5, rng.uniform(LEAST_KEPT, 1.0, len(counts)), 1.0)[:, None]
+    if np.array_equal(counts, np.rint(counts)) and counts.min() >= 0:
+        return rng.binomial(counts.astype(np.int64), np.broadcast_to(kept, counts.shape)).astype(np.float32)
+    return (counts * kept).astype(np.float32)
