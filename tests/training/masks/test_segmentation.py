@@ -164,7 +164,7 @@ def test_a_rate_too_high_is_told() -> None:
         ({"crop": 97}, "97 x 97 pixels from 00.tif: it has 96 x 96"),
         ({"classes": ("a", "b", "c")}, "the names are a, b, c"),
         ({"masks": ()}, "there are no masks"),
-        ({"within": (Path("masks"),)}, "within masks"),
+        ({"within": (Path("masks"),)}, "--within was given, of which"),
         ({"only": slice(0, 1)}, "at least two images"),
         ({"name": "../discs"}, "name a model"),
         ({"normalise": "nothing"}, "normalise by 'nothing'"),
