@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import session_models
+from photon_triage.tui.commands.training_progress import shown_training
 
 from ..tui.test_cli import run
 from .builders import write_scenes
@@ -68,3 +70,16 @@ def test_a_session_that_is_not_there_needs_a_recipe(tmp_path: Path, capsys: pyte
     write_scenes(tmp_path, 2)
     code, _, err = train(capsys, tmp_path, "--network", "msd", "--images", str(tmp_path / "images"))
     assert code == 2 and "no recipe was given" in " ".join(err.split())
+
+
+def interrupted() -> None:
+    with shown_training("training", "It was interrupted.", "Give it again.", quiet=False) as told:
+        told(1, 2, 0.25, 0.9)
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_is_told_with_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TrainingError, match="was interrupted") as caught:
+        interrupted()
+    assert (caught.value.title, caught.value.hint) == ("Interrupted", "Give it again.")
+    assert "loss 0.2500  F1 0.900" in capsys.readouterr().err

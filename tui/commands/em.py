@@ -37,8 +37,8 @@ def em(
     from photon_triage.core.compare import compare as hold
     from photon_triage.core.compare.em import EmSettings, sort_frames
     from photon_triage.core.compare.em_results import em_lists, save_sorted
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.running.runs import lower_priority
 
     lower_priority()
     session = Session.open(session_path)

@@ -36,8 +36,8 @@ def embed(
     from dataclasses import asdict
 
     from photon_triage.core.embedding.embed import embed as embed_frames
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.running.runs import lower_priority
 
     lower_priority()
     session = Session.open(session_path)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from photon_triage.core.errors import TrainingError
-from photon_triage.tui.commands.output import progress_bar, say, say_json
+from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.training_progress import shown_training
 
 
 def pretrain(
@@ -41,27 +41,23 @@ def pretrain(
     of the audit, and those next to them, are left out. It runs at low priority beside the engine; after an
     interruption the same command goes on where it was.
     """
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.augmentation.augment import checked_augmentations
     from photon_triage.core.training.detector.pretraining_job import PretrainingJob, run_pretraining
-    from photon_triage.core.training.running.runs import lower_priority
 
     lower_priority()
     job = PretrainingJob(
         Session.open(session_path), model, init, name, iterations, batch, most, checked_augmentations(augment), seed,
         device, "photon-triage " + shlex.join(sys.argv[1:]), anew,
     )  # fmt: skip
-    with progress_bar("pre-training", iterations, quiet=quiet or as_json) as advance:
-        try:
-            trained = run_pretraining(
-                job, lambda done, planned, loss, f1: advance(done, total=planned, note=f"loss {loss:.3f}")
-            )
-        except KeyboardInterrupt:
-            raise TrainingError(
-                "The pre-training was interrupted; no model was written yet.",
-                "Give the same command again: it goes on where it was. With --anew it begins anew.",
-                title="Interrupted",
-            ) from None
+    with shown_training(
+        "pre-training",
+        "The pre-training was interrupted; no model was written yet.",
+        "Give the same command again: it goes on where it was. With --anew it begins anew.",
+        quiet=quiet or as_json,
+    ) as told:
+        trained = run_pretraining(job, told)
     facts = trained.report()
     if as_json:
         say_json(facts)

@@ -150,7 +150,7 @@ def _scored_here(
     if not total:
         return {}
     from photon_triage.core.engine.second_look import look_again
-    from photon_triage.core.training.running.runs import lower_priority
+    from photon_triage.core.priority import lower_priority
     from photon_triage.models.device import best_device
 
     lower_priority()

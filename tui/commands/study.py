@@ -43,9 +43,9 @@ def study_spi(
     others), on a simulated beamtime of eight runs. The frames that all of the last five checkpoints select are held
     against the truth of other frames. Without --size it is full on a GPU and small otherwise.
     """
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.study.size import SIZES
     from photon_triage.core.study.study import run_study
-    from photon_triage.core.training.running.runs import lower_priority
     from photon_triage.models.device import best_device
 
     lower_priority()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_triage.core.errors import TrainingError, UsageError
+from photon_triage.core.errors import UsageError
 from photon_triage.tui.commands import training_options as options
 from photon_triage.tui.commands.options import parse_names, parse_options
-from photon_triage.tui.commands.output import progress_bar, say_json
+from photon_triage.tui.commands.output import say_json
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
+from photon_triage.tui.commands.training_progress import shown_training
 from photon_triage.tui.commands.training_report import say_report
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 2 -m photon_triage.tui train SESSION ...; a batch is divided among them.
     """
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.asking import asked
     from photon_triage.core.training.augmentation.augment import checked_augmentations
@@ -96,7 +98,6 @@ def train(
     from photon_triage.core.training.losses.pixel_losses import checked_loss
     from photon_triage.core.training.network.network_job import NetworkJob
     from photon_triage.core.training.running.ranks import OtherRankDone, joined
-    from photon_triage.core.training.running.runs import lower_priority
 
     if epochs is not None and iterations is not None:
         raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")
@@ -184,22 +185,17 @@ def train(
             anew=anew,
         )
         run = partial(run_training, detector)
-    with progress_bar("training", None, quiet=quiet or as_json) as advance:
-
-        def show(done: int, planned: int, loss: float, f1: float | None) -> None:
-            advance(done, total=planned, note=f"loss {loss:.4f}" + ("" if f1 is None else f"  F1 {f1:.3f}"))
-
+    with shown_training(
+        "training",
+        "The training was interrupted; no model was written yet.",
+        "Give the same command again: it goes on where it was. With --anew it begins anew.",
+        quiet=quiet or as_json,
+    ) as told:
         try:
             with joined(device):
-                trained = run(show)
+                trained = run(told)
         except OtherRankDone:
             return
-        except KeyboardInterrupt:
-            raise TrainingError(
-                "The training was interrupted; no model was written yet.",
-                "Give the same command again: it goes on where it was. With --anew it begins anew.",
-                title="Interrupted",
-            ) from None
     if as_json:
         say_json(trained.report())
     else:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_triage.core.errors import TrainingError
 from photon_triage.tui.commands.options import parse_names, parse_options
-from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
+from photon_triage.tui.commands.output import say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
+from photon_triage.tui.commands.training_progress import shown_training
 
 
 def weak(
@@ -65,10 +65,10 @@ def weak(
 
     SESSION/training/rounds.jsonl keeps every round and what it has gained on the clean set.
     """
+    from photon_triage.core.priority import lower_priority
     from photon_triage.core.training.losses.pixel_losses import checked_loss
     from photon_triage.core.training.masks.weak import WeakJob, run_weak_round
     from photon_triage.core.training.network.network_job import NetworkJob
-    from photon_triage.core.training.running.runs import lower_priority
 
     checked = checked_loss(loss)
     lower_priority()
@@ -93,19 +93,13 @@ def weak(
         anew=anew,
     )
     job = WeakJob(network, tuple(clean_images), tuple(clean_masks), corrected, worst, proposals)
-    with progress_bar("training", None, quiet=quiet or as_json) as advance:
-
-        def show(done: int, planned: int, loss: float, f1: float | None) -> None:
-            advance(done, total=planned, note=f"loss {loss:.4f}")
-
-        try:
-            done = run_weak_round(job, show)
-        except KeyboardInterrupt:
-            raise TrainingError(
-                "The round was interrupted.",
-                "Give the same command again: it goes on where it was.",
-                title="Interrupted",
-            ) from None
+    with shown_training(
+        "training",
+        "The round was interrupted.",
+        "Give the same command again: it goes on where it was. With --anew it begins anew.",
+        quiet=quiet or as_json,
+    ) as told:
+        done = run_weak_round(job, told)
     if as_json:
         ranked = [
             {"image": each.name, "disagreement": each.disagreement, "share": each.share, "rejected": each.rejected}

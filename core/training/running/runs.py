@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shlex
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,12 @@ from photon_triage.core.atomic import atomic_file
 from photon_triage.core.cells import csv_lines
 from photon_triage.core.errors import TrainingError, TriageError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.curves import CURVE, CurvePoint, read_curve
+from photon_triage.core.session.curves import CURVE
 from photon_triage.core.session.label_files import read_labels, write_labels
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import (
     LABELS,
-    LOCK,
     PAUSE,
     SETTINGS,
     STATUS,
@@ -36,20 +33,17 @@ from photon_triage.core.session.trainings import (
     write_status,
 )
 from photon_triage.core.training.running.checkpoints import FOLDER, KEPT, Checkpoints
+from photon_triage.core.training.running.curve_file import CurveFile
+from photon_triage.core.training.running.folder import locked, writing
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.progress import Progress
 from photon_triage.core.training.running.ranks import OtherRankDone, is_first, wait_for_all
 from photon_triage.core.training.running.settings import digest_of
 
-__all__ = ["CurvePoint", "TrainingRun", "TrainingStopped", "lower_priority", "read_curve", "training_run"]
-
 STATE, NOTES = "state.safetensors", "notes.json"
-SHOWN_EVERY_S = 0.5
 LOOK_EVERY_S = 0.2
 """How often a paused training looks whether it may go on."""
 BEAT_S = 20.0
-LOCK_TRIES = 10
-LOW_PRIORITY = 10
 
 
 class TrainingStopped(TrainingError):
@@ -71,12 +65,10 @@ class TrainingRun:
         self._status = Status("preparing", "", os.getpid(), socket.gethostname(), words, str(Path.cwd()))
         self.keeper = Keeper(folder / STATE, settings)
         self.goes_on = can_go_on(folder, settings)
-        self._seconds, self._began, self._shown = 0.0, time.monotonic(), 0.0
         if not self.goes_on:
             self._clear()
             self._write(SETTINGS, json.dumps(settings, indent=2) + "\n")
-        elif points := read_curve(folder):
-            self._seconds = points[-1].seconds
+        self._curve = CurveFile(folder)
         self.say("preparing")
 
     def labels(self, now: Iterable[Label]) -> list[Label]:
@@ -110,13 +102,10 @@ class TrainingRun:
         first, asked = True, False
         for step in steps:
             if first:
-                self._trim_curve(step.done)
+                self._curve.begin(step.done)
                 self.say("running")
                 first = False
-            now = time.monotonic()
-            if step.f1 is not None or step.done == step.planned or now - self._shown >= SHOWN_EVERY_S:
-                self._shown = now
-                self._append(step, self._seconds + now - self._began)
+            self._curve.add(step)
             yield step
             if asked:
                 self._heed()
@@ -156,7 +145,7 @@ class TrainingRun:
                 f"The training in {self.folder} was asked to stop; no model was written yet.",
                 "The same command, or `photon-triage training continue`, goes on where it was.",
             )
-        self._began += time.monotonic() - began
+        self._curve.leave_out(time.monotonic() - began)
         self.say("running")
 
     def _clear(self) -> None:
@@ -164,25 +153,8 @@ class TrainingRun:
             (self.folder / name).unlink(missing_ok=True)
 
     def _write(self, name: str, content: str | bytes) -> None:
-        try:
-            with atomic_file(self.folder / name) as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-        except OSError as error:
-            raise TrainingError(
-                f"Could not train in {self.folder}: {error.strerror or error}.",
-                "Make the session's folder writable, with room in it, and give the same command again.",
-            ) from error
-
-    def _trim_curve(self, first: int) -> None:
-        """Drop the lines of batches that are done again, and a torn last one."""
-        if (self.folder / CURVE).exists():
-            kept = [point for point in read_curve(self.folder) if point.done < first]
-            self._write(CURVE, "".join(_line(point) for point in kept))
-
-    def _append(self, step: Progress, seconds: float) -> None:
-        point = CurvePoint(step.done, step.planned, step.loss, step.f1, seconds)
-        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
-            file.write(_line(point))
+        with writing(self.folder), atomic_file(self.folder / name) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
 
 
 def can_go_on(folder: Path, settings: Mapping[str, Any]) -> bool:
@@ -240,65 +212,32 @@ def training_run(
         followed.keeper.checkpoints = checkpoints
         yield followed
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise TrainingError(
-            f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
-        ) from error
-    try:
-        _lock(handle, session, name)
-        try:
+    with ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
             if anew:
                 (folder / STATE).unlink(missing_ok=True)
             for wish in (PAUSE, STOP):  # of a process before this one
                 (folder / wish).unlink(missing_ok=True)
-        except OSError as error:
-            raise TrainingError(
-                f"Could not train in {folder}: {error.strerror or error}.", "Make the session's folder writable."
-            ) from error
-        run = TrainingRun(folder, settings, command)
+            run = TrainingRun(folder, settings, command)
         run.keeper.checkpoints = checkpoints
-        try:
+        with _told(run):
             yield run
-        except (KeyboardInterrupt, TrainingStopped):
-            (folder / STOP).unlink(missing_ok=True)
-            run.say("interrupted", "stopped; it can go on from its last state")
-            raise
-        except Exception as error:
-            run.say("failed", str(error) if isinstance(error, TriageError) else f"{type(error).__name__}: {error}")
-            raise
-    finally:
-        os.close(handle)
 
 
-def _lock(handle: int, session: Session, name: str) -> None:
-    """Take the training for this process; raises TrainingError while another one has it."""
-    for attempt in range(LOCK_TRIES):
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                return  # some network file systems know no locks
-            if attempt == LOCK_TRIES - 1:
-                raise TrainingError(
-                    f"Could not train {name} in {session.path}: another process is training it.",
-                    "Wait for it, or give another --name.",
-                ) from error
-            time.sleep(0.02)  # a screen may be asking just now
-        else:
-            return
-
-
-def lower_priority() -> None:
-    """Let the engine and the screens go first on this machine's cores."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), LOW_PRIORITY))
-
-
-def _line(point: CurvePoint) -> str:
-    return json.dumps({name: getattr(point, name) for name in CurvePoint.__dataclass_fields__}) + "\n"
+@contextmanager
+def _told(run: TrainingRun) -> Iterator[None]:
+    """Say of the training why the block ended, where it did not end well."""
+    try:
+        yield
+    except (KeyboardInterrupt, TrainingStopped):
+        (run.folder / STOP).unlink(missing_ok=True)
+        run.say("interrupted", "stopped; it can go on from its last state")
+        raise
+    except Exception as error:
+        run.say("failed", str(error) if isinstance(error, TriageError) else f"{type(error).__name__}: {error}")
+        raise
 
 
 def _place(key: FrameKey) -> tuple[str, str, int]:

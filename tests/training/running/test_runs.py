@@ -12,13 +12,14 @@ import pytest
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.detector.job import TrainingJob, run_training
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.runs import TrainingRun, read_curve, training_run
+from photon_triage.core.training.running.runs import TrainingRun, training_run
 
 from ..builders import write_scenes
 from ..detector.test_training import CFG, labelled
