@@ -12,7 +12,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Network: hitnet, yolov2-seeds, ..., a .cfg file, msd, unet, lenet; else the one in use.",
+        help="Network: hitnet, yolov2-seeds, ..., a .cfg file, msd, unet, lenet, radial; else the one in use.",
     ),
 ]
 Init = Annotated[
