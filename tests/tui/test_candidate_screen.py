@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.preview import Preview
-from photon_triage.core.session.rows import ClassMap, FrameResult
+from photon_triage.core.session.rows import ClassMap
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
 from photon_triage.tui.widgets.overlay import BOX, LEVELS, MARK, Drawn
 
 from .driver import SIZES, opened
-from .fake_session import HEIGHT, WIDTH, FakeSession, make_session
-
-RECIPE = """
-name = "small-search"
-
-[[stages]]
-kind = "segment"
-model = "membranes"
-
-[[stages]]
-kind = "patches"
-model = "particles"
-within = "membrane"
-min_distance = 5
-"""
-
-
-@pytest.fixture
-def found(tmp_path: Path) -> Iterator[FakeSession]:
-    """Four frames: a membrane in the left half, two candidates on each."""
-    fake = make_session(tmp_path, recipe=RECIPE)
-    assert fake.writer is not None
-    file_id = fake.add_file()
-    values = np.zeros((HEIGHT, WIDTH), np.uint8)
-    values[:, : WIDTH // 2] = 1
-    mask = ClassMap(values, ("background", "membrane"))
-    results = [
-        FrameResult(
-            index, 2, True, 0.9, "membranes + particles", None, {"foreground": 0.5, "candidates": 2.0},
-            candidates=(Candidate(20, 30, 0.95 - 0.1 * index), Candidate(70, 30, 0.45 - 0.1 * index)), mask=mask,
-        )
-        for index in range(4)
-    ]  # fmt: skip
-    fake.writer.put_frames(file_id, results, time.time())
-    fake.run_engine(model="membranes + particles")
-    yield fake
-    fake.close()
+from .fake_session import FakeSession
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
