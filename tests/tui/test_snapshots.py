@@ -1,7 +1,7 @@
 """Each screen at each size against the text that it was seen to show.
 
-After a wanted change delete its text; `PHOTON_TRIAGE_SNAPSHOTS=write` writes those that are missing. Look at them before
-they are committed.
+After a wanted change delete its text; `PHOTON_TRIAGE_SNAPSHOTS=write` writes those that are missing. Look at them
+before they are committed.
 """
 
 from __future__ import annotations
