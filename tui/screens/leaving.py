@@ -69,7 +69,7 @@ class Leaving(Judging):
         """Leave once what was decided is on disk; the engine goes on."""
         if not self._quitting:
             self._quitting = True
-            self.say("leaving: the engine goes on")
+            self.say("leaving")
             self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
