@@ -33,6 +33,11 @@ def _say_beginning(report: Mapping[str, Any]) -> None:
         say(f"It began with {told['init']['text']}.")
     if told.get("frozen_numbers"):
         say(f"Of it {told['frozen_numbers']:,} numbers stayed as they were.")
+    if (norms := told.get("norms")) and norms["adapted"]:
+        say(
+            f"These frames are unlike those that it learned from, by {norms['deviations']:.2f} deviations: its "
+            f"batch-norms were measured anew on {norms['frames']} of them."
+        )
     if sources := told.get("sources") or report.get("sources"):
         say("It learned from " + ", ".join(f"{count} {name}" for name, count in sources.items()) + ".")
     if left := report.get("audit_left_out"):

@@ -17,6 +17,7 @@ from photon_triage.core.training.augmentation.augment import DEFAULT_AUGMENTATIO
 from photon_triage.core.training.data.preselecting import MOST_OF_A_RUN, How, preselection
 from photon_triage.core.training.data.simulated import CACHE, FRAMES
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
+from photon_triage.core.training.detector.adapting import MEASURED, adapt
 from photon_triage.core.training.detector.drawing import Balance
 from photon_triage.core.training.detector.material import material
 from photon_triage.core.training.detector.train import OTHER, WANTED, Plan, train
@@ -43,6 +44,8 @@ LEARNING_LAYERS, MANY_LABELS = 4, 2000
 ALL_LEARN = "none"
 CONTINUE_PART = 0.5
 """So far such a network goes from its old weights to the new ones."""
+FAR_LEARNING_LAYERS, FAR_PART = 7, 0.7
+"""The same on a beamtime unlike the one it learned from, where the old weights are worth less."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
     ) as run:  # fmt: skip
         trained = _trained(job, base, name, run, note)
         run.done()
-        (run.folder / CACHE).unlink(missing_ok=True)
+        for kept in (CACHE, MEASURED):
+            (run.folder / kept).unlink(missing_ok=True)
     return trained
 
 
@@ -126,9 +130,13 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     data = material(job, preparation, run)
     selected = preselection(job.negatives, data.training.counts, data.training.positive, job.seed)
     data = replace(data, training=data.training.take(selected.kept))
-    kept = _kept_layers(job, model, len(data.training), continues=beginning.continues)
+    shift = None
+    if beginning.continues and job.freeze in (None, ALL_LEARN):
+        shift = adapt(job.session, model, preparation, run, device)
+    far = shift is not None and shift.is_far
+    kept = _kept_layers(job, model, len(data.training), continues=beginning.continues, far=far)
     frozen = freeze(model, kept) if kept else 0
-    plan = _plan(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues)
+    plan = _plan(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues, far=far)
     judging = data.validation.examples if data.validation else None
     watched = data.judges.examples
     for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper, watched)):
@@ -164,6 +172,7 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
             "from": list(job.sources),
             "init": beginning.init,
             "freeze": kept,
+            "norms": shift and shift.as_json(),
             "decide": plan.decide,
             "part": plan.part,
             "frozen_numbers": frozen,
@@ -224,15 +233,19 @@ def _base(job: TrainingJob) -> ModelEntry:
     return find_model(str(name), job.session.models_path)
 
 
-def _kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: bool) -> str | None:
-    """What is frozen: what was asked for; else, where a trained network goes on with few labels, its first layers."""
+def _kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: bool, far: bool) -> str | None:
+    """What is frozen: what was asked for; else, where a trained network goes on with few labels, its first layers.
+
+    far: on a beamtime unlike its own, of which it has to learn more.
+    """
     if job.freeze is not None or not continues or examples >= MANY_LABELS:
         return None if job.freeze == ALL_LEARN else job.freeze
     convolutions = [index for index, _ in model.convolutions()]
-    return str(convolutions[-LEARNING_LAYERS]) if len(convolutions) > LEARNING_LAYERS else None
+    learning = FAR_LEARNING_LAYERS if far else LEARNING_LAYERS
+    return str(convolutions[-learning]) if len(convolutions) > learning else None
 
 
-def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool) -> Plan:
+def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool, far: bool) -> Plan:
     """The cfg's own schedule for a new network; for one that has learned before, few batches, of decisions alone."""
     batch = job.batch or (CONTINUE_BATCH if continues else model.net.batch)
     iterations = job.iterations or (job.epochs and max(1, math.ceil(job.epochs * examples / batch)))
@@ -249,7 +262,7 @@ def _plan(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, 
         negatives=job.negatives,
         at_once=max(1, model.net.batch // model.net.subdivisions),
         decide=threshold if continues and 0 < threshold < 1 else None,
-        part=CONTINUE_PART if continues and examples < MANY_LABELS else 1.0,
+        part=(FAR_PART if far else CONTINUE_PART) if continues and examples < MANY_LABELS else 1.0,
     )
 
 

@@ -1,0 +1,124 @@
+"""A detector on a beamtime unlike the one that it learned from: its batch-norms are measured anew, without labels.
+
+Another background or gain moves the values in every layer, and batch-norms that subtract what was the mean elsewhere
+leave the layers behind them nothing that they know. Source: Y. Li et al., Adaptive Batch Normalization for practical
+domain adaptation, Pattern Recognition 80 (2018).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.embedding.reading import RegionReader, evenly, frames_in_memory, reaching
+from photon_triage.core.prepare import Preparation
+from photon_triage.core.session.learned import near
+from photon_triage.core.session.session import Session
+from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.models.darknet import Darknet
+from photon_triage.models.norm import BatchNorm
+
+FRAMES, LEAST, AT_ONCE = 512, 64, 64
+FAR = 0.05
+"""More deviations than means move between beamtimes of one kind; see docs/training.md for what was measured."""
+
+MEASURED = "norms.safetensors"
+"""In the training's folder while it lasts: what was measured when it began."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far a beamtime is from what the batch-norms of a network have seen.
+
+    frames: on which that was measured. deviations: how far the means of feature maps moved, in the deviations that they
+    had, on average over all batch-norms.
+    """
+
+    frames: int
+    deviations: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the statistics are to be replaced."""
+        return self.deviations > FAR
+
+    def as_json(self) -> dict[str, Any]:
+        """What the model's record says."""
+        return {"frames": self.frames, "deviations": self.deviations, "adapted": self.is_far}
+
+
+def adapt(
+    session: Session, network: Darknet, preparation: Preparation, run: TrainingRun, device: torch.device
+) -> Shift | None:
+    """Replace the statistics of a network's batch-norms where those of the session's frames lie far from them.
+
+    The frames are spread evenly over those that reach the network, less those of the audit and their neighbours. None
+    where too few can be read.
+    """
+    path = run.folder / MEASURED
+    if run.goes_on and path.exists():
+        with safe_open(path, "pt") as file:
+            shift = Shift(**json.loads(file.metadata()["shift"]))
+            measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    else:
+        counts = _frames(session, preparation)
+        if len(counts) < LEAST:
+            return None
+        measured = statistics(network, preparation, counts, device)
+        shift = Shift(len(counts), _deviations(network, measured))
+        with atomic_file(path) as out:
+            out.write(save(measured, {"shift": json.dumps(asdict(shift))}))
+    if shift.is_far:
+        network.load_state_dict(measured, strict=False)
+    return shift
+
+
+def statistics(
+    network: Darknet, preparation: Preparation, counts: NDArray[Any], device: torch.device
+) -> dict[str, Tensor]:
+    """The mean and variance of all that each batch-norm sees of frames, by their names in the network's state.
+
+    counts: (n, rows, columns) in the preparation's region. The network stays as it is.
+    """
+    measured = copy.deepcopy(network).to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    preparation.to(device)
+    norms = {name: module for name, module in measured.named_modules() if isinstance(module, BatchNorm)}
+    for norm in norms.values():
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for part in np.array_split(counts, max(1, round(len(counts) / AT_ONCE))):
+            images = preparation.fit(torch.from_numpy(part).to(device).float())
+            measured(images.contiguous(memory_format=torch.channels_last))
+    names = [f"{name}.running_{what}" for name in norms for what in ("mean", "var")]
+    state = measured.state_dict()
+    return {name: state[name].cpu().contiguous() for name in names}
+
+
+def _deviations(network: Darknet, measured: dict[str, Tensor]) -> float:
+    moved = []
+    for name, module in network.named_modules():
+        if isinstance(module, BatchNorm) and module.running_mean is not None:
+            away = measured[f"{name}.running_mean"] - module.running_mean
+            moved.append(float((away.abs() / module.deviation()).mean()))
+    return float(np.mean(moved)) if moved else 0.0
+
+
+def _frames(session: Session, preparation: Preparation) -> NDArray[Any]:
+    """Counts (n, rows, columns) of frames that reach the network; the audit, which judges, is left out."""
+    places = reaching(session)
+    if audited := [drawn.key for draw in session.labels().draws for drawn in draw.frames]:
+        places = places.take(~near(places.keys(), audited))
+    with RegionReader(session, preparation) as reader:
+        return frames_in_memory(reader, places.take(evenly(len(places), FRAMES)))[1]
