@@ -53,7 +53,7 @@ def test_statistics_are_the_moments_of_what_a_norm_sees() -> None:
     network, counts = learned(), disc_frames(40, 3)[0]
     found = statistics(network, preparation(), counts, CPU)
     with torch.no_grad():
-        seen = network.layers[0].convolution(preparation().fit(torch.from_numpy(counts).float()))
+        seen = network.get_submodule("layers.0.convolution")(preparation().fit(torch.from_numpy(counts).float()))
     assert torch.allclose(found["layers.0.norm.running_mean"], seen.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(found["layers.0.norm.running_var"], seen.var((0, 2, 3)), rtol=1e-3)
     assert {name.rpartition(".")[2] for name in found} == {"running_mean", "running_var"}
