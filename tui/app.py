@@ -83,7 +83,9 @@ class TriageApp(LineApp):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: every action, with its key."""
-        return commands(self, screen, KEYS if screen is self._main else own_bindings(screen))
+        if screen is not self._main:
+            return commands(self, screen, own_bindings(screen))
+        return [*commands(self, screen, KEYS), *self._main.queue_commands()]
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put a text on the terminal's clipboard (OSC 52), through tmux and screen too."""

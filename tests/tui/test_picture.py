@@ -194,12 +194,16 @@ def rows_of(hits: FakeSession, count: int) -> list[FrameRow]:
     return rows
 
 
-def test_what_is_kept_stays_below_its_bound(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["bytes", "number"])
+def test_what_is_kept_stays_below_its_bounds(hits: FakeSession, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     store, canvas = RowStore(hits.session), Canvas(40, 20, Look(), False)
     gallery = Gallery(Previewer(hits.session.recipe(), FakeSource()), store, counts=True)
     rows = rows_of(hits, 10)
     one = gallery.load(rows[0], canvas).bytes
-    monkeypatch.setattr(pictures, "BYTES_KEPT", 4 * one)
+    if bound == "bytes":
+        monkeypatch.setattr(pictures, "BYTES_KEPT", 4 * one)
+    else:
+        monkeypatch.setattr(pictures, "PICTURES_KEPT", 4)
     for row in rows:
         gallery.load(row, canvas)
     kept = [row.id for row in rows if gallery.peek(row, whole=False)]

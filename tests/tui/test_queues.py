@@ -12,7 +12,6 @@ from photon_triage.core.embedding.store import EmbeddingStore, Places, place_arr
 from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.queues import QUEUES
 from photon_triage.core.session.rows import FrameResult
-from photon_triage.tui.screens.queueing import QueueCommands
 
 from .driver import SIZES, Driver, opened
 from .fake_session import FakeSession
@@ -112,10 +111,9 @@ async def test_the_chooser_can_be_left(hits: FakeSession) -> None:
 async def test_queues_stand_in_the_palette(hits: FakeSession) -> None:
     async with opened(hits) as driver:
         await driver.ready()
-        found = [hit async for hit in QueueCommands(driver.main).search("uncertain")]
-        assert "Queue: uncertain" in [str(hit.text) for hit in found]
-        assert len([hit async for hit in QueueCommands(driver.main).discover()]) == len(QUEUES) + 1
-        next(hit for hit in found if "uncertain" in str(hit.text)).command()
+        found = {entry.title: entry for entry in driver.app.get_system_commands(driver.main)}
+        assert {f"Queue: {queue}" for queue in QUEUES} < set(found) and "Audit: draw frames" in found
+        found["Queue: uncertain"].callback()
         await driver.shows("by uncertain")
 
 

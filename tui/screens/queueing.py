@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.app import SystemCommand
 
 from photon_triage.core.errors import TriageError
 from photon_triage.core.session.auditing import draw_more
@@ -19,35 +18,14 @@ DRAWN_AT_ONCE = 100
 """Frames that one key draws for the audit."""
 
 
-class QueueCommands(Provider):
-    """The orders of work in the palette."""
-
-    async def discover(self) -> Hits:
-        """All of them."""
-        for title, act, text in self._all():
-            yield DiscoveryHit(title, act, help=text)
-
-    async def search(self, query: str) -> Hits:
-        """Those that match what was typed."""
-        matcher = self.matcher(query)
-        for title, act, text in self._all():
-            if (score := matcher.match(title)) > 0:
-                yield Hit(score, matcher.highlight(title), act, help=text)
-
-    def _all(self) -> list[tuple[str, Callable[[], None], str]]:
-        screen = self.screen
-        if not isinstance(screen, Queueing):
-            return []
-        found: list[tuple[str, Callable[[], None], str]] = [
-            (f"Queue: {queue}", partial(screen.action_queue, queue), WHAT[queue]) for queue in QUEUES
-        ]
-        return [*found, ("Audit: draw frames", screen.action_draw, f"{DRAWN_AT_ONCE} more, at random")]
-
-
 class Queueing(TriageScreen):
     """The actions on the order of work."""
 
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {QueueCommands}
+    def queue_commands(self) -> Iterable[SystemCommand]:
+        """What the palette lists beside the keys: each order of work, and the draw."""
+        for queue in QUEUES:
+            yield SystemCommand(f"Queue: {queue}", WHAT[queue], partial(self.action_queue, queue))
+        yield SystemCommand("Audit: draw frames", f"{DRAWN_AT_ONCE} more, at random", self.action_draw)
 
     def action_sort(self) -> None:
         """Choose an order of work."""

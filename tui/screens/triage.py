@@ -113,6 +113,7 @@ class TriageScreen(Screen[None]):
         if self.live:
             self.live = False
             self._entitle()
+            self.say("the list stands still · t follows the newest")
 
     def _relist(self, spec: ListSpec) -> None:
         self._spec = spec

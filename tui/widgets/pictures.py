@@ -25,6 +25,8 @@ from photon_triage.tui.widgets.rows import Finds, RowStore
 
 BYTES_KEPT = 128 * 2**20
 """Of frames that were read; the one on the screen is kept whatever its size."""
+PICTURES_KEPT = 64
+"""However small: a list that follows the newest has a new one every second, for which nobody comes back."""
 BYTES_A_CELL = 110
 """At most what a cell of a drawn picture takes: tracemalloc found 104 for noise, 31 for a smooth picture."""
 LABEL = Style(color="#c8f0ff", bgcolor="#000000")
@@ -110,7 +112,7 @@ class Picture:
 
 
 class Gallery:
-    """Pictures by frame: read through one previewer, kept while they fit BYTES_KEPT; from any thread."""
+    """Pictures by frame: read through one previewer; the last ones are kept within bounds; from any thread."""
 
     def __init__(self, previewer: Previewer, store: RowStore, *, counts: bool) -> None:
         self._previewer, self._store, self._counts = previewer, store, counts
@@ -154,7 +156,7 @@ class Gallery:
 
     def _shrink(self) -> None:
         total = sum(picture.bytes for picture in self._kept.values())
-        while total > BYTES_KEPT and len(self._kept) > 1:
+        while (total > BYTES_KEPT and len(self._kept) > 1) or len(self._kept) > PICTURES_KEPT:
             _, dropped = self._kept.popitem(last=False)
             total -= dropped.bytes
 
