@@ -33,7 +33,8 @@ from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.models import find_model, session_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.detector.job import TrainingJob, run_training
+from photon_triage.core.training.detector.asked import TrainingJob
+from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.running.registering import register
 from photon_triage.models.detector import Detector, load_detector

@@ -26,7 +26,7 @@ from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
-from photon_triage.core.training.detector.job import CLASSES
+from photon_triage.core.training.detector.beginning import CLASSES
 from photon_triage.core.training.detector.pretraining_job import PretrainingJob, run_pretraining
 from photon_triage.core.training.detector.train import Plan, score, train
 from photon_triage.core.training.network.initialising import initialise

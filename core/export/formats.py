@@ -60,9 +60,7 @@ class ListFormat:
 _TABLE = (
     ListFormat("crystfel", "CrystFEL event list, PATH //INDEX", ".lst", "crystfel:write", scores=False),
     ListFormat("csv", "table with every score, measure and label", ".csv", "table:write", "both"),
-    ListFormat(
-        "parquet-csv", "the same table, one type a column, for Parquet", ".csv", "table:write_typed", "both"
-    ),
+    ListFormat("parquet-csv", "the same table, one type a column, for Parquet", ".csv", "table:write_typed", "both"),
     ListFormat(
         "dragonfly", "Dragonfly's indices, h5toemc -s", ".txt", "dragonfly:write_indices", each=True, scores=False
     ),

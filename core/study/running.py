@@ -21,7 +21,7 @@ from photon_triage.core.study.data import RECIPE, StudyData
 from photon_triage.core.study.size import StudySize, cfg_of
 from photon_triage.core.study.variants import PUBLISHED_BATCH, Variant
 from photon_triage.core.training.data.examples import Examples
-from photon_triage.core.training.detector.job import CLASSES
+from photon_triage.core.training.detector.beginning import CLASSES
 from photon_triage.core.training.detector.train import WANTED, Plan, score, train
 from photon_triage.core.training.running.checkpoints import FOLDER, Checkpoints, written
 from photon_triage.core.training.running.keeping import Keeper

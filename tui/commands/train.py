@@ -92,8 +92,9 @@ def train(
     from photon_triage.core.training.augmentation.augment import checked_augmentations
     from photon_triage.core.training.data.preselecting import checked_how
     from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
+    from photon_triage.core.training.detector.asked import TrainingJob
     from photon_triage.core.training.detector.drawing import parse_balance
-    from photon_triage.core.training.detector.job import TrainingJob, run_training
+    from photon_triage.core.training.detector.job import run_training
     from photon_triage.core.training.dispatch import run_network_training, trains_network
     from photon_triage.core.training.losses.pixel_losses import checked_loss
     from photon_triage.core.training.network.network_job import NetworkJob

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,9 @@ from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
 from photon_triage.core.training.data.sources import SIMULATED, Chosen, chosen_labels
 from photon_triage.core.training.data.split import hold_back
+from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
 from photon_triage.core.training.running.runs import TrainingRun
-
-if TYPE_CHECKING:
-    from photon_triage.core.training.detector.job import TrainingJob
 
 LEAST_LABELS = 10
 

@@ -13,7 +13,9 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.detector.adapting import MEASURED, adapt, statistics
-from photon_triage.core.training.detector.job import FAR_PART, TrainingJob, run_training
+from photon_triage.core.training.detector.asked import TrainingJob
+from photon_triage.core.training.detector.job import run_training
+from photon_triage.core.training.detector.planning import FAR_PART
 from photon_triage.core.training.running.registering import register
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.models.checkpoint import read_metadata

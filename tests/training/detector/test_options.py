@@ -18,8 +18,9 @@ from photon_triage.core.session.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.asking import Asked, asked
 from photon_triage.core.training.data.sources import checked_sources, choose
+from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.drawing import Balance, Draw, parse_balance
-from photon_triage.core.training.detector.job import TrainingJob, run_training
+from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.network.freezing import freeze
 from photon_triage.core.training.network.initialising import initialise

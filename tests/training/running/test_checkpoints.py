@@ -13,7 +13,8 @@ from photon_triage.core.compare.checkpoints import checkpoint_lists
 from photon_triage.core.errors import ExportError
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.detector.job import TrainingJob, run_training
+from photon_triage.core.training.detector.asked import TrainingJob
+from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.running.checkpoints import Checkpoints, written
 from photon_triage.core.training.running.keeping import Keeper

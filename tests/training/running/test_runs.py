@@ -15,7 +15,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.detector.job import TrainingJob, run_training
+from photon_triage.core.training.detector.asked import TrainingJob
+from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.progress import Note

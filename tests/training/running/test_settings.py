@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.drawing import Balance
-from photon_triage.core.training.detector.job import TrainingJob
 from photon_triage.core.training.detector.pretraining_job import PretrainingJob
 from photon_triage.core.training.network.network_job import NetworkJob
 from photon_triage.core.training.running.settings import digest_of, settings_of
