@@ -12,6 +12,23 @@ from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.session import Session
 
 DATASET = "/entry_1/data_1/data"
+ONE_CELL_CFG = """[net]
+width=32
+height=32
+channels=1
+[convolutional]
+filters=6
+size=1
+stride=32
+activation=linear
+[region]
+anchors=2,2
+classes=1
+coords=4
+num=1
+softmax=1
+"""
+"""A detector of one cell on frames of 32 x 32 pixels."""
 
 
 def file_row(path: str, frames: int, **changes: object) -> FileRow:

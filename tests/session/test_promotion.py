@@ -21,7 +21,7 @@ from photon_triage.core.session.verdicts import Verdict
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 
-from .builders import file_row, key
+from .builders import ONE_CELL_CFG, file_row, key
 
 A = "/data/a.cxi"
 RECIPE = """name = "classify"
@@ -33,26 +33,10 @@ kind = "classify"
 model = "first"
 threshold = 0.5
 """
-CFG = """[net]
-width=32
-height=32
-channels=1
-[convolutional]
-filters=6
-size=1
-stride=32
-activation=linear
-[region]
-anchors=2,2
-classes=1
-coords=4
-num=1
-softmax=1
-"""
 
 
 def add_model(session: Session, name: str, parent: str | None = None) -> None:
-    save(session.models_path / f"{name}.safetensors", Darknet.from_cfg(CFG), {"name": name, "parent": parent})
+    save(session.models_path / f"{name}.safetensors", Darknet.from_cfg(ONE_CELL_CFG), {"name": name, "parent": parent})
 
 
 def results(scores: Sequence[float | None], model: str) -> list[FrameResult]:

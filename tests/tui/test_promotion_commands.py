@@ -19,7 +19,7 @@ from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 
 from ..builders.detector_files import write_cxi
-from ..session.builders import DATASET, file_row, key
+from ..session.builders import DATASET, ONE_CELL_CFG, file_row, key
 from .test_cli import run
 
 Capture = pytest.CaptureFixture[str]
@@ -37,27 +37,11 @@ kind = "classify"
 model = "old"
 threshold = 0.5
 """
-CFG = """[net]
-width=32
-height=32
-channels=1
-[convolutional]
-filters=6
-size=1
-stride=32
-activation=linear
-[region]
-anchors=2,2
-classes=1
-coords=4
-num=1
-softmax=1
-"""
 
 
 def add_model(session: Session, name: str, slope: float, bias: float) -> None:
     """A model whose score rises with the light in the first pixel by `slope`."""
-    model = Darknet.from_cfg(CFG)
+    model = Darknet.from_cfg(ONE_CELL_CFG)
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
