@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
-from photon_triage.core.embedding.reading import RegionReader, evenly, frames_in_memory, reaching
+from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.learned import near
 from photon_triage.core.session.session import Session
@@ -71,11 +70,11 @@ def adapt(
             shift = Shift(**json.loads(file.metadata()["shift"]))
             measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     else:
-        counts = _frames(session, preparation)
-        if len(counts) < LEAST:
+        images = _images(session, preparation, device)
+        if len(images) < LEAST:
             return None
-        measured = statistics(network, preparation, counts, device)
-        shift = Shift(len(counts), _deviations(network, measured))
+        measured = statistics(network, images)
+        shift = Shift(len(images), _deviations(network, measured))
         with atomic_file(path) as out:
             out.write(save(measured, {"shift": json.dumps(asdict(shift))}))
     if shift.is_far:
@@ -83,24 +82,21 @@ def adapt(
     return shift
 
 
-def statistics(
-    network: Darknet, preparation: Preparation, counts: NDArray[Any], device: torch.device
-) -> dict[str, Tensor]:
-    """The mean and variance of all that each batch-norm sees of frames, by their names in the network's state.
+def statistics(network: Darknet, images: Tensor) -> dict[str, Tensor]:
+    """The mean and variance of all that each batch-norm sees of images, by their names in the network's state.
 
-    counts: (n, rows, columns) in the preparation's region. The network stays as it is.
+    images: (n, channels, rows, columns) as the network takes them, where they are to be computed. The network stays as
+    it is.
     """
-    measured = copy.deepcopy(network).to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    preparation.to(device)
+    measured = copy.deepcopy(network).to(device=images.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     norms = {name: module for name, module in measured.named_modules() if isinstance(module, BatchNorm)}
     for norm in norms.values():
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
         norm.train()
     with torch.no_grad():
-        for part in np.array_split(counts, max(1, round(len(counts) / AT_ONCE))):
-            images = preparation.fit(torch.from_numpy(part).to(device).float())
-            measured(images.contiguous(memory_format=torch.channels_last))
+        for part in torch.tensor_split(images, max(1, round(len(images) / AT_ONCE))):
+            measured(part.contiguous(memory_format=torch.channels_last))
     names = [f"{name}.running_{what}" for name in norms for what in ("mean", "var")]
     state = measured.state_dict()
     return {name: state[name].cpu().contiguous() for name in names}
@@ -115,10 +111,13 @@ def _deviations(network: Darknet, measured: dict[str, Tensor]) -> float:
     return float(np.mean(moved)) if moved else 0.0
 
 
-def _frames(session: Session, preparation: Preparation) -> NDArray[Any]:
-    """Counts (n, rows, columns) of frames that reach the network; the audit, which judges, is left out."""
+def _images(session: Session, preparation: Preparation, device: torch.device) -> Tensor:
+    """Frames that reach the network, (n, channels, rows, columns); the audit, which judges, is left out."""
     places = reaching(session)
     if audited := [drawn.key for draw in session.labels().draws for drawn in draw.frames]:
         places = places.take(~near(places.keys(), audited))
+    chosen = places.take(evenly(len(places), FRAMES))
     with RegionReader(session, preparation) as reader:
-        return frames_in_memory(reader, places.take(evenly(len(places), FRAMES)))[1]
+        regions = (torch.from_numpy(counts).to(device) for _, counts in reader.read(chosen))
+        parts = [preparation.to(device).fit(region) for region in regions]
+    return torch.cat(parts) if parts else torch.empty(0)

@@ -39,11 +39,16 @@ def beamtime(folder: Path, *, unlike: bool, count: int = 80) -> tuple[Session, n
     return session, positive
 
 
+def images(counts: np.ndarray) -> torch.Tensor:
+    """Counts (n, rows, columns) as the network takes them."""
+    return preparation().fit(torch.from_numpy(counts).float())
+
+
 def learned() -> Darknet:
     """A network whose batch-norms have seen frames of discs and spots."""
     torch.manual_seed(0)
     network = Darknet.from_cfg(CFG, norm_form="cuda").eval()
-    network.load_state_dict(statistics(network, preparation(), disc_frames(80, 1)[0], CPU), strict=False)
+    network.load_state_dict(statistics(network, images(disc_frames(80, 1)[0])), strict=False)
     return network
 
 
@@ -53,9 +58,9 @@ def numbers(network: Darknet) -> dict[str, torch.Tensor]:
 
 def test_statistics_are_the_moments_of_what_a_norm_sees() -> None:
     network, counts = learned(), disc_frames(40, 3)[0]
-    found = statistics(network, preparation(), counts, CPU)
+    found = statistics(network, images(counts))
     with torch.no_grad():
-        seen = network.get_submodule("layers.0.convolution")(preparation().fit(torch.from_numpy(counts).float()))
+        seen = network.get_submodule("layers.0.convolution")(images(counts))
     assert torch.allclose(found["layers.0.norm.running_mean"], seen.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(found["layers.0.norm.running_var"], seen.var((0, 2, 3)), rtol=1e-3)
     assert {name.rpartition(".")[2] for name in found} == {"running_mean", "running_var"}
