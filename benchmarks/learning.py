@@ -33,6 +33,7 @@ from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.models import find_model, session_models
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.detector.adapting import images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
@@ -113,6 +114,10 @@ class Study:
         """A beamtime with another drift: the embedded model, and those trained on labels from there."""
         pool, held = Seen(self.size.drifted, self._folder), Seen(self.size.drifted_held, self._folder)
         self._note("embedded, other drift", 0, 0, 0, self._judged(embedded(), held))
+        measured = embedded()
+        images = images_of(pool.session, preparation_of(pool.session), CPU)
+        measured.network.load_state_dict(statistics(measured.network, images), strict=False)
+        self._note("batch-norms measured anew, other drift", 0, 0, 0, self._judged(measured, held))
         for seed in range(seeds):
             for strategy in (FIRST, "random"):
                 self._arm(strategy, seed, pool, held, self.size.points, " of another drift")

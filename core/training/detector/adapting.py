@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.learned import near
 from photon_triage.core.session.session import Session
@@ -57,12 +59,17 @@ class Shift:
 
 
 def adapt(
-    session: Session, network: Darknet, preparation: Preparation, run: TrainingRun, device: torch.device
+    session: Session,
+    network: Darknet,
+    preparation: Preparation,
+    run: TrainingRun,
+    device: torch.device,
+    judging: Iterable[FrameKey],
 ) -> Shift | None:
     """Replace the statistics of a network's batch-norms where those of the session's frames lie far from them.
 
-    The frames are spread evenly over those that reach the network, less those of the audit and their neighbours. None
-    where too few can be read.
+    judging: frames that judge the result, which with the audit's are left out, as `images_of` does. None where too few
+    frames can be read.
     """
     path = run.folder / MEASURED
     if run.goes_on and path.exists():
@@ -70,7 +77,8 @@ def adapt(
             shift = Shift(**json.loads(file.metadata()["shift"]))
             measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     else:
-        images = _images(session, preparation, device)
+        path.unlink(missing_ok=True)  # of a training that was given up
+        images = images_of(session, preparation, device, judging)
         if len(images) < LEAST:
             return None
         measured = statistics(network, images)
@@ -111,12 +119,17 @@ def _deviations(network: Darknet, measured: dict[str, Tensor]) -> float:
     return float(np.mean(moved)) if moved else 0.0
 
 
-def _images(session: Session, preparation: Preparation, device: torch.device) -> Tensor:
-    """Frames that reach the network, (n, channels, rows, columns); the audit, which judges, is left out."""
+def images_of(
+    session: Session, preparation: Preparation, device: torch.device, judging: Iterable[FrameKey] = ()
+) -> Tensor:
+    """Frames that reach the network, spread evenly, as it takes them: (n, channels, rows, columns), n at most FRAMES.
+
+    Frames of the audit, those in `judging`, and the neighbours of both are left out: nothing is learned from them.
+    """
     places = reaching(session)
-    if audited := [drawn.key for draw in session.labels().draws for drawn in draw.frames]:
-        places = places.take(~near(places.keys(), audited))
     chosen = places.take(evenly(len(places), FRAMES))
+    drawn = [each.key for draw in session.labels().draws for each in draw.frames]
+    chosen = chosen.take(~near(chosen.keys(), [*drawn, *judging]))
     with RegionReader(session, preparation) as reader:
         regions = (torch.from_numpy(counts).to(device) for _, counts in reader.read(chosen))
         parts = [preparation.to(device).fit(region) for region in regions]

@@ -60,7 +60,7 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     data = replace(data, training=data.training.take(selected.kept))
     shift = None
     if beginning.continues and job.freeze in (None, ALL_LEARN):
-        shift = adapt(job.session, model, preparation, run, device)
+        shift = adapt(job.session, model, preparation, run, device, data.judging())
     far = shift is not None and shift.is_far
     kept = kept_layers(job, model, len(data.training), continues=beginning.continues, far=far)
     frozen = freeze(model, kept) if kept else 0

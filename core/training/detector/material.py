@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
@@ -30,6 +31,10 @@ class Material:
     judges: Judges
     validation: Judges | None
     chosen: Chosen
+
+    def judging(self) -> list[FrameKey]:
+        """The frames that judge the result or choose the checkpoint."""
+        return [*self.judges.truth, *(self.validation.truth if self.validation else ())]
 
     def facts(self) -> dict[str, Any]:
         """How many frames there are of what, as JSON values."""

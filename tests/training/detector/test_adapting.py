@@ -11,8 +11,9 @@ import torch
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.learned import NEIGHBOURS
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.detector.adapting import MEASURED, adapt, statistics
+from photon_triage.core.training.detector.adapting import MEASURED, adapt, images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.planning import FAR_PART
@@ -72,21 +73,28 @@ def test_statistics_are_replaced_on_a_beamtime_unlike_that_of_the_network(tmp_pa
     network, again = learned(), learned()
     before = numbers(network)
     run = TrainingRun(tmp_path, {})
-    shift = adapt(session, network, preparation(), run, CPU)
+    shift = adapt(session, network, preparation(), run, CPU, ())
     assert shift is not None and shift.frames == 80 and shift.is_far is unlike
     changed = {name for name, value in numbers(network).items() if not value.equal(before[name])}
     norms = {f"layers.{layer}.norm.running_{what}" for layer in (0, 2) for what in ("mean", "var")}
     assert changed == (norms if unlike else set())
     (tmp_path / "data" / "run.cxi").unlink()
     run.goes_on = True
-    assert adapt(session, again, preparation(), run, CPU) == shift, "what was measured when the training began"
+    assert adapt(session, again, preparation(), run, CPU, ()) == shift, "what was measured when the training began"
     assert all(value.equal(numbers(network)[name]) for name, value in numbers(again).items())
     run.goes_on = False
-    assert adapt(session, again, preparation(), run, CPU) is None, "the frames are gone"
+    assert adapt(session, again, preparation(), run, CPU, ()) is None, "the frames are gone"
+
+
+def test_frames_that_judge_and_their_neighbours_are_not_measured(tmp_path: Path) -> None:
+    session = beamtime(tmp_path / "data", unlike=True)[0]
+    key = FrameKey(str(tmp_path / "data" / "run.cxi"), "/entry_1/data_1/data", 40)
+    everything, less = (images_of(session, preparation(), CPU, judging) for judging in ((), [key]))
+    assert less.equal(torch.cat([everything[: 40 - NEIGHBOURS], everything[41 + NEIGHBOURS :]]))
 
 
 def test_a_detector_that_goes_on_elsewhere_is_adapted_and_says_so(tmp_path: Path) -> None:
-    session, positive = beamtime(tmp_path / "data", unlike=True)
+    session, positive = beamtime(tmp_path / "data", unlike=True, count=240)
     file = str(tmp_path / "data" / "run.cxi")
     writer = LabelWriter(session.journal())
     for index, single in enumerate(positive.tolist()):
