@@ -61,7 +61,7 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
         super().__init__(session, previewer, keymap)
         self._listable_then = 0
         self._builders = ThreadPoolExecutor(1, "snapshot")
-        """One thread: what each of several had freed would stay with it, 40 MB of a session of two million frames."""
+        """The builder's own thread: it is called from one at a time."""
         self._building = self._build_again = False
         self._building_since = 0.0
         self._refetched_at = 0.0
