@@ -114,7 +114,7 @@ class Study:
         """A beamtime with another drift: the embedded model, and those trained on labels from there."""
         pool, held = Seen(self.size.drifted, self._folder), Seen(self.size.drifted_held, self._folder)
         self._note("embedded, other drift", 0, 0, 0, self._judged(embedded(), held))
-        measured = embedded()
+        measured = load_detector(find_model(EMBEDDED).path)
         images = images_of(pool.session, preparation_of(pool.session), CPU)
         measured.network.load_state_dict(statistics(measured.network, images), strict=False)
         self._note("batch-norms measured anew, other drift", 0, 0, 0, self._judged(measured, held))
