@@ -13,6 +13,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.learned import NEIGHBOURS
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings import TRAINED_ON
 from photon_triage.core.training.detector.adapting import MEASURED, adapt, images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
@@ -102,8 +103,11 @@ def test_a_detector_that_goes_on_elsewhere_is_adapted_and_says_so(tmp_path: Path
     network = learned()
     register(session.models_path, "discs", network, {"architecture": network.architecture, "classes": ["single"]})
     trained = run_training(TrainingJob(session, name="more", base="discs", iterations=2))
+    learned_from = (session.path / "training" / "more" / TRAINED_ON).read_text().splitlines()[1:]
+    judged = set(range(len(positive))) - {int(line.rpartition(",")[2].strip('"')) for line in learned_from}
     said = read_metadata(trained.entry.path)["training"]
     assert said["norms"]["adapted"] and said["part"] == FAR_PART
+    assert said["norms"]["frames"] < len(positive) - len(judged), "those that judge are not measured"
     old, new = network.state_dict(), load_detector(trained.entry.path).network.state_dict()
     moved = (new["layers.0.norm.running_mean"] - old["layers.0.norm.running_mean"]).abs().max()
     assert moved > 0.1
