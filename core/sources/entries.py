@@ -25,6 +25,7 @@ class Entries:
     def __init__(self, files: OpenFiles) -> None:
         self._files = files
         self._checks: dict[int, tuple[ChunkTable, ChunkCheck | None]] = {}
+        self._mappings: dict[int, tuple[list[virtual.Mapping], np.ndarray]] = {}
 
     def require(
         self, dataset: Any, axis: int | None, low: int, high: int, depth: int = 0, *, table: ChunkTable | None = None
@@ -56,23 +57,30 @@ class Entries:
     def _require_sources(self, dataset: Any, axis: int | None, low: int, high: int, depth: int) -> None:
         if depth > _DEEPEST:
             raise SourceError(f"Reading {self._files.state.path}: virtual data sets refer to each other in a circle.")
+        mappings, whole = self._mapped(dataset)
         if axis != 0:
             low, high = 0, int(dataset.shape[0])
-        covered = np.zeros(high - low, bool)
-        for mapping in virtual.sources(dataset):
-            first, last = max(low, mapping.start), high if mapping.stop < 0 else min(high, mapping.stop)
-            if first >= last:
+        for mapping in mappings:
+            if not mapping.touches(low, high):
                 continue
             source = virtual.open_source(self._files, dataset, mapping)
             entries = len(source) if source.ndim else 0
-            source_low, source_high = mapping.of_source(first, last) or (0, entries)
+            source_low, source_high = mapping.known(source).of_source(low, high) or (0, entries)
             if source_high > entries:
                 raise self._unwritten(source, source_high - 1)
             require_decoders(pipeline(source), self._files.state.path)
             self.require(source, 0, source_low, source_high, depth + 1)
-            covered[first - low : last - low] = True
-        if not covered.all():
-            raise self._unwritten(dataset, low + int(np.argmin(covered)))
+        if axis == 0 and not whole[low:high].all():
+            raise self._unwritten(dataset, low + int(np.argmin(whole[low:high])))
+
+    def _mapped(self, dataset: Any) -> tuple[list[virtual.Mapping], np.ndarray]:
+        """The mappings of a virtual data set, and which of its entries have all their sources mapped."""
+        key = hash(dataset.id)
+        if key not in self._mappings:
+            mappings = virtual.sources(dataset)
+            filled = virtual.coverage(mappings, int(dataset.shape[0]))
+            self._mappings[key] = mappings, virtual.whole_entries(dataset, filled)
+        return self._mappings[key]
 
     def _check(self, dataset: Any) -> tuple[ChunkTable, ChunkCheck | None]:
         key = hash(dataset.id)

@@ -160,6 +160,8 @@ class FrameStack:
             require_decoders(pipeline(dataset), file)
         chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
         notes = view.notes if chosen is None else (*view.notes, chosen.note)
+        if dataset.is_virtual and view.axis == 0:
+            notes += virtual.coverage_notes(dataset, view.per_entry)
         positions = None if chosen is None else chosen.positions
         return Part(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import h5py
+import numpy as np
 
 from photon_triage.core.errors import MissingError
 from photon_triage.core.sources.links import OpenFiles
@@ -15,27 +17,73 @@ _MOST_BLOCKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """Where the entries start .. stop-1 of the first axis (-1: without an end) come from.
-
-    source_start: the entry of the source that is entry `start`; None where the source's first axis counts something
-    else, such as modules, and the whole source is needed. per_source: entries that one of the source becomes, as when
-    trains of several memory cells become frames.
-    """
+class Steps:
+    """Positions along an axis: blocks of neighbours at a regular distance. blocks: -1 for no end."""
 
     start: int
-    stop: int
-    source_start: int | None
+    stride: int
+    block: int
+    blocks: int
+
+    def at(self, number: int) -> int:
+        """The position with this number."""
+        return self.start + number // self.block * self.stride + number % self.block
+
+    def before(self, limit: int) -> int:
+        """Number of positions before a limit."""
+        if limit <= self.start:
+            return 0
+        whole, rest = divmod(limit - self.start, self.stride)
+        count = whole * self.block + min(rest, self.block)
+        return count if self.blocks < 0 else min(count, self.blocks * self.block)
+
+    def positions(self, length: int) -> np.ndarray:
+        """All positions before `length`."""
+        numbers = np.arange(self.before(length))
+        return np.asarray(self.start + numbers // self.block * self.stride + numbers % self.block)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Where some entries of the first axis of a virtual data set come from.
+
+    places: the entries; pixels: elements of each that the mapping fills. source_places, source_pixels: the same of the
+    source, in whose order HDF5 counts the elements through; source_places is None where the whole source is needed.
+    source_pixels 0: all of the source, whose shape the file does not tell.
+    """
+
     file_name: str
     dataset_name: str
-    per_source: int = 1
+    places: Steps
+    pixels: int
+    source_places: Steps | None = None
+    source_pixels: int = 1
 
     def of_source(self, low: int, high: int) -> tuple[int, int] | None:
         """The entries of the source that the entries low .. high-1 come from, None for all of it."""
-        if self.source_start is None:
+        if self.source_places is None:
             return None
-        first, last = (low - self.start) // self.per_source, -(-(high - self.start) // self.per_source)
-        return self.source_start + first, self.source_start + last
+        first, last = self.places.before(low) * self.pixels, self.places.before(high) * self.pixels
+        return (
+            self.source_places.at(first // self.source_pixels),
+            self.source_places.at(max(first, last - 1) // self.source_pixels) + 1,
+        )
+
+    def known(self, source: Any) -> Mapping:
+        """This mapping with what only its source tells."""
+        return self if self.source_pixels else replace(self, source_pixels=max(1, prod(source.shape[1:])))
+
+    def touches(self, low: int, high: int) -> bool:
+        """Whether it fills something of the entries low .. high-1."""
+        return self.places.before(high) > self.places.before(low)
+
+    def reach(self, available: int, length: int, end: int) -> int:
+        """The first entry that lacks something when a source of `length` entries has `available` ones; else `end`."""
+        if self.source_places is None:
+            number = self.places.before(end) if available and available == length else 0
+        else:
+            number = self.source_places.before(available) * self.source_pixels // max(1, self.pixels)
+        return self.places.at(number) if number < self.places.before(end) else end
 
 
 def sources(dataset: Any) -> list[Mapping]:
@@ -49,41 +97,82 @@ def is_put_together_along(dataset: Any, axis: int) -> bool:
     return any(high - low < length for low, high in (_along(m.vspace, axis) for m in dataset.virtual_sources()) if high)
 
 
-def available(files: OpenFiles, dataset: Any, entries: int, of_source: Callable[[Any], int], trouble: list[str]) -> int:
+def coverage(mappings: list[Mapping], length: int) -> np.ndarray:
+    """Elements of each entry of the first axis that have a source, (length,) int64."""
+    filled = np.zeros(length, np.int64)
+    for mapping in mappings:
+        filled[mapping.places.positions(length)] += mapping.pixels
+    return filled
+
+
+def whole_entries(dataset: Any, filled: np.ndarray) -> np.ndarray:
+    """Entries of the first axis with a source for all that has one in any entry, (length,) bool.
+
+    What has no source in any entry is a gap of the detector. Where the fill value is NaN, which no stage counts, an
+    entry with some sources is whole too: EXtra-data writes so where a module did not record a train.
+    """
+    if not filled.size:
+        return filled > 0
+    return np.asarray(filled > 0) if marks_gaps(dataset) else np.asarray((filled == filled.max()) & (filled > 0))
+
+
+def marks_gaps(dataset: Any) -> bool:
+    """Whether what has no source reads as NaN."""
+    return dataset.dtype.kind == "f" and bool(np.isnan(dataset.fillvalue))
+
+
+def coverage_notes(dataset: Any, per_entry: int) -> tuple[str, ...]:
+    """What is to be said of entries without a source for all their pixels."""
+    length = int(dataset.shape[0])
+    filled = coverage(sources(dataset), length)
+    whole = whole_entries(dataset, filled)
+    if not whole.any():
+        return ()
+    notes = []
+    if lacking := int((~whole).sum()) * per_entry:
+        notes.append(f"{lacking} frames are missing: the virtual data set has no source for all of their pixels")
+    if partial := int((whole & (filled < filled.max())).sum()) * per_entry:
+        notes.append(f"{partial} frames lack a part, which has no source and is NaN")
+    gaps = 100 * (1 - int(filled.max()) / max(1, prod(dataset.shape[1:])))
+    if gaps > 0:
+        notes.append(f"{gaps:.2g} % of the pixels have no source in any frame, and are gaps")
+    return tuple(notes)
+
+
+def available(
+    files: OpenFiles, dataset: Any, entries: int, of_source: Callable[[Any], int], trouble: list[str], *, framed: bool
+) -> int:
     """How many leading entries of a virtual data set have all their sources written.
 
     HDF5 gives the fill value for what a source lacks, so every source is opened here. of_source: available entries of
-    a data set. trouble: takes the names of sources that are not there.
+    a data set. trouble: takes the names of sources that are not there. framed: its first axis counts frames; else
+    entries without a source are gaps.
     """
     limit = entries
-    covered: list[tuple[int, int]] = []
-    known: dict[tuple[str, str], int] = {}
-    for mapping in sources(dataset):
-        start = mapping.start
-        if start >= limit:
+    known: dict[tuple[str, str], tuple[Any, int] | None] = {}
+    mappings = sources(dataset)
+    for mapping in mappings:
+        if mapping.places.start >= limit:
             continue
-        end = entries if mapping.stop < 0 else min(mapping.stop, entries)
-        try:
-            source = open_source(files, dataset, mapping)
-        except MissingError:
-            trouble.append(f"{mapping.file_name}:{mapping.dataset_name}")
-            reach = start
-        else:
-            key = (mapping.file_name, mapping.dataset_name)
-            count = known[key] = known[key] if key in known else of_source(source)
-            if mapping.source_start is None:
-                reach = end if count and count == len(source) else start
+        key = (mapping.file_name, mapping.dataset_name)
+        if key not in known:
+            try:
+                source = open_source(files, dataset, mapping)
+            except MissingError:
+                trouble.append(f"{mapping.file_name}:{mapping.dataset_name}")
+                known[key] = None
             else:
-                reach = start + max(0, count - mapping.source_start) * mapping.per_source
-        covered.append((start, end))
-        if reach < end:
-            limit = min(limit, reach)
-    reached = 0
-    for start, end in sorted(covered):
-        if start > reached:
-            break
-        reached = max(reached, end)
-    return min(limit, reached)
+                known[key] = source, of_source(source)
+        found = known[key]
+        if found is None:
+            limit = min(limit, mapping.places.start)
+        else:
+            source, count = found
+            limit = min(limit, mapping.known(source).reach(count, len(source) if source.ndim else 1, entries))
+    if not framed:
+        return limit
+    whole = whole_entries(dataset, coverage(mappings, entries))
+    return min(limit, entries if whole.all() else int(np.argmin(whole)))
 
 
 def open_source(files: OpenFiles, dataset: Any, mapping: Mapping) -> Any:
@@ -97,20 +186,50 @@ def open_source(files: OpenFiles, dataset: Any, mapping: Mapping) -> Any:
 
 
 def _mappings(told: Any, length: int) -> Iterator[Mapping]:
-    low, high = _along(told.vspace, 0)
-    source_low, source_high = _along(told.src_space, 0)
     file_name, dataset_name = told.file_name, told.dset_name
+    source = _steps(told.src_space)
+    filled = list(_filled(told.vspace))
     if not (_counts(file_name) or _counts(dataset_name)):
-        per_source = 1
-        if high > low and source_high > source_low and (high - low) % (source_high - source_low) == 0:
-            per_source = (high - low) // (source_high - source_low)
-        aligned = high < 0 or source_high < 0 or high - low == per_source * (source_high - source_low)
-        yield Mapping(low, high, source_low if aligned else None, file_name, dataset_name, per_source)
+        for places, pixels in filled:
+            exact = source is not None and len(filled) == 1
+            yield Mapping(file_name, dataset_name, places, pixels, *((source or ()) if exact else ()))
         return
     start, stride, _, block = (int(values[0]) for values in told.vspace.get_regular_hyperslab())
+    pixels = filled[0][1]
     for number in range(min(-(-(length - start) // max(1, stride)), _MOST_BLOCKS)):
-        at = start + number * stride
-        yield Mapping(at, at + block, source_low, _numbered(file_name, number), _numbered(dataset_name, number))
+        places = Steps(start + number * stride, max(1, block), max(1, block), 1)
+        names = _numbered(file_name, number), _numbered(dataset_name, number)
+        yield Mapping(*names, places, pixels, *(source or ()))
+
+
+def _filled(space: Any) -> Iterator[tuple[Steps, int]]:
+    """(entries of the first axis, elements in each) that a selection is made of."""
+    regular = _steps(space)
+    if regular is not None:
+        yield regular
+    elif space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.get_select_hyper_nblocks() <= _MOST_BLOCKS:
+        for low, high in space.get_select_hyper_blocklist():
+            sides = [int(last) - int(first) + 1 for first, last in zip(low, high, strict=True)]
+            yield Steps(int(low[0]), sides[0], sides[0], 1), prod(sides[1:])
+    else:
+        low, high = _along(space, 0)
+        yield Steps(low, max(1, high - low), max(1, high - low), 1), 1
+
+
+def _steps(space: Any) -> tuple[Steps, int] | None:
+    """The entries along the first axis of a regular selection, and its elements in each; None where it is none."""
+    if space.get_select_type() == h5py.h5s.SEL_ALL:
+        dims = [int(side) for side in space.get_simple_extent_dims() or ()]
+        return (Steps(0, 1, 1, dims[0]), prod(dims[1:])) if dims else (Steps(0, 1, 1, -1), 0)
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
+        return None
+    start, stride, count, block = ([int(value) for value in values] for values in space.get_regular_hyperslab())
+    endless = int(h5py.h5s.UNLIMITED)
+    pixels = prod(each * side for each, side in zip(count[1:], block[1:], strict=True))
+    if block[0] in (endless, -1):
+        return Steps(start[0], 1, 1, -1), pixels
+    blocks = -1 if count[0] in (endless, -1) else count[0]
+    return Steps(start[0], max(stride[0], block[0], 1), max(1, block[0]), blocks), pixels
 
 
 def _counts(name: str) -> bool:

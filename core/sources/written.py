@@ -170,7 +170,7 @@ def _virtual_entries(
         return count * len(source) if single else count
 
     whole = int(dataset.shape[0])
-    count = virtual.available(files, dataset, whole, of_source, trouble)
+    count = virtual.available(files, dataset, whole, of_source, trouble, framed=axis == 0)
     return (count if axis == 0 else length if count == whole else 0), sure
 
 
