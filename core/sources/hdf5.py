@@ -36,6 +36,7 @@ def inspect_hdf5(
         told = written(files, stack, ended=over, expected=layout.expected, settling=_settling)
         view = stack.leader.view
         mask, mask_note = _mask(files, layout, stack)
+        further = search.further_frames(files, layout.dataset, stack.shape)
         shown = None
         with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
             shown = frame_files(files, stack) if around else None
@@ -57,7 +58,7 @@ def inspect_hdf5(
             missing=told.missing,
             proven=told.proven,
             reason=layout.reason,
-            notes=(*layout.notes, *stack.leader.notes, *mask_note),
+            notes=tuple(dict.fromkeys((*layout.notes, *stack.leader.notes, *mask_note, *further, *files.remarks))),
             mask_bits=layout.mask_rule.words if mask else (),
             frame_axes=tuple(view.shape[axis] for axis in view.frames) if len(view.frames) > 1 else (),
             shows=tuple(sorted(shown.files)) if shown else (),

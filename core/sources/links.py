@@ -38,6 +38,7 @@ class OpenFiles:
     """The files of one look: the one that was named, and those that it links to; closes all together.
 
     A link leads to a file in the folder of the one that was named, or below one of its state's roots.
+    dangling: files that links name and that are not there. remarks: what was met on the way and is to be told.
     """
 
     def __init__(self, state: FileState) -> None:
@@ -45,6 +46,7 @@ class OpenFiles:
         self.folders = (Path(state.path).parent, *map(Path, state.roots))
         self.states = {state.path: state}
         self.dangling: list[str] = []
+        self.remarks: list[str] = []
         self._files = {state.path: open_hdf5(state)}
 
     def __enter__(self) -> OpenFiles:
@@ -57,6 +59,11 @@ class OpenFiles:
     def main(self) -> Any:
         """The file that was named."""
         return self._files[self.state.path]
+
+    def remark(self, note: str) -> None:
+        """Keep a note on the file, once; "" is none."""
+        if note and note not in self.remarks:
+            self.remarks.append(note)
 
     def size_of(self, dataset: Any) -> int:
         """The size in bytes of the file that a data set lies in."""
@@ -92,6 +99,11 @@ class OpenFiles:
                 self._files[target] = open_hdf5(state)
             self.states[target] = state
         return self._files[target]
+
+    def opened(self, name: str, origin: Any) -> Any:
+        """The file that a link in the file of `origin` names, None unless it is open already."""
+        where = Path(os.fsdecode(origin.file.filename)).parent
+        return self._files.get(os.path.realpath(where / name))
 
     def find(self, path: str, start: Any = None) -> Any:
         """The group or data set at `path` below `start` (the root of the named file), None if there is none."""

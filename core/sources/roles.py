@@ -9,8 +9,9 @@ from typing import Any
 import h5py
 
 from photon_triage.core.sources import virtual
+from photon_triage.core.sources.axes import axis_names
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.values import attribute, text, texts
+from photon_triage.core.sources.values import text
 from photon_triage.core.sources.view import View, frames_last, plain_view
 
 SMALLEST_SIDE = 32
@@ -34,7 +35,7 @@ _MOST_CHILDREN = 60
 def view_of(files: OpenFiles, path: str, dataset: Any) -> View:
     """The roles of a data set's axes. path: where it was found, links and all."""
     shape = tuple(int(side) for side in dataset.shape)
-    names = axis_names(dataset)
+    names = axis_names(files, dataset)
     tiles = tuple(axis for axis, name in enumerate(names) if any(part in name for part in _TILES))
     fixed = {axis: "of counts and gains, the counts are taken" for axis, name in enumerate(names) if "gain" in name}
     named = () if names[-1:] == (".",) else names  # what a scan over y and x has behind its axes is the detector's
@@ -59,27 +60,6 @@ def view_of(files: OpenFiles, path: str, dataset: Any) -> View:
             note = f"of {shape[1]} energy channels, the first is taken" if shape[1] > 1 else ""
             return plain_view(shape, fixed={1: note})
     return plain_view(shape, tiles=tiles, fixed=fixed)
-
-
-def axis_names(dataset: Any) -> tuple[str, ...]:
-    """The names of a data set's axes in lower case, () where the file gives none for each.
-
-    CXI and old NeXus: an attribute "axes" of the data set, separated by colons or commas. NeXus since 2014: an array
-    of names at the group whose signal the data set is.
-    """
-    own = attribute(dataset, "axes").strip("[]() ")
-    names = tuple(part.strip().lower() for part in re.split(r"[:,]", own)) if own else ()
-    if len(names) == dataset.ndim:
-        return names
-    parent = dataset.parent
-    if attribute(parent, "signal") != dataset.name.rpartition("/")[2]:
-        return ()
-    for attribute_name in ("axes", f"{attribute(parent, 'signal')}_axes"):
-        told = texts(parent, attribute_name)
-        names = tuple(name.strip().lower() for name in (told[0].split(",") if len(told) == 1 else told))
-        if len(names) == dataset.ndim:
-            return names
-    return ()
 
 
 def _has_frames_last(path: str, dataset: Any, shape: tuple[int, ...]) -> bool:

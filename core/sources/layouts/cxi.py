@@ -10,23 +10,19 @@ from typing import Any
 import h5py
 
 from photon_triage.core.frames import Geometry
+from photon_triage.core.sources.geometry import detector_geometry, photon_energy
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import ANY, CXI
-from photon_triage.core.sources.values import detector_geometry, energy, first, number, numbers, text
+from photon_triage.core.sources.values import first, number, numbers, text
 
-_FRAMES = (
-    "entry_1/data_1/data",
-    "entry_1/instrument_1/detector_1/data",
-    "entry_1/instrument_1/detector_1/detector_corrected/data",
-)
-_IMAGES = tuple(f"entry_1/image_{number}" for number in range(1, 10))
-_MASKS = (
-    "entry_1/data_1/mask",
-    "entry_1/instrument_1/detector_1/mask",
-    "entry_1/instrument_1/detector_1/mask_shared",
-)
-_ENERGIES = ("instrument_1/source_1/energy", "instrument_1/beam_1/incident_energy")
+_NUMBERS = range(1, 10)
+_DATA = ("entry_1/data_{}/data", "entry_1/instrument_1/detector_{}/data")
+_CORRECTED = "entry_1/instrument_1/detector_{}/detector_corrected/data"
+_FRAMES = tuple(place.format(number) for number in _NUMBERS for place in (*_DATA, _CORRECTED))
+_IMAGES = tuple(f"entry_1/image_{number}" for number in _NUMBERS)
+_BEAMS = ("source_1", "instrument_1/source_1", "instrument_1/beam_1", "instrument_1/monochromator_1", "beam_1")
+_DETECTORS = tuple(f"instrument_1/detector_{number}" for number in _NUMBERS)
 
 
 def recognise(files: OpenFiles) -> Layout | None:
@@ -34,34 +30,53 @@ def recognise(files: OpenFiles) -> Layout | None:
     entry = files.optional("entry_1")
     if not isinstance(entry, h5py.Group):
         return None
-    run = text(files.optional("experiment_identifier", entry))
-    detector = files.optional("instrument_1/detector_1", entry)
-    found = first(files, entry, _ENERGIES, energy)
-    if found is None:
-        found = first(files, files.main, ("LCLS/photon_energy_eV",), number)
     dataset = first_images(files, _FRAMES)
-    if dataset is not None:
-        geometry = detector_geometry(files, detector, found)
-        virtual = isinstance(files.optional("trainId", entry), h5py.Dataset)
-        return Layout(
-            "EXtra-data CXI" if virtual else "CXI",
-            dataset,
-            "the file has the European XFEL's trainId in a CXI entry" if virtual else "the file has a CXI entry",
-            first_mask(files, _MASKS),
-            ANY if virtual else CXI,
-            geometry,
-            run,
-        )
-    image = next((place for place in _IMAGES if first_images(files, (f"{place}/data",))), None)
-    if image is None:
-        return None
-    geometry = detector_geometry(files, detector, found).over(_image_geometry(files, files.optional(image), found))
-    mask = first_mask(files, (f"{image}/mask",))
-    return Layout("SPI CXI", f"/{image}/data", "the file has images in a CXI entry", mask, CXI, geometry, run)
+    image = None
+    if dataset is None:
+        image = next((place for place in _IMAGES if first_images(files, (f"{place}/data",))), None)
+        if image is None:
+            return None
+        dataset = f"/{image}/data"
+    holder = files.optional(dataset.rpartition("/")[0])
+    beams = [files.optional(place, group) for group in (holder, entry) for place in _BEAMS]
+    energy_ev = photon_energy(files, [beam for beam in beams if isinstance(beam, h5py.Group)])
+    if energy_ev is None:
+        energy_ev = first(files, files.main, ("LCLS/photon_energy_eV",), number)
+    geometry = detector_geometry(files, holder, energy_ev)
+    detector_path = _detector(files, entry, holder, files.optional(dataset))
+    geometry = geometry.over(detector_geometry(files, files.optional(detector_path), energy_ev))
+    run = text(files.optional("experiment_identifier", entry))
+    masks = (f"{dataset.strip('/').rpartition('/')[0]}/mask", "entry_1/data_1/mask") if image is None else ()
+    masks += (f"{image}/mask",) if image is not None else (f"{detector_path}/mask", f"{detector_path}/mask_shared")
+    if image is not None:
+        geometry = geometry.over(_image_geometry(files, holder, energy_ev))
+        reason = "the file has images in a CXI entry"
+        return Layout("SPI CXI", dataset, reason, first_mask(files, masks), CXI, geometry, run)
+    virtual = isinstance(files.optional("trainId", entry), h5py.Dataset)
+    return Layout(
+        "EXtra-data CXI" if virtual else "CXI",
+        dataset,
+        "the file has the European XFEL's trainId in a CXI entry" if virtual else "the file has a CXI entry",
+        first_mask(files, masks),
+        ANY if virtual else CXI,
+        geometry,
+        run,
+    )
+
+
+def _detector(files: OpenFiles, entry: Any, holder: Any, frames: Any) -> str:
+    """The path of the detector of the frames: what their group leads to, what holds them, else the first."""
+    if isinstance(holder, h5py.Group) and isinstance(files.optional("detector_1", holder), h5py.Group):
+        return f"{holder.name.strip('/')}/detector_1"
+    for place in _DETECTORS:
+        for name in ("data", "detector_corrected/data"):
+            if frames is not None and files.optional(f"{place}/{name}", entry) == frames:
+                return f"entry_1/{place}"
+    return f"entry_1/{_DETECTORS[0]}"
 
 
 def _image_geometry(files: OpenFiles, image: Any, photon_energy_ev: float | None) -> Geometry:
-    center = numbers(files.optional("image_center", image), 3)
+    center = numbers(files, files.optional("image_center", image), 3)
     if center is None:
         return Geometry(photon_energy_ev)
     return Geometry(photon_energy_ev, beam_center_x=center[0], beam_center_y=center[1])

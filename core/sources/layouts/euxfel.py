@@ -14,7 +14,7 @@ import h5py
 
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.values import number
+from photon_triage.core.sources.values import first, number
 
 _MOST_CHILDREN = 1000
 _PLACES = ("image/data", "data/adc", "data/image/data", "data/image/pixels")
@@ -36,7 +36,7 @@ def recognise(files: OpenFiles) -> Layout | None:
 
 
 def _layout(files: OpenFiles, dataset: str) -> Layout:
-    run = number(files.optional("METADATA/runNumber"))
+    run = first(files, files.main, ("METADATA/runNumber",), number)
     module = _MODULE.search(dataset)
     told = f"the file of module {module[1] or module[2]}" if module else "a file"
     mask = first_mask(files, (f"{dataset.strip('/').rpartition('/')[0]}/mask",))

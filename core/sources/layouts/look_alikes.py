@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from photon_triage.core.sources.roles import axis_names
+from photon_triage.core.sources.axes import spectral_axis
+from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.values import attribute
 from photon_triage.core.sources.view import MOST_AXES
 
@@ -21,7 +21,8 @@ _WORDS = {
     r"|countrate_\w+",
     "an error estimate": r"errors?|uncertaint\w+|sigma|variance|weights?|std|stddev|idev|qdev",
     "a preview": r"preview\w*|thumb\w*|logo|icon|snapshot|screenshot|photo|webcam|overview",
-    "spectra": r"spectr\w*|mcas?|xrf|fluo\w*|histogram\w*|waveforms?|traces?|digitizer\w*",
+    "spectra": r"spectr\w*|mcas?|xrf|fluo\w*|xspress\w*|xmap\w*|vortex\w*|edxd\w*|histogram\w*|waveforms?|traces?"
+    r"|digitizer\w*",
     "a list of pixels or peaks": r"sparse\w*|place_(?:ones|multi)|count_multi|n?peak\w*|(?:events?|pixel)_?list|index",
     "a coordinate": r"q?[xyz]",
     "a table": r"motors?|positions?|scan_?points?|timestamps?|table",
@@ -33,18 +34,21 @@ _CORRECTED = re.compile(r"corrected|subtracted|removed|[_\W]free", re.IGNORECASE
 """Frames after a dark or a flat field was applied, not these."""
 
 _MASK_FILE = re.compile(r"(^|[_\-.])(mask|bad_?pix(el)?s?(map|mask)?|pixel_?mask)", re.IGNORECASE)
-_SPECTRAL = ("energy", "channel", "tof", "time_of_flight", "wavelength", "spectrum", "mca", "frequency", "two_theta")
-_TIMES_OF_FLIGHT = ("time_of_flight", "tof")
 _COLOURS = (3, 4)
 _OTHER_FILES = {
     "keras_version|layer_names|model_weights|optimizer_weights|_layer_checkpoint_dependencies": "weights of a network",
     "LOOM_SPEC_VERSION|row_attrs": "a table of a Loom file",
 }
 _MOST_NAMES = 1000
+_SETTINGS = ("CONTROL", "RUN", "INDEX", "METADATA")
+"""Groups of the European XFEL's files that hold no frames."""
 
 
-def look_alike(path: str, dataset: Any) -> str | None:
-    """What a data set is that only looks like frames, None where nothing says so."""
+def look_alike(files: OpenFiles, path: str, dataset: Any, groups: Sequence[tuple[Any, str]] = ()) -> str | None:
+    """What a data set is that only looks like frames, None where nothing says so.
+
+    groups: other groups that hold it too, each with its name there.
+    """
     parts = [part for part in path.split("/") if part]
     colour = _colour(dataset)
     if colour:
@@ -58,15 +62,18 @@ def look_alike(path: str, dataset: Any) -> str | None:
         return "a monitor (its group says so)"
     if attribute(dataset.parent, "pandas_type"):
         return "a table (its group is one of pandas)"
-    spectral = _spectral_axis(dataset)
-    if spectral:
-        return f"spectra (its last axis is {spectral})"
+    for group, name in ((dataset.parent, ""), *groups):
+        spectral = spectral_axis(files, dataset, group, name)
+        if spectral:
+            return f"spectra (its last axis is {spectral})"
     for part in reversed(parts[-2:]):
         for kind, pattern in () if _CORRECTED.search(part) else _PATTERNS.items():
             if pattern.match(part) and (
                 kind != "a coordinate" or (part == parts[-1] and _is_coordinate(part, dataset))
             ):
                 return f"{kind} (its name says so)"
+    if parts and parts[0] in _SETTINGS and "INDEX" in dataset.file and "METADATA" in dataset.file:
+        return "settings and readings (of the European XFEL's control system)"
     if any(part.lower() in ("preview", "thumbnail", "calibration") for part in parts):
         return "a preview or calibration (its group says so)"
     return None
@@ -118,25 +125,6 @@ def _interpretation(dataset: Any) -> str:
     parent = dataset.parent
     is_signal = attribute(parent, "signal") == dataset.name.rpartition("/")[2]
     return attribute(dataset, "interpretation") or (attribute(parent, "interpretation") if is_signal else "")
-
-
-def _spectral_axis(dataset: Any) -> str:
-    """The name of the axis that makes spectra of the rows of a data set, "" where there is none."""
-    names = axis_names(dataset)
-    if names:
-        if any(word in names[-1] for word in _SPECTRAL) or (names[-1] == "q" and names[-2] != "q"):
-            return names[-1]
-        if names[-1] == "." and names[-3:-1] in (("y", "x"), ("x", "y")):
-            return "behind those of a map"
-        long = [name for name, side in zip(names, dataset.shape, strict=True) if side > 1]
-        return next((name for name in long[-2:] if name in _TIMES_OF_FLIGHT), "")
-    for name in (*_TIMES_OF_FLIGHT, "Q", "q"):
-        if not isinstance(dataset.parent.get(name, getlink=True), h5py.HardLink):
-            continue
-        beside = dataset.parent[name]
-        if isinstance(beside, h5py.Dataset) and beside.shape in ((dataset.shape[-1],), (dataset.shape[-1] + 1,)):
-            return name
-    return ""
 
 
 def _colour(dataset: Any) -> str | None:

@@ -11,19 +11,12 @@ from itertools import islice
 import h5py
 
 from photon_triage.core.frames import Geometry
+from photon_triage.core.sources.geometry import detector_geometry, energy, length, wavelength_energy
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import tagged_members
-from photon_triage.core.sources.values import (
-    detector_geometry,
-    energy,
-    first,
-    is_own,
-    length,
-    number,
-    wavelength_energy,
-)
+from photon_triage.core.sources.values import first, is_own, number
 
 _MOST_CHILDREN = 1000
 _MOST_PULSES = 10_000_000
@@ -43,7 +36,7 @@ def recognise_sacla_tags(files: OpenFiles) -> Layout | None:
     pixel = first(files, told, ("pixelsize_in_um", "pixelsize_in_micro_meter"), number) if told else None
     distance = first(files, told, ("distance_in_mm",), number) if told else None
     geometry = Geometry(
-        number(files.optional(f"{tags[0].rpartition('/')[0]}/photon_energy_ev")),
+        first(files, files.main, (f"{tags[0].rpartition('/')[0]}/photon_energy_ev",), number),
         distance / 1e3 if distance else None,
         pixel / 1e6 if pixel else None,
     )
@@ -82,7 +75,7 @@ def recognise_pal(files: OpenFiles) -> Layout | None:
             energy_ev = first(files, start, ("scan_dat/photon_energy",), energy)
             if energy_ev is None:
                 energy_ev = first(files, start, ("scan_dat/photon_wavelength",), wavelength_energy)
-            distance = length(files.optional("header/detector_0_distance", start), "mm")
+            distance = first(files, start, ("header/detector_0_distance",), lambda node: length(node, "mm"))
             geometry = Geometry(energy_ev, distance)
             return Layout("PAL-XFEL", dataset, f"{run}/scan_dat holds the Rayonix's frames", geometry=geometry, run=run)
     return None

@@ -1,12 +1,15 @@
-"""A file of no known convention: the largest data set of images, and what else could be one."""
+"""A file of no known convention: its best data set of images, and what else in a file could be frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
 
+from photon_triage.core.sources.axes import counts_rows, marked
+from photon_triage.core.sources.calibration import calibration_name
+from photon_triage.core.sources.contents import Contents, address, contents
 from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, is_images
 from photon_triage.core.sources.layouts.look_alikes import (
@@ -16,47 +19,40 @@ from photon_triage.core.sources.layouts.look_alikes import (
     unread_kind,
 )
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.members import MOST_OBJECTS
+from photon_triage.core.sources.roles import view_of
+from photon_triage.core.sources.values import attribute
 
 _MOST_JUDGED = 200
 _MOST_TOLD = 12
-_MOST_LINKED = 2000
-_DEEPEST = 8
+_MOST_NAMED = 5
+_MOST_NOTED = 4000
+"""Objects that are looked at for further frames where the frames are known."""
+
+_LONGEST_IMAGE = 16
+"""How many times longer than high an image may be: strips of a few modules are 8, spectra of a map more than 20."""
 
 
 def recognise(files: OpenFiles, *, any_image: bool = False) -> Layout | None:
     """The largest numeric data set whose last two axes have 32 elements or more, and which is no look-alike.
 
-    any_image: take masks, darks and the like too.
+    One that its group names as its signal goes before larger ones. any_image: take masks, darks and the like too.
     """
-    for found, where in ((data_sets(files), ""), (linked_data_sets(files), " that it links to")):
-        images = [(path, node) for path, node in found if is_images(files, path, node, SMALLEST_SIDE)]
-        for path, node in images[:_MOST_JUDGED]:
-            if any_image or not refusal(files, path, node):
-                what = "the only data set" if len(images) == 1 else f"the largest of {len(images)} data sets"
-                return Layout("largest data set", path, f"no convention is known; {what} of images{where}")
+    found = contents(files)
+    files.remark(found.unfinished)
+    images = [(path, node) for path, node in found.datasets if is_images(files, path, node, SMALLEST_SIDE)]
+    images.sort(key=lambda one: (not _is_signal(one[1]), -int(one[1].size)))
+    for path, node in images[:_MOST_JUDGED]:
+        if any_image or not refusal(files, path, node, _paths(found, node)):
+            return Layout("largest data set", path, f"no convention is known; {_why(files, path, node, len(images))}")
     return None
 
 
-def data_sets(files: OpenFiles) -> list[tuple[str, Any]]:
-    """The data sets of two axes or more that lie in a file, the largest first."""
-    found: list[tuple[str, Any]] = []
-    seen = 0
-
-    def visit(name: str, node: Any) -> bool | None:
-        nonlocal seen
-        seen += 1
-        if isinstance(node, h5py.Dataset) and node.ndim > 1:
-            found.append((f"/{name}", node))
-        return True if seen > MOST_OBJECTS else None
-
-    files.main.visititems(visit)
-    return sorted(found, key=lambda one: -int(one[1].size))
-
-
-def linked_data_sets(files: OpenFiles) -> list[tuple[str, Any]]:
-    """The data sets of two axes or more behind soft and external links, the largest first."""
-    return sorted(_linked(files, files.main, "", 0, [0]), key=lambda one: -int(one[1].size))
+def _why(files: OpenFiles, path: str, node: Any, count: int) -> str:
+    where = "" if node.file == files.main and node.name == path else " that it links to"
+    if count > 1 and _is_signal(node):
+        return f"the signal of its group, among {count} data sets of images{where}"
+    what = "the only data set" if count == 1 else f"the largest of {count} data sets"
+    return f"{what} of images{where}"
 
 
 def others(files: OpenFiles, taken: str) -> tuple[Alternative, ...]:
@@ -66,34 +62,133 @@ def others(files: OpenFiles, taken: str) -> tuple[Alternative, ...]:
     """
     told: list[Alternative] = []
     frames = files.optional(taken) if taken and "%" not in taken else None
-    for path, node in data_sets(files) or linked_data_sets(files):
+    found = contents(files)
+    for path, node in sorted(found.datasets, key=lambda one: -int(one[1].size)):
         if len(told) == _MOST_TOLD:
             break
         if _same(path, taken) or node == frames or sorted(node.shape)[-2] < (SMALLEST_SIDE if unread_kind(node) else 2):
             continue
-        told.append(Alternative(path, tuple(int(side) for side in node.shape), *_judged(files, path, node)))
+        dtype, refused = _judged(files, path, node, _paths(found, node))
+        told.append(Alternative(path, tuple(int(side) for side in node.shape), dtype, refused))
     return tuple(told)
 
 
-def refusal(files: OpenFiles, path: str, node: Any) -> str:
-    """Why a data set is not taken for frames, "" where nothing speaks against it."""
-    kind = unread_kind(node) or file_look_alike(files.main) or look_alike(path, node)
+def further_frames(files: OpenFiles, taken: str, frame_shape: tuple[int, int]) -> tuple[str, ...]:
+    """Notes on the data sets of a file that are frames too and are not read, and on calibrations of their shape."""
+    if "%" in taken:
+        return ()
+    found = contents(files, _MOST_NOTED)
+    own = set(_addresses(files, taken))
+    left: list[tuple[str, int]] = []
+    calibrations: list[str] = []
+    for path, node in found.datasets:
+        if address(node) in own or any(_same(each, taken) for each in (path, *_paths(found, node))):
+            continue
+        if not is_images(files, path, node, SMALLEST_SIDE) or own & set(_sources(files, node)):
+            continue
+        view = view_of(files, path, node)
+        reason = refusal(files, path, node, _paths(found, node), named=True)
+        if not reason and (node.ndim > 2 or view.frame_shape == frame_shape):
+            left.append((path, view.count))
+        elif view.frame_shape == frame_shape and reason.startswith(("a dark", "a flat")):
+            calibrations.append(f"{view.count} in {path} ({reason.partition(' (')[0]})")
+    notes = []
+    if left:
+        entries = {path.split("/")[1] for path, _ in left} - {taken.split("/")[1]}
+        what = "scans" if len(entries) == len(left) else "data sets of frames"
+        notes.append(f"{len(left)} further {what} in this file were not read: {_listed(left)}")
+    if calibrations:
+        notes.append(f"calibration images are no frames: {', '.join(calibrations[:_MOST_NAMED])}")
+    if absent := [path for path in found.dangling if not _same(path, taken)]:
+        more = f" and {len(absent) - _MOST_NAMED} more" if len(absent) > _MOST_NAMED else ""
+        notes.append(f"links lead to files that are not there: {', '.join(absent[:_MOST_NAMED])}{more}")
+    if found.unfinished:
+        notes.append(f"{found.unfinished}, so that further frames may be in it")
+    return tuple(notes)
+
+
+def refusal(files: OpenFiles, path: str, node: Any, also: Sequence[str] = (), *, named: bool = False) -> str:
+    """Why a data set is not taken for frames, "" where nothing speaks against it.
+
+    also: further paths to it. named: the file is known to hold frames, so that its name says nothing.
+    """
+    kind = unread_kind(node) or file_look_alike(files.main) or _look_alike(files, path, node, also)
     if kind:
         return kind
     if not is_images(files, path, node, SMALLEST_SIDE):
         return f"its images have less than {SMALLEST_SIDE} rows or columns"
+    height, width = sorted(view_of(files, path, node).frame_shape)
+    if width > _LONGEST_IMAGE * height:
+        return f"its rows are {width // height} times as long as there are of them, as spectra are"
+    rows = counts_rows(files, node)
+    if rows:
+        return f"a list of rows ({rows})"
+    if named:
+        return ""
     if node.ndim == 2 and is_named_as_mask(files.state.path):
         return "a mask (the file's name says so)"
-    return ""
+    kind = calibration_name(files.state.path)
+    return f"{kind} (the file's name says so)" if kind else ""
 
 
-def _judged(files: OpenFiles, path: str, node: Any) -> tuple[str, str]:
+def _look_alike(files: OpenFiles, path: str, node: Any, also: Sequence[str]) -> str | None:
+    groups = []
+    for each in also:
+        parent, _, name = each.rpartition("/")
+        group = files.optional(parent or "/")
+        if isinstance(group, h5py.Group):
+            groups.append((group, name))
+    return look_alike(files, path, node, groups)
+
+
+def _is_signal(node: Any) -> bool:
+    return marked(node, "signal") == 1 or attribute(node.parent, "signal") == node.name.rpartition("/")[2]
+
+
+def _paths(found: Contents, node: Any) -> list[str]:
+    return found.also.get(address(node), [])
+
+
+def _addresses(files: OpenFiles, taken: str) -> Iterator[Any]:
+    """What the frames are kept in: their data set, the sources of a virtual one, the numbered ones of a group."""
+    node = files.optional(taken)
+    if isinstance(node, h5py.Dataset):
+        yield address(node)
+        yield from _sources(files, node)
+    elif isinstance(node, h5py.Group):
+        yield from (address(each) for each in _members(files, node))
+
+
+def _members(files: OpenFiles, group: Any) -> Iterator[Any]:
+    for name in group:
+        node = files.optional(name, group) if name.startswith("data_") else None
+        if isinstance(node, h5py.Dataset):
+            yield node
+
+
+def _sources(files: OpenFiles, node: Any) -> Iterator[Any]:
+    """The sources of a virtual data set that are open already or lie in its own file."""
+    if not node.is_virtual:
+        return
+    for told in node.virtual_sources()[:_MOST_JUDGED]:
+        inside = node.file if told.file_name == "." else files.opened(told.file_name, node)
+        source = files.optional(told.dset_name, inside) if inside is not None else None
+        if isinstance(source, h5py.Dataset):
+            yield address(source)
+
+
+def _listed(left: list[tuple[str, int]]) -> str:
+    told = ", ".join(f"{path} ({count} frames)" for path, count in left[:_MOST_NAMED])
+    return told if len(left) <= _MOST_NAMED else f"{told} and {len(left) - _MOST_NAMED} more"
+
+
+def _judged(files: OpenFiles, path: str, node: Any, also: Sequence[str]) -> tuple[str, str]:
     """The dtype of a data set, in words, and why it is not taken."""
     try:
         dtype = node.dtype
     except (TypeError, ValueError):
-        return "unknown", refusal(files, path, node)
-    return "records" if dtype.names else str(dtype), refusal(files, path, node)
+        return "unknown", refusal(files, path, node, also)
+    return "records" if dtype.names else str(dtype), refusal(files, path, node, also)
 
 
 def _same(path: str, taken: str) -> bool:
@@ -101,16 +196,3 @@ def _same(path: str, taken: str) -> bool:
         before, _, after = taken.partition("%")
         return path.startswith(before) and path.endswith(after)
     return path == taken or path.startswith(f"{taken}/data_")
-
-
-def _linked(files: OpenFiles, group: Any, path: str, depth: int, seen: list[int]) -> Iterator[tuple[str, Any]]:
-    """Data sets behind soft and external links, which h5py's own walk does not follow."""
-    for name in group:
-        seen[0] += 1
-        if seen[0] > _MOST_LINKED:
-            return
-        node = files.optional(name, group)
-        if isinstance(node, h5py.Dataset) and node.ndim > 1:
-            yield f"{path}/{name}", node
-        elif isinstance(node, h5py.Group) and depth < _DEEPEST:
-            yield from _linked(files, node, f"{path}/{name}", depth + 1, seen)

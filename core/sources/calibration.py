@@ -1,0 +1,44 @@
+"""Flats, darks and the like that a file's name tells, as beamlines leave them beside the projections."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_KINDS = {
+    "a dark": "dark darks darkfield darkfields darkframe darkframes darkcurrent darkimage darkimages darkend pedestal "
+    "pedestals df",
+    "a flat field": "flat flats flatfield flatfields flatimage flatimages white whites whitefield whitefields ff "
+    "bright brightfield openbeam ob ref refs refhst reference references",
+    "a background": "bg bgs bkg bkgs background backgrounds empty emptybeam",
+}
+_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+_FIELD = ("field", "fields", "frame", "frames", "current", "image", "images", "img", "beam")
+_QUALIFIERS = frozenset(_FIELD) | frozenset(
+    "avg average averaged mean median sum before after begin end start pre post raw corr data master ms sec us of tomo "
+    "scan exp det".split()
+)
+"""Words that may follow without making another thing of it."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+def calibration_name(path: str) -> str:
+    """What a file is by its name ("a dark", "a flat field", "a background"), "" where the name says nothing.
+
+    The name says it where the last of its words that is no number and no qualifier is one of those: dark_00001,
+    scan2_flats_0003, FlatField, ref0000_0000; but not dark_sample_01. Single letters and numbers do not count.
+    """
+    words = [word.lower() for word in _WORD.findall(Path(path).name.split(".")[0])]
+    joined = []
+    for word in words:
+        if joined and word in _FIELD and joined[-1] + word in _KIND_OF:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    for word in reversed(joined):
+        if word in _KIND_OF:
+            return _KIND_OF[word]
+        if word not in _QUALIFIERS and len(word) > 1:
+            return ""
+    return ""

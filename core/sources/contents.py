@@ -1,0 +1,107 @@
+"""The objects of an HDF5 file, each once, those near the root first, links last and within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import h5py
+
+from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.sources.links import OpenFiles
+
+MOST_OBJECTS = 20_000
+_MOST_FILES = 50
+_LONGEST_S = 5.0
+_UNREADABLE = (SourceError, OSError, RuntimeError, KeyError, ValueError, TypeError)
+
+Address = tuple[int, int]
+"""What tells an object from all others, whatever path leads to it: its file and its place in it."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What was found in a file.
+
+    datasets: paths and data sets of two axes or more, in the order of their depth. also: further paths to a data set.
+    unfinished: why the search ended early, "" where it did not. dangling: links that lead nowhere.
+    """
+
+    datasets: list[tuple[str, Any]] = field(default_factory=list)
+    also: dict[Address, list[str]] = field(default_factory=dict)
+    unfinished: str = ""
+    dangling: list[str] = field(default_factory=list)
+
+
+def address(node: Any) -> Address:
+    """What tells an object from all others."""
+    info = h5py.h5o.get_info(node.id)
+    return int(info.fileno), int(info.addr)
+
+
+def contents(files: OpenFiles, most: int = MOST_OBJECTS) -> Contents:
+    """The data sets of a file: first all that lie in it, then what its soft and external links lead to.
+
+    Each object is looked at once, so that links in a circle end; what cannot be opened is passed over.
+    """
+    found = Contents()
+    seen: dict[Address, bool] = {address(files.main): False}
+    groups: deque[tuple[str, Any]] = deque([("", files.main)])
+    links: deque[tuple[str, str, Any]] = deque()
+    began, count = time.monotonic(), 0
+    while groups or links:
+        follow = not groups
+        if follow:
+            path, name, group = links.popleft()
+            names = [name]
+        else:
+            path, group = groups.popleft()
+            names = _names(group, most - count)
+        for name in names:
+            count += 1
+            if count >= most or time.monotonic() - began > _LONGEST_S:
+                found.unfinished = f"the search ended after {count} objects of the file"
+                return found
+            try:
+                kind = group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type
+                if kind == h5py.h5l.TYPE_HARD:
+                    node = group[name]
+                elif not follow:
+                    links.append((path, name, group))
+                    continue
+                elif kind == h5py.h5l.TYPE_EXTERNAL and len(files.states) > _MOST_FILES:
+                    found.unfinished = f"links to more than {_MOST_FILES} files were not all followed"
+                    continue
+                else:
+                    node = files.find(name, group)
+                _take(found, seen, groups, f"{path}/{name}", node)
+            except MissingError:
+                found.dangling.append(f"{path}/{name}")
+            except _UNREADABLE:
+                continue
+    return found
+
+
+def _take(found: Contents, seen: dict[Address, bool], groups: deque[tuple[str, Any]], path: str, node: Any) -> None:
+    if not isinstance(node, h5py.Group | h5py.Dataset):
+        return
+    key = address(node)
+    if key in seen:
+        if seen[key]:
+            found.also.setdefault(key, []).append(path)
+        return
+    seen[key] = isinstance(node, h5py.Dataset) and node.ndim > 1
+    if seen[key]:
+        found.datasets.append((path, node))
+    elif isinstance(node, h5py.Group):
+        groups.append((path, node))
+
+
+def _names(group: Any, most: int) -> list[str]:
+    try:
+        return list(islice(group, max(1, most)))
+    except _UNREADABLE:
+        return []
