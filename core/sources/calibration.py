@@ -14,10 +14,8 @@ _KINDS = {
 }
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 _FIELD = ("field", "fields", "frame", "frames", "current", "image", "images", "img", "beam")
-_QUALIFIERS = frozenset(_FIELD) | frozenset(
-    "avg average averaged mean median sum before after begin end start pre post raw corr data master ms sec us of tomo "
-    "scan exp det".split()
-)
+_OTHERS = "avg average averaged mean median sum before after begin end start pre post raw corr data master ms sec us of"
+_QUALIFIERS = frozenset((*_FIELD, *_OTHERS.split(), "tomo", "scan", "exp", "det"))
 """Words that may follow without making another thing of it."""
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

@@ -8,12 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.filters import compression
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.layouts import ended, find_layout, named_layout, search, simulated
 from photon_triage.core.sources.layouts.layout import Layout
+from photon_triage.core.sources.limits import ABANDONED
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import PER_FRAME, view_of_mask
 from photon_triage.core.sources.names import run_name
@@ -33,6 +34,7 @@ def inspect_hdf5(
         over = ended(files)
         layout = find_layout(files, any_image=any_image) if dataset is None else named_layout(files, dataset)
         stack = FrameStack(files, layout.dataset)
+        _require_frames(state, stack)
         told = written(files, stack, ended=over, expected=layout.expected, settling=_settling)
         view = stack.leader.view
         mask, mask_note = _mask(files, layout, stack)
@@ -65,6 +67,16 @@ def inspect_hdf5(
             shows_whole=shown is not None and shown.whole,
             alternatives=search.others(files, layout.dataset) if explain else (),
         )
+
+
+def _require_frames(state: FileState, stack: FrameStack) -> None:
+    """SourceError, or NotYetError while frames may come, where a file holds images and none of them is a frame."""
+    if stack.frames or stack.leader.positions is None:
+        return
+    reason = f"Reading {state.path}: none of its images is a frame ({'; '.join(stack.leader.notes)})."
+    if state.age > ABANDONED:
+        raise SourceError(reason, "Name another data set if it holds one.")
+    raise NotYetError(reason, "It is looked at again.")
 
 
 def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | None, tuple[str, ...]]:

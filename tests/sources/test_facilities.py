@@ -245,7 +245,7 @@ def test_only_projections_of_nxtomo_are_frames(tmp_path: Path) -> None:
     info = inspect(write_nxtomo(tmp_path / "a.nxs", frames, [2, 1, 0, 0, 0, 1, 0, 0, 2]))
 
     assert (info.layout, info.dataset, info.frames) == ("NXtomo", "/entry1/tomo_entry/data/data", 5)
-    assert info.notes == ("image_key: 5 projections are frames, 2 flats and 2 darks are none",)
+    assert info.notes == ("image_key: 5 projections are frames; it excludes 4 images: 2 flats and 2 darks",)
     np.testing.assert_array_equal(all_frames(info), frames[[2, 3, 4, 6, 7]])
     np.testing.assert_array_equal(read_frames(info.path, info.dataset, 2, 4), frames[[4, 6]])
 

@@ -163,8 +163,9 @@ def test_a_jungfrau_of_the_swissfel(tmp_path: Path) -> None:
 
     info = inspect(make_old(path))
 
-    assert (info.layout, info.frames, info.dataset) == ("SwissFEL", 4, "/data/JF07T32V02/data")
-    assert "1 frames are not good" in info.notes[0]
+    assert (info.layout, info.frames, info.dataset) == ("SwissFEL", 3, "/data/JF07T32V02/data")
+    assert "is_good_frame excludes 1 frames" in info.notes
+    np.testing.assert_array_equal(read_frames(path, info.dataset, 0, 3), frames[[0, 1, 3]])
 
 
 @pytest.mark.parametrize("filled", [3, 4])

@@ -88,6 +88,8 @@ def _without_frames(files: OpenFiles) -> SourceError:
     reason = f"it holds no frames: no numeric data set whose last two axes are {SMALLEST_SIDE} or more"
     if refused:
         reason += f"; refused were {'; '.join(refused[:_MOST_REFUSED])}"
+    if files.remarks:
+        reason += f"; {'; '.join(files.remarks)}"
     waited = waited_for(path, reason, files.state.age)
     if type(waited) is SourceError:
         return SourceError(

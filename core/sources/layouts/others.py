@@ -16,10 +16,9 @@ from photon_triage.core.sources.layouts.layout import Layout, first_images, firs
 from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import tagged_members
-from photon_triage.core.sources.values import first, is_own, number
+from photon_triage.core.sources.values import first, number
 
 _MOST_CHILDREN = 1000
-_MOST_PULSES = 10_000_000
 _TAG = re.compile(r"tag-\d+$")
 _SACLA_RUN = re.compile(r"run_\d+$")
 _PAL_RUN = re.compile(r"R\d+$")
@@ -104,13 +103,8 @@ def recognise_swissfel(files: OpenFiles) -> Layout | None:
         dataset = first_images(files, (f"data/{detector}/data",))
         if dataset is None:
             continue
-        good = files.optional(f"{detector}/is_good_frame", group)
-        bad = (
-            int((good[()] == 0).sum()) if is_own(good) and good.dtype.kind in "iub" and good.size < _MOST_PULSES else 0
-        )
-        notes = (f"{bad} frames are not good (is_good_frame), and are frames all the same",) if bad else ()
         mask = first_mask(files, (f"data/{detector}/pixel_mask", f"data/{detector}/meta/pixel_mask"))
-        return Layout("SwissFEL", dataset, f"the frames of {detector} with their pulse_id", mask, notes=notes)
+        return Layout("SwissFEL", dataset, f"the frames of {detector} with their pulse_id", mask)
     return None
 
 

@@ -9,7 +9,7 @@ import h5py
 
 from photon_triage.core.sources.axes import counts_rows, marked
 from photon_triage.core.sources.calibration import calibration_name
-from photon_triage.core.sources.contents import Contents, address, contents
+from photon_triage.core.sources.contents import MOST_OBJECTS, Contents, address, contents
 from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, is_images
 from photon_triage.core.sources.layouts.look_alikes import (
@@ -37,7 +37,7 @@ def recognise(files: OpenFiles, *, any_image: bool = False) -> Layout | None:
 
     One that its group names as its signal goes before larger ones. any_image: take masks, darks and the like too.
     """
-    found = contents(files)
+    found = contents(files, MOST_OBJECTS)
     files.remark(found.unfinished)
     images = [(path, node) for path, node in found.datasets if is_images(files, path, node, SMALLEST_SIDE)]
     images.sort(key=lambda one: (not _is_signal(one[1]), -int(one[1].size)))
@@ -62,7 +62,7 @@ def others(files: OpenFiles, taken: str) -> tuple[Alternative, ...]:
     """
     told: list[Alternative] = []
     frames = files.optional(taken) if taken and "%" not in taken else None
-    found = contents(files)
+    found = contents(files, MOST_OBJECTS)
     for path, node in sorted(found.datasets, key=lambda one: -int(one[1].size)):
         if len(told) == _MOST_TOLD:
             break
@@ -90,7 +90,7 @@ def further_frames(files: OpenFiles, taken: str, frame_shape: tuple[int, int]) -
         reason = refusal(files, path, node, _paths(found, node), named=True)
         if not reason and (node.ndim > 2 or view.frame_shape == frame_shape):
             left.append((path, view.count))
-        elif view.frame_shape == frame_shape and reason.startswith(("a dark", "a flat")):
+        elif view.frame_shape == frame_shape and reason.startswith(("a dark", "a flat")) and "gain" not in path:
             calibrations.append(f"{view.count} in {path} ({reason.partition(' (')[0]})")
     notes = []
     if left:
