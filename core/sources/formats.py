@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -38,6 +39,12 @@ _OTHERS = {
     b"CDF\x01": "netCDF-3",
     b"CDF\x02": "netCDF-3",
 }
+_EDF_FIELD = re.compile(rb"^[\s{]*[\w:.-]+\s*=[^;]*;", re.MULTILINE)
+"""A field of an EDF header, which no JSON text has: a name without quotes, a value, a semicolon."""
+
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Endings of files that are compressed as a whole: they are named with what to do, not read."""
+
 _MRC_MODES = frozenset({0, 1, 2, 3, 4, 6, 7, 12, 16, 101})
 _MRC_MAP_AT = 208
 
@@ -52,7 +59,9 @@ def format_of(start: bytes) -> str | None:
         return "CBF"
     text = start[:64].lstrip()
     if text.startswith(b"{"):
-        return "SMV" if text[1:].lstrip().startswith(b"HEADER_BYTES") else "EDF" if b"=" in start else None
+        if text[1:].lstrip().startswith(b"HEADER_BYTES"):
+            return "SMV"
+        return "EDF" if _EDF_FIELD.search(start) else None
     return "MRC" if start[_MRC_MAP_AT : _MRC_MAP_AT + 3] == b"MAP" and mrc_order(start) else None
 
 
@@ -76,6 +85,8 @@ def other_format(start: bytes) -> str | None:
 
 
 def format_by_name(name: str) -> str | None:
-    """The format that a file's name promises."""
+    """The format that a file's name promises, also where it is compressed as a whole."""
     lower = name.lower()
+    for ending in COMPRESSED:
+        lower = lower.removesuffix(ending)
     return next((format for format, endings in SUFFIXES_OF.items() if lower.endswith(endings)), None)

@@ -16,7 +16,7 @@ from photon_triage.core.sources.layouts import ended, find_layout, named_layout,
 from photon_triage.core.sources.layouts.layout import Layout
 from photon_triage.core.sources.limits import ABANDONED
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.masks import PER_FRAME, view_of_mask
+from photon_triage.core.sources.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.shown import frame_files
@@ -24,6 +24,7 @@ from photon_triage.core.sources.stack import FrameStack
 from photon_triage.core.sources.written import Settling, written
 
 _settling = Settling()
+_masks = MaskCheck()
 
 
 def inspect_hdf5(
@@ -87,7 +88,14 @@ def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | No
     view = view_of_mask(node, stack.leader.view, stack.shape) if isinstance(node, h5py.Dataset) else None
     if view is None:
         return None, (f"the mask {layout.mask} is not of the frames' shape, and is passed over",)
-    return layout.mask, (PER_FRAME,) if view.frames and view.count > 1 else ()
+    left = _masks.left(files, layout.mask, view, stack.shape, layout.mask_rule)
+    if left is not None and left < LEAST_LEFT:
+        told = f"the mask {layout.mask} leaves {100 * left:.2g} % of the pixels and is not used"
+        return None, (f"{told}: is it the other way round?",)
+    notes = (PER_FRAME,) if view.frames and view.count > 1 else ()
+    if left is not None and left < FEW_LEFT:
+        notes += (f"the mask {layout.mask} leaves {100 * left:.2g} % of the pixels",)
+    return layout.mask, notes
 
 
 class OpenStack:

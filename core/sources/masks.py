@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +23,11 @@ from photon_triage.core.sources.stack import FrameStack
 from photon_triage.core.sources.view import View
 
 _SAMPLED = 8
+_CHECKED_FOR_S = 20.0
+_MOST_KEPT = 1000
+LEAST_LEFT, FEW_LEFT = 0.1, 0.5
+"""A mask that leaves a smaller fraction of the pixels than the first is not used: it may be the other way round, with 1
+for good pixels, as psana and some programs of the ESRF write it. One that leaves less than the second is told of."""
 PER_FRAME = f"the mask is one for each frame: what is bad in more than half of {_SAMPLED} of them is bad in all"
 
 
@@ -32,6 +40,8 @@ class MaskRule:
 
     def valid(self, mask: np.ndarray) -> np.ndarray:
         """True where a pixel is good."""
+        if mask.dtype.kind == "f":
+            return self.valid(np.nan_to_num(mask, nan=1.0, posinf=1.0, neginf=1.0).astype(np.int64)) & (mask == mask)
         if self.bits is None or mask.dtype.kind not in "iu":
             return np.asarray(mask == 0)
         return np.asarray(mask.astype(np.int64, copy=False) & self.bits == 0)
@@ -75,14 +85,43 @@ def read_hdf5_mask(
         view = view_of_mask(node, FrameStack(files, dataset).leader.view, shape)
         if view is None:
             raise SourceError(f"Reading {state.path}: the mask {path} has shape {node.shape}, the frames {shape}.")
-        frames = np.unique(np.linspace(0, view.count - 1, _SAMPLED, dtype=np.int64)) if view.frames else [0]
-        whole = np.empty((1, *shape), node.dtype.newbyteorder("="))
-        valid = np.zeros(shape, np.int64)
-        for frame in map(int, frames):
-            _require_sound(files, node, view, frame)
-            view.read(node, frame, frame + 1, whole)
-            valid += rule.valid(whole[0])
-        return np.asarray(2 * valid >= len(frames))
+        return valid_pixels(files, node, view, shape, rule)
+
+
+def valid_pixels(files: OpenFiles, node: Any, view: View, shape: tuple[int, int], rule: MaskRule) -> np.ndarray:
+    """What a mask's data set leaves of a frame, (height, width) bool; raises SourceError where it is damaged."""
+    frames = np.unique(np.linspace(0, view.count - 1, _SAMPLED, dtype=np.int64)) if view.frames else [0]
+    whole = np.empty((1, *shape), node.dtype.newbyteorder("="))
+    valid = np.zeros(shape, np.int64)
+    for frame in map(int, frames):
+        _require_sound(files, node, view, frame)
+        view.read(node, frame, frame + 1, whole)
+        valid += rule.valid(whole[0])
+    return np.asarray(2 * valid >= len(frames))
+
+
+class MaskCheck:
+    """What masks leave of the frames, kept for a while: a file that grows is looked at often."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[tuple[int, int, str, str], tuple[float, float]] = OrderedDict()
+
+    def left(self, files: OpenFiles, path: str, view: View, shape: tuple[int, int], rule: MaskRule) -> float | None:
+        """The fraction of the pixels that a mask leaves, None where it cannot be read (which reading it tells)."""
+        state = files.state
+        key = (state.device, state.inode, state.path, path)
+        kept = self._kept.get(key)
+        if kept is not None and self._clock() - kept[0] < _CHECKED_FOR_S:
+            return kept[1]
+        try:
+            fraction = float(valid_pixels(files, files.find(path), view, shape, rule).mean())
+        except (SourceError, OSError, RuntimeError, KeyError, ValueError):
+            return None
+        self._kept[key] = self._clock(), fraction
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return fraction
 
 
 def view_of_mask(node: Any, frames: View, shape: tuple[int, int]) -> View | None:

@@ -7,13 +7,15 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photon_triage.core.sources.formats import SUFFIXES_OF
+from photon_triage.core.sources.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
 
-SUFFIXES = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
+_PLAIN = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
+SUFFIXES = (*_PLAIN, *(suffix + ending for suffix in _PLAIN for ending in COMPRESSED))
 
 _FULL_ROUND_S = 60.0
 """Within this time the file system is asked about every file, whatever its name tells."""
@@ -23,6 +25,21 @@ _LEAST_ASKED = 100
 _BETWEEN_SIGNS = 5000
 _SEGMENT = re.compile(r"_data_\d+(?=\.[^.]+$)")
 _NUMBERS = re.compile(r"(\d+)")
+_NO_FRAMES = (
+    ".txt .log .json .jsonl .csv .tsv .md .rst .html .xml .yaml .yml .toml .ini .cfg .conf .sh .py .ipynb .m .pdf .ps "
+    ".png .jpg .jpeg .gif .bmp .svg .mp4 .avi .db .sqlite .lock .pid .lst .stream .geom .npy .npz .zip .tar .tgz .pt "
+    ".pth .weights .safetensors .onnx .tmp .temp .part .partial .filepart .crdownload .swp .bak .sock ~"
+)
+_NEVER = tuple(_NO_FRAMES.split())
+"""Endings of files that hold no frames, or that are being copied under another name; they are not opened."""
+
+_SHORT = 16
+"""Bytes from which a file's beginning tells its format."""
+_MOST_UNSURE = 1000
+_USER_BLOCK = 512
+"""Where HDF5 begins behind a user block, as MATLAB writes it."""
+FOLDERS, NO_ENDING = "folders", "no ending"
+"""What is left out and has no ending: folders inside the one that is watched, and files without a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +61,10 @@ class _Folder:
     """All that the folder lists."""
     files: dict[str, int | None] = field(default_factory=dict)
     """The names that are wanted, with a hash of what the file system said of each; None where it is no file to read."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The other names, with their endings."""
+    unsure: set[str] = field(default_factory=set)
+    """Of those, files that are too short yet to tell their format."""
     lively: dict[str, float] = field(default_factory=dict)
     """When the files that change were last seen to."""
     round: Iterator[str] = field(default_factory=lambda: iter(()))
@@ -56,7 +77,8 @@ class FolderWatch:
 
     paths: folders, single files, or patterns such as /data/run_*; folders are not searched below. A scan lists names,
     and asks the file system only about names that are new or have changed lately, and about some of the others, so that
-    it has asked about each within a minute. Passed over are links that lead out of the folders and of `roots`, hidden
+    it has asked about each within a minute. Wanted are files with the endings of detector files, and those of other
+    names that begin as a detector file does. Passed over are links that lead out of the folders and of `roots`, hidden
     files, FIFOs and devices, and an Eiger's numbered data files once their master file, which links to them, is there.
 
     gone, problems: of the last scan, the files that are not there any more, and why a folder could not be listed.
@@ -79,6 +101,12 @@ class FolderWatch:
         self._folders: dict[str, _Folder] = {}
         self.problems: dict[str, str] = {}
         self.gone: list[str] = []
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many names of each ending are no files that are read, as of the last scan; folders count too."""
+        found = Counter(ending for folder in self._folders.values() for ending in folder.left_out.values())
+        return dict(sorted(found.items()))
 
     def scan(self) -> list[WatchedFile]:
         """New or changed files since the last scan (the first time: all), by modification time, then name.
@@ -135,23 +163,45 @@ class FolderWatch:
         """The names that are wanted and new in a folder; those that are gone are forgotten."""
         before = folder.names
         if len(listed) == len(before) and before.issuperset(listed):
-            return []
+            return self._sorted_out(root, folder, list(folder.unsure)[:_MOST_UNSURE])
         folder.names = names = set(listed)
         gone = before - names
         for name in gone:
             if folder.files.pop(name, None) is not None:
                 self.gone.append(_joined(root, name))
             folder.lively.pop(name, None)
+            folder.left_out.pop(name, None)
+            folder.unsure.discard(name)
         new = names - before
         if any("_master." in name for name in new | gone):
             new |= {name for name in names if _SEGMENT.search(name)}
-        wanted = []
+        wanted, others = [], []
         for name in new:
             if self._wanted(name, names):
                 wanted.append(name)
-            else:
-                folder.files.pop(name, None)
-                folder.lively.pop(name, None)
+                continue
+            folder.files.pop(name, None)
+            folder.lively.pop(name, None)
+            if not (name.startswith(".") or name.lower().endswith(self._suffixes)):
+                others.append(name)
+        return wanted + self._sorted_out(root, folder, [*others, *(folder.unsure - new)][: len(others) + _MOST_UNSURE])
+
+    def _sorted_out(self, root: str, folder: _Folder, names: list[str]) -> list[str]:
+        """Of names with other endings those of files that begin as a detector file does; the rest is left out."""
+        wanted = []
+        for number, name in enumerate(names):
+            if number % _BETWEEN_SIGNS == 0:
+                self._alive()
+            folder.unsure.discard(name)
+            ending, shows = _sort_out(root, name, self._roots)
+            if shows:
+                folder.left_out.pop(name, None)
+                wanted.append(name)
+                continue
+            if shows is None:
+                folder.unsure.add(name)
+            if ending:
+                folder.left_out[name] = ending
         return wanted
 
     def _some_others(self, folder: _Folder, now: float) -> Iterator[str]:
@@ -181,6 +231,30 @@ class FolderWatch:
             return False
         segment = _SEGMENT.search(name)
         return not (segment and f"{name[: segment.start()]}_master{name[segment.end() :]}" in names)
+
+
+def _sort_out(root: str, name: str, roots: Sequence[str]) -> tuple[str, bool | None]:
+    """(the ending of a name, whether its file begins as a detector file does; None while it is too short to tell)."""
+    lower = name.lower()
+    stem, dot, ending = lower.rpartition(".")
+    told = f".{ending}" if dot and stem and len(ending) <= 10 else NO_ENDING
+    if lower.endswith(_NEVER):
+        return told, False
+    file = _ask(root, name, roots)
+    if file is None:
+        return (FOLDERS if os.path.isdir(_joined(root, name)) else ""), False  # noqa: PTH112
+    try:
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            start = os.pread(descriptor, START, 0)
+            behind = os.pread(descriptor, len(HDF5_SIGNATURE), _USER_BLOCK)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return told, False
+    if len(start) < _SHORT:
+        return told, None
+    return told, format_of(start) is not None or behind == HDF5_SIGNATURE
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:

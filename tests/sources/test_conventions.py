@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.errors import MissingError, NotYetError, SourceError
-from photon_triage.core.sources import SourceInfo, inspect, read_frames
+from photon_triage.core.sources import SourceInfo, inspect, read_frames, read_mask
 from photon_triage.core.sources.calibration import calibration_name
 from tests.builders.detector_files import JOULE_PER_EV, frames_of, make_old, write_plain
 from tests.builders.facility_files import write_euxfel, write_nxtomo
@@ -177,7 +177,7 @@ def test_images_that_alone_are_not_there_are_waited_for(tmp_path: Path) -> None:
     path = written(tmp_path / "a.nxs", write)
     path.touch()
 
-    with pytest.raises(MissingError, match="absent.h5"):
+    with pytest.raises(MissingError, match=r"absent\.h5"):
         inspect(path)
 
 
@@ -596,6 +596,45 @@ def test_images_of_single_particles_lead_to_their_detector(tmp_path: Path) -> No
         file["entry_1/image_1/detector_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_2")
 
     assert inspect(written(tmp_path / "a.cxi", write)).geometry.detector_distance == 0.73
+
+
+def masked(tmp_path: Path, mask: Any) -> SourceInfo:
+    def write(file: h5py.File) -> None:
+        file["entry_1/data_1/data"] = frames_of(3)
+        file["entry_1/data_1/mask"] = mask
+
+    return inspect(written(tmp_path / "a.cxi", write))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "?"])
+def test_a_mask_that_leaves_next_to_nothing_is_not_used(tmp_path: Path, dtype: str) -> None:
+    mask = np.ones(SHAPE, dtype)
+    mask[:, :3] = 0
+
+    info = masked(tmp_path, mask)
+
+    assert info.mask is None
+    assert told(info, "the mask /entry_1/data_1/mask leaves 4.7 % of the pixels and is not used")
+
+
+def test_a_mask_that_leaves_little_is_used_and_told(tmp_path: Path) -> None:
+    mask = np.zeros(SHAPE, "u2")
+    mask[:, 20:] = 1
+
+    info = masked(tmp_path, mask)
+
+    assert info.mask and told(info, "leaves 31 % of the pixels")
+    valid = read_mask(info)
+    assert valid is not None and valid.sum() == 48 * 20
+
+
+def test_a_mask_of_floating_numbers(tmp_path: Path) -> None:
+    mask = np.zeros(SHAPE)
+    mask[3, 4], mask[5, 6] = 1, np.nan
+
+    valid = read_mask(masked(tmp_path, mask))
+
+    assert valid is not None and np.argwhere(~valid).tolist() == [[3, 4], [5, 6]]
 
 
 def test_a_plain_array_needs_no_note(tmp_path: Path) -> None:

@@ -254,10 +254,8 @@ def test_flats_and_darks_of_data_exchange_are_no_frames(tmp_path: Path) -> None:
     info = inspect(write_data_exchange(tmp_path / "a.h5", frames_of(4, dtype="f4")), explain=True)
 
     assert (info.layout, info.frames) == ("DataExchange", 4)
-    assert info.notes == (
-        "calibration images are no frames: 1 in /exchange/data_dark (a dark), "
-        "2 in /exchange/data_white (a flat field or gain map)",
-    )
+    white = "2 in /exchange/data_white (a flat field or gain map)"
+    assert info.notes == (f"calibration images are no frames: 1 in /exchange/data_dark (a dark), {white}",)
     assert info.geometry.photon_energy_ev == pytest.approx(24500)
     assert info.geometry.pixel_size == pytest.approx(0.65e-3)
     assert {other.path for other in info.alternatives} == {"/exchange/data_white", "/exchange/data_dark"}

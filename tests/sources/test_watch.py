@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 from unittest.mock import Mock
 
+import h5py
 import pytest
 
-from photon_triage.core.sources import FolderWatch
+from photon_triage.core.errors import SourceError
+from photon_triage.core.sources import FolderWatch, inspect
 from photon_triage.core.sources.names import run_name
+from tests.builders.detector_files import frames_of, write_plain
 
 
 def names(watch: FolderWatch) -> list[str]:
@@ -183,3 +186,49 @@ def test_numbered_files_stand_behind_their_master(tmp_path: Path) -> None:
 )
 def test_the_run_of_a_name(name: str, single: bool, run: str) -> None:
     assert run_name(f"/folder/{name}", one_of_many=single) == run
+
+
+def test_files_of_other_names_that_begin_as_detector_files_do_are_read(tmp_path: Path) -> None:
+    for name in ("frames.dat", "lysozyme_0001", "stack.h5_1", "run.0007"):
+        write_plain(tmp_path / name, "images", frames_of(1))
+    with h5py.File(tmp_path / "matlab.mat", "w", userblock_size=512) as file:
+        file["images"] = frames_of(1)
+    (tmp_path / "report.json5").write_text('{"a": 1,\n "b = c;": 2}')
+    touch(tmp_path / "README", "some text that is long enough")
+    watch = FolderWatch([tmp_path])
+
+    assert set(names(watch)) == {"frames.dat", "lysozyme_0001", "stack.h5_1", "run.0007", "matlab.mat"}
+    assert watch.left_out == {".json5": 1, "no ending": 1}
+
+
+def test_a_file_of_another_name_is_read_once_it_tells_its_format(tmp_path: Path) -> None:
+    path = touch(tmp_path / "frames", "")
+    watch = FolderWatch([tmp_path])
+    assert (names(watch), watch.left_out) == ([], {"no ending": 1})
+
+    write_plain(path, "images", frames_of(1))
+    assert (names(watch), watch.left_out) == (["frames"], {})
+    assert names(watch) == []
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_files_compressed_as_a_whole_are_named(tmp_path: Path, ending: str) -> None:
+    path = touch(tmp_path / f"a.cbf{ending}", "\x1f")
+    path.write_bytes({".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\0", ".zst": b"\x28\xb5\x2f\xfd"}[ending])
+
+    assert names(FolderWatch([tmp_path])) == [path.name]
+    with pytest.raises(SourceError, match="compressed as a whole"):
+        inspect(path)
+
+
+def test_what_is_left_out_is_counted_by_ending(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.TXT", "c.png", "d.h5", "e.h5.part", ".hidden"):
+        touch(tmp_path / name)
+    (tmp_path / "inner").mkdir()
+    watch = FolderWatch([tmp_path])
+    watch.scan()
+    assert watch.left_out == {".part": 1, ".png": 1, ".txt": 2, "folders": 1}
+
+    (tmp_path / "a.txt").unlink()
+    watch.scan()
+    assert watch.left_out[".txt"] == 1

@@ -73,7 +73,7 @@ def first_mask(files: OpenFiles, places: tuple[str, ...]) -> str | None:
     """The first of the places with something that can be a mask."""
     for place in places:
         node = files.optional(place)
-        if isinstance(node, h5py.Dataset) and node.dtype.kind in "iub" and 2 <= node.ndim <= 6:
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "iubf" and 2 <= node.ndim <= 6:
             return f"/{place}"
     return None
 
