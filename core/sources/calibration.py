@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from photon_triage.core.errors import SourceError
+
 _KINDS = {
     "a dark": "dark darks darkfield darkfields darkframe darkframes darkcurrent darkimage darkimages darkend pedestal "
     "pedestals df",
@@ -40,3 +42,13 @@ def calibration_name(path: str) -> str:
         if word not in _QUALIFIERS and len(word) > 1:
             return ""
     return ""
+
+
+def require_frames(path: str, *, any_image: bool) -> None:
+    """SourceError for a file whose name says that it is a flat, a dark or the like; any_image: take it all the same."""
+    kind = "" if any_image else calibration_name(path)
+    if kind:
+        raise SourceError(
+            f"Reading {path}: it holds no frames: {kind} (the file's name says so).",
+            "If it holds frames, give it a name without that word.",
+        )

@@ -74,15 +74,15 @@ def inspect(
         case "TIFF":
             from photon_triage.core.sources.tiff import inspect_tiff
 
-            return inspect_tiff(state, explain=explain)
+            return inspect_tiff(state, explain=explain, any_image=any_image)
         case "MRC":
             from photon_triage.core.sources.mrc import inspect_mrc
 
-            return inspect_mrc(state)
+            return inspect_mrc(state, any_image=any_image)
         case _:
             from photon_triage.core.sources.cbf import inspect_image
 
-            return inspect_image(state)
+            return inspect_image(state, any_image=any_image)
 
 
 def open_frames(state: FileState, dataset: str) -> OpenFrames:

@@ -18,6 +18,7 @@ from mrcfile.mrcinterpreter import MrcInterpreter
 from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.blank import without_blank_end
+from photon_triage.core.sources.calibration import require_frames
 from photon_triage.core.sources.formats import START
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import ABANDONED, SILENT, STABLE, require_size
@@ -29,13 +30,20 @@ _EXTENDED_AT = slice(92, 96)
 _IMOD_AT = 152
 _IMOD_STAMP = 1146047817
 _SIGNED = 1
+_MOST_LACKING = 1_000_000
+"""Sections: no run of a microscope has so many."""
 
 
-def inspect_mrc(state: FileState) -> SourceInfo:
-    """What an MRC file holds; raises SourceError, and NotYetError while it has no whole section."""
+def inspect_mrc(state: FileState, *, any_image: bool = False) -> SourceInfo:
+    """What an MRC file holds; raises SourceError, and NotYetError while it has no whole section.
+
+    any_image: also a file that is named as a dark or a flat field.
+    """
+    require_frames(state.path, any_image=any_image)
     with translated(state.path):
         sections = OpenSections(state)
         try:
+            sections.require_size_of_file()
             available = sections.available()
             if not available:
                 raise waited_for(state.path, "truncated file, its first section is not whole", state.age)
@@ -109,10 +117,25 @@ class OpenSections:
             told.append(f"an extended header of {int(header.nsymbt)} bytes ({kind}) is passed over")
         if header.cella.x > 0 and header.mx > 0:
             told.append(f"voxels of {float(header.cella.x) / int(header.mx):.4g} angstrom")
-        rest = self.state.size - self._start - self._count * self._bytes
-        if rest > 0:
-            told.append(f"{rest} bytes behind the last section are passed over")
         return tuple(told)
+
+    def require_size_of_file(self) -> None:
+        """SourceError where the header contradicts the file's size; NotYetError while the file may be growing.
+
+        A file that is longer than its header says begins elsewhere, or holds sections that the header does not count.
+        One that is shorter is growing or was cut short, unless what it lacks is beyond all measure.
+        """
+        rest = self.state.size - self._start - self._count * self._bytes
+        if rest <= 0 and -rest // max(1, self._bytes) < _MOST_LACKING:
+            return
+        header = self._header
+        raise waited_for(
+            self.state.path,
+            f"its header says {self._count} sections of {header.ny} x {header.nx} pixels (mode {header.mode}) behind "
+            f"{self._start} bytes, {self._start + self._count * self._bytes} bytes in all, and the file has "
+            f"{self.state.size}",
+            self.state.age,
+        )
 
     def available(self) -> int:
         """The sections that are written: those within the file, but no blank ones at the end of one that changes.

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
+from photon_triage.core.sources.calibration import require_frames
 from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import ABANDONED, STABLE
@@ -20,8 +21,12 @@ _SIMULATED = "photon_triage_simulated"
 _OTHER_FILE = re.compile(r'FileName="([^"]*)"')
 
 
-def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
-    """What a TIFF file holds; raises SourceError, and NotYetError while it is shorter than its pages say."""
+def inspect_tiff(state: FileState, *, explain: bool = False, any_image: bool = False) -> SourceInfo:
+    """What a TIFF file holds; raises SourceError, and NotYetError while it is shorter than its pages say.
+
+    any_image: also a file that is named as a dark or a flat field.
+    """
+    require_frames(state.path, any_image=any_image)
     with translated(state.path):
         pages = OpenPages(state)
         try:
@@ -68,7 +73,10 @@ def _reason(pages: OpenPages) -> str:
 
 def _notes(pages: OpenPages, text: str) -> list[str]:
     """How the frames were made of the pages."""
-    first, notes = pages.first, []
+    first, notes = pages.first, pages.left_out()
+    promised = pages.promised
+    if promised > len(pages):
+        notes.append(f"the description promises {promised} images, and the file has {len(pages)}")
     if not pages.has_own_pages:
         notes.append("the images behind the first have no pages of their own")
     if pages.group.planes > 1:

@@ -21,6 +21,7 @@ from photon_triage.core.sources.limits import ABANDONED, SILENT, require_size
 from photon_triage.core.sources.opening import FileState, translated, waited_for
 
 _MOST_PAGES = 1_000_000
+_MOST_NAMED = 5
 _CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
 """What tifffile raises where the file ends too early."""
 
@@ -51,6 +52,12 @@ class Group:
     def pixels(self) -> int:
         """Pixels of all pages together."""
         return len(self.pages) * int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def counted(self) -> str:
+        """How many pages of which shape and type."""
+        pages = f"{len(self.pages)} page{'s' if len(self.pages) > 1 else ''}"
+        return f"{pages} of {' x '.join(str(side) for side in self.shape)} {self.dtype}"
 
     def told(self) -> Alternative:
         """These pages as something that was not taken."""
@@ -108,6 +115,20 @@ class OpenPages:
     def has_own_pages(self) -> bool:
         """Whether every frame has a page, so that the last page must be there."""
         return not self._virtual
+
+    @property
+    def promised(self) -> int:
+        """How many images the description of the first page promises; 1 where it promises none."""
+        return _promised_images(self.file, self.group.pages[0])
+
+    def left_out(self) -> list[str]:
+        """Notes on the pages that are no frames, by kind."""
+        others = [group for group in self.groups if group is not self.group]
+        notes = [f"{group.counted} were not read: {group.refused or 'another shape or type'}" for group in others]
+        if len(notes) > _MOST_NAMED:
+            pages = sum(len(group.pages) for group in others[_MOST_NAMED:])
+            notes[_MOST_NAMED:] = [f"{pages} pages of {len(notes) - _MOST_NAMED} more kinds were not read"]
+        return notes
 
     def available(self) -> int:
         """The frames that are written: blank ones at the end of an uncompressed file that changed just now are not.
@@ -209,6 +230,21 @@ class OpenPages:
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > self.state.size or not page.dataoffsets:
             raise waited_for(path, f"truncated file, page {page.index} goes beyond its end", self.state.age)
+        parts, expected = len(page.databytecounts), int(np.prod(page.chunked, dtype=np.int64))
+        if min(parts, len(page.dataoffsets)) < expected or 0 in page.databytecounts[:expected]:
+            lacking = expected - sum(count > 0 for count in page.databytecounts[:expected])
+            raise waited_for(
+                path,
+                f"page {page.index} should have {expected} strips or tiles, {lacking} are not there",
+                self.state.age,
+            )
+        stored = sum(page.databytecounts)
+        if int(page.compression) == 1 and stored < -(-page.size * int(page.bitspersample) // 8):
+            raise SourceError(
+                f"Reading {path}: page {page.index} says {' x '.join(map(str, page.shape))} pixels of "
+                f"{page.bitspersample} bits, and keeps {stored} bytes.",
+                "It may be damaged.",
+            )
 
     def _images_without_pages(self) -> int:
         """How many images the only page stands for; 0 where each frame has its page."""

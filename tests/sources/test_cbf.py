@@ -92,7 +92,7 @@ def test_an_edf_that_leads_to_another_file_is_refused(tmp_path: Path) -> None:
 
 def test_without_fabio_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_cbf(tmp_path / "a.cbf", frames_of(1, dtype="i4")[0])
-    monkeypatch.setitem(sys.modules, "fabio.cbfimage", None)
+    monkeypatch.setitem(sys.modules, "fabio.compression", None)
 
     with pytest.raises(SourceError, match="not installed") as told:
         inspect(path)
