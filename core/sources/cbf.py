@@ -47,6 +47,7 @@ def inspect_image(state: FileState, *, any_image: bool = False) -> SourceInfo:
     images = OpenImages(state)
     try:
         count = len(images)
+        geometry, unclear = text_geometry(_HEADERS[state.format], images.header)
         return SourceInfo(
             path=state.path,
             format=state.format,
@@ -59,11 +60,11 @@ def inspect_image(state: FileState, *, any_image: bool = False) -> SourceInfo:
             dtype=images.dtype.name,
             compression=images.compression,
             mask=None,
-            geometry=text_geometry(_HEADERS[state.format], images.header),
+            geometry=geometry,
             simulated=False,
             run=run_name(state.path, one_of_many=count == 1),
             reason=f"every image of the {state.format} file is a frame",
-            notes=tuple(images.notes),
+            notes=(*images.notes, *unclear),
         )
     finally:
         images.close()
@@ -130,7 +131,7 @@ def _cbf(images: OpenImages) -> _Load:
     element = fields.get("X-Binary-Element-Type", "signed 32-bit integer").strip("\"'; ").lower()
     code = _TYPES_OF_CBF.get(element)
     if code is None:
-        raise SourceError(f"Reading {state.path}: its elements are of an unknown type ({element}).")
+        raise SourceError(f"Reading {state.path}: its elements are of an unknown type ({element[:40]}).")
     big = "BIG" in fields.get("X-Binary-Element-Byte-Order", "").upper()
     dtype = np.dtype(code).newbyteorder(">" if big else "<")
     pixels, size = shape[0] * shape[1], require_size("the image", shape, dtype.itemsize, state.path)
@@ -158,6 +159,8 @@ def _cbf(images: OpenImages) -> _Load:
     def load(position: int) -> np.ndarray:
         raw = _bytes(state, start, stored)
         if images.compression == "none":
+            if len(raw) < size:
+                raise _short(state, pixels)
             return np.frombuffer(raw, dtype, pixels).reshape(shape)
         return _from_byte_offset(state, raw, pixels).astype(dtype.newbyteorder("=")).reshape(shape)
 
@@ -172,11 +175,15 @@ def _from_byte_offset(state: FileState, raw: bytes, pixels: int) -> np.ndarray:
         raise _without_fabio(state) from error
     decoded = np.asarray(decByteOffset(raw + bytes(_PADDING), pixels + _PADDING))
     if len(decoded) < pixels + _PADDING:
-        raise SourceError(
-            f"Reading {state.path}: its image has {pixels} pixels by its header, and fewer in its bytes.",
-            "It may be damaged.",
-        )
+        raise _short(state, pixels)
     return decoded[:pixels]
+
+
+def _short(state: FileState, pixels: int) -> SourceError:
+    return SourceError(
+        f"Reading {state.path}: its image has {pixels} pixels by its header, and fewer in its bytes.",
+        "It may be damaged.",
+    )
 
 
 def _up_to_end(state: FileState, start: int) -> int:

@@ -6,44 +6,59 @@ import math
 import re
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
+from photon_triage.core.sources.units import is_pixels, metres
 
-_NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?\d+)?)"
+_VALUE = r"([-+]?[0-9.]+(?:[eE][-+]?\d+)?)"
+_NUMBER = rf"{_VALUE}\s*([^\s;,)x]*)"
+"""A number and the unit behind it, which may be missing."""
+
 _PATTERNS = {
     # The comments of miniCBF headers, which PILATUS detectors write into TIFF files too.
     "DECTRIS": {
-        "wavelength": (rf"# Wavelength\s+{_NUMBER}\s*A", 1e-10),
-        "detector_distance": (rf"# Detector_distance\s+{_NUMBER}\s*m", 1.0),
-        "pixel_size": (rf"# Pixel_size\s+{_NUMBER}\s*m", 1.0),
-        "beam_center_x": (rf"# Beam_xy\s+\(\s*{_NUMBER}", 1.0),
-        "beam_center_y": (rf"# Beam_xy\s+\([^,]*,\s*{_NUMBER}", 1.0),
+        "wavelength": (rf"# Wavelength\s+{_NUMBER}", "A"),
+        "detector_distance": (rf"# Detector_distance\s+{_NUMBER}", "m"),
+        "pixel_size": (rf"# Pixel_size\s+{_NUMBER}", "m"),
+        "beam_center_x": (rf"# Beam_xy\s+\(\s*{_VALUE}[^)\n]*\)[ \t]*(\w*)", ""),
+        "beam_center_y": (rf"# Beam_xy\s+\([^,]*,\s*{_VALUE}\s*\)[ \t]*(\w*)", ""),
     },
     # Millimetres and angstrom; programs disagree on what its beam centre is, so that stays unknown.
     "SMV": {
-        "wavelength": (rf"\bWAVELENGTH\s*=\s*{_NUMBER}", 1e-10),
-        "detector_distance": (rf"\bDISTANCE\s*=\s*{_NUMBER}", 1e-3),
-        "pixel_size": (rf"\bPIXEL_SIZE\s*=\s*{_NUMBER}", 1e-3),
+        "wavelength": (rf"\bWAVELENGTH\s*=\s*{_NUMBER}", "A"),
+        "detector_distance": (rf"\bDISTANCE\s*=\s*{_NUMBER}", "mm"),
+        "pixel_size": (rf"\bPIXEL_SIZE\s*=\s*{_NUMBER}", "mm"),
     },
     # The names of SAXS headers (Boesecke 2007), in metres and pixels.
     "EDF": {
-        "wavelength": (rf"\bWaveLength\s*=\s*{_NUMBER}", 1.0),
-        "detector_distance": (rf"\bSampleDistance\s*=\s*{_NUMBER}", 1.0),
-        "pixel_size": (rf"\bPSize_1\s*=\s*{_NUMBER}", 1.0),
-        "beam_center_x": (rf"\bCenter_1\s*=\s*{_NUMBER}", 1.0),
-        "beam_center_y": (rf"\bCenter_2\s*=\s*{_NUMBER}", 1.0),
+        "wavelength": (rf"\bWaveLength\s*=\s*{_NUMBER}", "m"),
+        "detector_distance": (rf"\bSampleDistance\s*=\s*{_NUMBER}", "m"),
+        "pixel_size": (rf"\bPSize_1\s*=\s*{_NUMBER}", "m"),
+        "beam_center_x": (rf"\bCenter_1\s*=\s*{_NUMBER}", ""),
+        "beam_center_y": (rf"\bCenter_2\s*=\s*{_NUMBER}", ""),
     },
 }
+_LONGEST_UNIT = 20
 
 
-def text_geometry(kind: str, header: str) -> Geometry:
-    """The geometry that a header of this kind ("DECTRIS", "SMV", "EDF") tells; what is no number is unknown."""
-    values = {}
-    for name, (pattern, unit) in _PATTERNS[kind].items():
+def text_geometry(kind: str, header: str) -> tuple[Geometry, tuple[str, ...]]:
+    """The geometry that a header of this kind ("DECTRIS", "SMV", "EDF") tells, and notes on what is not understood.
+
+    What is no number is unknown, and so is what has an unknown unit.
+    """
+    values: dict[str, float] = {}
+    notes = []
+    for name, (pattern, usual) in _PATTERNS[kind].items():
         found = re.search(pattern, header)
         try:
-            value = float(found[1]) * unit if found else math.nan
+            value = float(found[1]) if found else math.nan
         except ValueError:
             continue
-        if math.isfinite(value) and (value > 0 or name.startswith("beam")):
-            values[name] = value
+        if found is None or not math.isfinite(value) or (value <= 0 and usual):
+            continue
+        unit = found[2].strip() or usual
+        factor = metres(unit) if usual else 1.0 if is_pixels(unit) else None
+        if factor is None:
+            notes.append(f"{name.replace('_', ' ')} is passed over: {unit[:_LONGEST_UNIT]} is no known unit")
+        else:
+            values[name] = value * factor
     length = values.pop("wavelength", None)
-    return Geometry(**values, photon_energy_ev=PLANCK_EV_M / length if length else None)
+    return Geometry(**values, photon_energy_ev=PLANCK_EV_M / length if length else None), tuple(notes)

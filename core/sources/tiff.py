@@ -36,6 +36,7 @@ def inspect_tiff(state: FileState, *, explain: bool = False, any_image: bool = F
             facts = _facts(text)
             available, count = pages.available(), len(pages)
             run = facts.get("run")
+            geometry, unclear = text_geometry("DECTRIS", text) if text.startswith("#") else (_geometry(facts), ())
             others = [group.told() for group in pages.groups if group is not pages.group] if explain else []
             return SourceInfo(
                 path=state.path,
@@ -49,11 +50,11 @@ def inspect_tiff(state: FileState, *, explain: bool = False, any_image: bool = F
                 dtype=pages.dtype.name,
                 compression=pages.compression,
                 mask=None,
-                geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
+                geometry=geometry,
                 simulated=bool(facts.get(_SIMULATED)),
                 run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
                 reason=_reason(pages),
-                notes=tuple(_notes(pages, text)),
+                notes=(*_notes(pages, text), *unclear),
                 alternatives=tuple(others),
             )
         finally:
