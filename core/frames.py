@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -119,17 +120,26 @@ class Window:
         return inside and self.shape != shape and min(self.top, self.left, self.height - 1, self.width - 1) >= 0
 
 
-def as_counts(raw: np.ndarray) -> np.ndarray:
+def as_counts(raw: np.ndarray, valid: NDArray[np.bool_] | None = None) -> np.ndarray:
     """Frames as signed counts in which gaps are negative.
 
-    raw: any numeric dtype. An unsigned 16-, 32- or 64-bit pixel of the largest value is a gap (Eiger marks them so).
+    raw: any numeric dtype. valid: the file's mask, None where it tells none; see `marks_gaps`.
     Returns what torch can hold: int16, int32 and float32 as they are, others as float32.
     """
-    if raw.dtype.kind == "u" and raw.dtype.itemsize > 1:
+    if marks_gaps(raw.dtype, masked=valid is not None):
         return np.where(raw == np.iinfo(raw.dtype).max, np.float32(-1), raw.astype(np.float32))
     if raw.dtype in (np.int16, np.int32, np.float32, np.uint8):
         return raw
     return raw.astype(np.float32)
+
+
+def marks_gaps(dtype: np.dtype[Any], *, masked: bool) -> bool:
+    """Whether the largest value of a dtype stands for a gap, as DECTRIS's detectors write it.
+
+    Of 32 and 64 bits it always does: no detector counts so far. Of 16 bits it does where the file has no mask; where a
+    mask tells the gaps, such a pixel outside it is saturated, and counts. Of 8 bits it is a count.
+    """
+    return dtype.kind == "u" and dtype.itemsize > (2 if masked else 1)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Preparation(nn.Module):
     def _usable(self, region: Tensor, shape: tuple[int, int], valid: Tensor | None) -> Tensor:
         """Counts where pixels are good, 0 elsewhere, of the ROI of frames of a shape."""
         rows, columns = self._window(shape)
-        counts = counts_of(region)
+        counts = counts_of(region, masked=valid is not None)
         usable = counts >= 0
         for mask, good in ((valid, True), (self.bad, False)):
             if mask is not None:
@@ -88,6 +88,7 @@ class Preparation(nn.Module):
         if self.dark is not None:
             _check_shape(self.dark, shape, "dark frame")
             counts = counts - self.dark[rows, columns]
+            usable = usable & counts.isfinite()
         return torch.where(usable, counts, 0.0).clamp_min(0)
 
     def scaled(self, counts: Tensor) -> Tensor:
@@ -144,14 +145,18 @@ class Preparation(nn.Module):
         return nn.functional.pad(_resize(image, inner), margins, value=LETTERBOX_GREY)
 
 
-def counts_of(frames: Tensor) -> Tensor:
-    """Frames of any numeric dtype as counts, float32 of the same shape, negative or NaN in gaps.
+def counts_of(frames: Tensor, *, masked: bool = False) -> Tensor:
+    """Frames of any numeric dtype as counts, float32 of the same shape, negative in gaps and where they are not finite.
 
-    An unsigned 16-, 32- or 64-bit pixel of the largest value is a gap (Eiger marks them so).
+    masked: whether the file has a mask, which decides what the largest value of 16 bits is (see `marks_gaps`).
     """
     counts = frames.float()
+    if frames.is_floating_point():
+        return torch.where(counts.isfinite(), counts, -1.0)
     signed = _SIGNED.get(frames.dtype)
-    if signed is not None and counts.numel() and counts.amax() >= torch.iinfo(frames.dtype).max:
+    if signed is None or (masked and frames.dtype == torch.uint16):
+        return counts
+    if counts.numel() and counts.amax() >= torch.iinfo(frames.dtype).max:
         counts.masked_fill_(frames.view(signed) == -1, -1.0)
     return counts
 

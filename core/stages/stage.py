@@ -70,7 +70,7 @@ def counts_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
     The usable pixels are (1, rows, columns) where they are the same on all frames.
     """
     frames, valid = _region(batch, roi)
-    counts = counts_of(frames)
+    counts = counts_of(frames, masked=valid is not None)
     if counts.amin() >= 0:  # no gap anywhere, as most often
         if valid is None or valid.all():
             return counts, torch.ones_like(counts[:1], dtype=torch.bool)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.core.frames import Batch, FrameKey, Geometry, Window
+from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_counts
 from photon_triage.core.prepare import Preparation, counts_of
 from photon_triage.core.recipe import LitPixelsStage, PrepareTable, Recipe, Roi, SizeStage, SpotsStage, load_recipe
 from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.stage import counts_in
 
 ROI = Roi(top=4, left=30, height=40, width=50)
 WINDOW = Window(2, 25, 50, 60)
@@ -74,6 +75,41 @@ def test_the_largest_unsigned_number_is_a_gap(dtype: str) -> None:
 
     assert counts[:3] == [0, 7, np.float32(top - 1)]
     assert counts[3] == (-1 if dtype in ("u2", "u4", "u8") else np.float32(top))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8"])
+def test_the_largest_number_of_16_bits_is_saturated_where_a_mask_tells_the_gaps(dtype: str) -> None:
+    raw = np.array([[0, 7, np.iinfo(dtype).max]], dtype)
+    expected = [[0, 7, 65535 if dtype == "u2" else -1]]
+
+    assert counts_of(torch.from_numpy(raw), masked=True).tolist() == expected
+    assert as_counts(raw, np.ones(raw.shape, bool)).tolist() == expected
+    assert as_counts(raw).tolist() == [[0, 7, -1]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_a_gap_on_every_way_to_a_network(value: float) -> None:
+    raw = np.ones((2, 40, 50))
+    raw[0, 3, 4] = value
+    frames = torch.from_numpy(raw)
+    batch = Batch(tuple(FrameKey("f", "", index) for index in range(2)), frames, None, Geometry())
+    prepare = Preparation(PrepareTable(), (16, 16), dark=np.full((40, 50), 0.25))
+
+    counts, usable = counts_in(batch, None)
+    assert (counts[0].sum(), usable[0, 3, 4], usable.sum()) == (40 * 50 - 1, False, 2 * 40 * 50 - 1)
+    network_input = prepare.batch(batch, torch.device("cpu"), 0, 2)
+    assert network_input.isfinite().all() and 0 <= network_input.min() <= network_input.max() <= 1
+    torch.testing.assert_close(network_input, prepare(frames))
+
+
+def test_a_dark_that_is_not_finite_makes_a_pixel_bad() -> None:
+    dark = np.zeros((40, 50))
+    dark[3, 4], dark[5, 6] = np.nan, np.inf
+    prepare = Preparation(PrepareTable(), (16, 16), dark=dark)
+
+    region = prepare.region(torch.ones(1, 40, 50))
+
+    assert region.sum() == 40 * 50 - 2
 
 
 def test_a_recipes_window_holds_all_that_its_stages_look_at() -> None:

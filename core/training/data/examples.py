@@ -172,7 +172,7 @@ def _read(reader: FrameReader, file: FileRow, indices: list[int], preparation: P
     parts = []
     for start in range(0, len(indices), FRAMES_AT_ONCE):
         raw = reader.read_indices(file.path, file.dataset, indices[start : start + FRAMES_AT_ONCE])
-        counts = preparation.region(torch.from_numpy(as_counts(raw)), mask).numpy()
+        counts = preparation.region(torch.from_numpy(as_counts(raw, valid)), mask).numpy()
         whole = raw.dtype.kind in "iu" and preparation.dark is None and counts.max() <= np.iinfo(np.int16).max
         parts.append(counts.astype(np.int16) if whole else counts)
     return np.concatenate(parts)

@@ -20,8 +20,8 @@ def readable_frames(keys: Iterable[FrameKey], session: Session) -> Iterator[tupl
         for key in keys:
             try:
                 info = reader.inspect(key.file, key.dataset or None)
-                pixels = as_counts(reader.read_indices(key.file, key.dataset, [key.index])[0])
                 valid = reader.mask(info)
+                pixels = as_counts(reader.read_indices(key.file, key.dataset, [key.index])[0], valid)
             except SourceError:
                 continue
             usable = np.isfinite(pixels) if valid is None else np.isfinite(pixels) & valid

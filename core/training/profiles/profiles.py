@@ -69,7 +69,7 @@ def read_profiles(session: Session, network: RadialNet, labels: Iterable[Label])
                     continue
                 mask = None if valid is None else torch.from_numpy(valid)
                 these = tuple(label.key for label in part)
-                summed, usable = rings(Batch(these, torch.from_numpy(as_counts(raw)), mask, file.geometry))
+                summed, usable = rings(Batch(these, torch.from_numpy(as_counts(raw, valid)), mask, file.geometry))
                 keys += these
                 runs += [file.run] * len(part)
                 counts.append(summed.numpy())
