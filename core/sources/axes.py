@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import h5py
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in, text_of
 from photon_triage.core.sources.values import attribute, texts, unit_of
 
 _MOST_CHILDREN = 200
@@ -69,7 +68,7 @@ def axis_names(files: OpenFiles, dataset: Any, group: Any = None, name: str = ""
     if len(names) == dataset.ndim:
         return names
     parent = dataset.parent if group is None else group
-    name = name or str(dataset.name).rpartition("/")[2]
+    name = name or text_of(dataset.name).rpartition("/")[2]
     if attribute(parent, "signal") == name:
         for attribute_name in ("axes", f"{name}_axes"):
             told = texts(parent, attribute_name)
@@ -166,7 +165,7 @@ def _names_by_number(files: OpenFiles, group: Any, axes: int) -> tuple[str, ...]
 
 def _children(files: OpenFiles, group: Any) -> Iterator[tuple[str, Any]]:
     """The data sets of a group; what lies in other files is no part of its description."""
-    for name in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+    for name in names_in(group, _MOST_CHILDREN):
         try:
             if group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type == h5py.h5l.TYPE_EXTERNAL:
                 continue

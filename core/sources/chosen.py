@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import h5py
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 from photon_triage.core.sources.values import is_own
 
 _EUXFEL = re.compile(r"/INSTRUMENT/(.+:[^/]+)/([^/]+)/")
@@ -82,7 +80,7 @@ def _image_keys(files: OpenFiles, path: str, images: int) -> np.ndarray | None:
 
 def _keys_of_detectors(files: OpenFiles, entry: str) -> Iterator[np.ndarray]:
     instrument = files.optional(f"{entry}/instrument")
-    for child in islice(instrument, _MOST_CHILDREN) if isinstance(instrument, h5py.Group) else ():
+    for child in names_in(instrument, _MOST_CHILDREN):
         for name in _KEYS_OF_DETECTORS:
             keys = _integers(files.optional(f"{child}/{name}", instrument))
             if keys is not None:

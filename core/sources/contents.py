@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import h5py
 
 from photon_triage.core.errors import MissingError, SourceError
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 
 MOST_OBJECTS = 20_000
 _MOST_FILES = 50
@@ -45,8 +45,20 @@ def address(node: Any) -> Address:
 def contents(files: OpenFiles, most: int = MOST_OBJECTS) -> Contents:
     """The data sets of a file: first all that lie in it, then what its soft and external links lead to.
 
-    Each object is looked at once, so that links in a circle end; what cannot be opened is passed over.
+    Each object is looked at once, so that links in a circle end; what cannot be opened is passed over. What was found
+    in files that are open is found again without looking.
     """
+    known = _known.setdefault(files, {})
+    told = next((kept for limit, kept in known.items() if limit >= most or not kept.unfinished), None)
+    if told is None:
+        told = known[most] = _looked_into(files, most)
+    return told
+
+
+_known: WeakKeyDictionary[OpenFiles, dict[int, Contents]] = WeakKeyDictionary()
+
+
+def _looked_into(files: OpenFiles, most: int) -> Contents:
     found = Contents()
     seen: dict[Address, bool] = {address(files.main): False}
     groups: deque[tuple[str, Any]] = deque([("", files.main)])
@@ -59,16 +71,17 @@ def contents(files: OpenFiles, most: int = MOST_OBJECTS) -> Contents:
             names = [name]
         else:
             path, group = groups.popleft()
-            names = _names(group, most - count)
+            names = names_in(group, max(1, most - count))
         for name in names:
             count += 1
             if count >= most or time.monotonic() - began > _LONGEST_S:
                 found.unfinished = f"the search ended after {count} objects of the file"
                 return found
             try:
-                kind = group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type
+                key = name.encode("utf-8", "surrogateescape")
+                kind = group.id.links.get_info(key).type
                 if kind == h5py.h5l.TYPE_HARD:
-                    node = group[name]
+                    node = group[key]
                 elif not follow:
                     links.append((path, name, group))
                     continue
@@ -98,10 +111,3 @@ def _take(found: Contents, seen: dict[Address, bool], groups: deque[tuple[str, A
         found.datasets.append((path, node))
     elif isinstance(node, h5py.Group):
         groups.append((path, node))
-
-
-def _names(group: Any, most: int) -> list[str]:
-    try:
-        return list(islice(group, max(1, most)))
-    except _UNREADABLE:
-        return []

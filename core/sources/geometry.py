@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import h5py
 import numpy as np
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in, text_of
 from photon_triage.core.sources.units import JOULE_PER_EV, electronvolts, is_pixels, metres
 from photon_triage.core.sources.values import UnclearError, attribute, first, number, numbers, text, unit_of
 
@@ -121,7 +120,7 @@ def _beam_center(pixel: float | None) -> Any:
 
 def _of_module(files: OpenFiles, detector: Any, name: str) -> float | None:
     """The size of a pixel that the detector's first module tells (NXdetector_module)."""
-    for child in islice(detector, _MOST_CHILDREN):
+    for child in names_in(detector, _MOST_CHILDREN):
         node = files.optional(child, detector) if child.startswith("module") else None
         if isinstance(node, h5py.Group):
             return first(files, node, (name,), pixel_size)
@@ -135,7 +134,7 @@ def _translation(files: OpenFiles, detector: Any) -> float | None:
         return chain
     for place in _TRANSLATIONS:
         group = files.optional(place, detector) if not place.startswith("../") else _beside(files, detector, place[3:])
-        for name in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+        for name in names_in(group, _MOST_CHILDREN):
             found = _along_beam(files, files.optional(name, group))
             if found:
                 return found
@@ -166,7 +165,7 @@ def _along_beam(files: OpenFiles, node: Any) -> float | None:
     vector = _vector(node)
     if len(vector) != 3 or abs(vector[2]) <= _ALONG_BEAM:
         return None
-    return first(files, node.parent, (node.name.rpartition("/")[2],), lambda found: length(found, "mm"))
+    return first(files, node.parent, (text_of(node.name).rpartition("/")[2],), lambda found: length(found, "mm"))
 
 
 def _beside(files: OpenFiles, group: Any, name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def open_hdf5(state: FileState) -> Any:
         except (OSError, RuntimeError, ValueError):
             pass
     return h5py.File(state.path, "r", locking=False)
+
+
+def text_of(name: str | bytes | None) -> str:
+    """The name of an object, which h5py gives as bytes where it is no UTF-8."""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name or ""
+
+
+def names_in(group: Any, most: int) -> list[str]:
+    """The first names of a group, none of what is no group or is damaged: its fault is not that of the others."""
+    try:
+        return [text_of(name) for name in islice(group, most)] if isinstance(group, h5py.Group) else []
+    except (OSError, RuntimeError, KeyError, ValueError):
+        return []
 
 
 class OpenFiles:
@@ -122,7 +136,7 @@ class OpenFiles:
                 return None
             kind = links.get_info(key).type
             if kind == h5py.h5l.TYPE_HARD:
-                node = node[name]
+                node = node[key]
                 continue
             hops += 1
             if hops > _HOPS:

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 
 MOST_OBJECTS = 20_000
 _MOST_TAGS = 1_000_000
@@ -18,7 +18,7 @@ _NUMBERS = re.compile(r"(\d+)")
 
 def numbered_members(group: Any) -> list[str]:
     """The names data_000001, data_000002 ... of a group, in order."""
-    names = (name for name in islice(group, MOST_OBJECTS) if name.startswith("data_") and name[5:].isdigit())
+    names = (name for name in names_in(group, MOST_OBJECTS) if name.startswith("data_") and name[5:].isdigit())
     return sorted(names, key=lambda name: int(name[5:]))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from typing import Any
 
 import h5py
 
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.axes import axis_names
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 from photon_triage.core.sources.values import text
 from photon_triage.core.sources.view import View, frames_last, plain_view
 
@@ -100,7 +99,7 @@ def _counts_events(node: Any, events: int) -> bool:
 
 def _axes_of_module(files: OpenFiles, detector: Any) -> int:
     """How many axes the modules of a NeXus detector are placed in: two of the image, three where modules have one."""
-    for name in islice(detector, _MOST_CHILDREN):
+    for name in names_in(detector, _MOST_CHILDREN):
         size = files.optional(f"{name}/data_size", detector)
         if isinstance(size, h5py.Dataset):
             return int(size.size)

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, text_of
 
 _LONGEST_TEXT = 4096
 _MOST_TEXTS = 16
@@ -74,9 +74,8 @@ def variation(node: Any) -> str:
     values = _finite(node)
     if len(values) < 2 or np.ptp(values) <= _SAME * float(np.abs(values).max()):
         return ""
-    return (
-        f"{node.name} varies from {values.min():.6g} to {values.max():.6g}: the median {np.median(values):.6g} is taken"
-    )
+    span = f"{values.min():.6g} to {values.max():.6g}"
+    return f"{text_of(node.name)} varies from {span}: the median {np.median(values):.6g} is taken"
 
 
 def _finite(node: Any) -> np.ndarray:
@@ -100,7 +99,7 @@ def numbers(files: OpenFiles, node: Any, count: int) -> tuple[float, ...] | None
     if not len(rows):
         return None
     if (np.ptp(rows, axis=0) > _SAME * np.abs(rows).max()).any():
-        files.remark(f"{node.name} varies from frame to frame: its median is taken")
+        files.remark(f"{text_of(node.name)} varies from frame to frame: its median is taken")
     return tuple(float(value) for value in np.median(rows, axis=0))
 
 
@@ -114,7 +113,7 @@ def first(files: OpenFiles, start: Any, names: Iterable[str], read: Callable[[An
         try:
             value = read(node)
         except UnclearError as error:
-            files.remark(f"{node.name} is passed over: {error}")
+            files.remark(f"{text_of(node.name)} is passed over: {error}")
             continue
         if value is not None:
             files.remark(variation(node))

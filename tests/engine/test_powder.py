@@ -97,7 +97,7 @@ def test_sums_of_any_type_are_those_of_the_counts_pixel_by_pixel(
             place = (frames.window.rows, frames.window.columns) if frames.window else (slice(None), slice(None))
             valid = np.ones((HEIGHT, WIDTH), bool) if frames.valid is None else frames.valid.numpy()
             for frame, hit in zip(frames.frames.numpy(), hits, strict=True):
-                counts = as_counts(frame)
+                counts = as_counts(frame, None if frames.valid is None else valid)
                 usable = (counts >= 0) & valid[place]
                 kind, told = int(not hit), np.where(usable, counts, 0)
                 n[kind] += 1

@@ -208,6 +208,20 @@ def test_a_search_that_ends_early_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     refused(written(tmp_path / "a.h5", write), "no frames.*the search ended after 100 objects")
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = b"latin_\xe9\xff"
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group(name)
+        group.create_dataset(name, data=frames_of(2))
+        group.create_dataset(b"other_\xe9", data=frames_of(3))
+
+    info = inspect(make_old(tmp_path / "a.h5"))
+
+    assert info.dataset.encode("utf-8", "surrogateescape") == b"/" + name + b"/other_\xe9"
+    np.testing.assert_array_equal(read_frames(info.path, info.dataset, 0, 3), frames_of(3))
+    assert told(info, "1 further data sets of frames")
+
+
 def test_links_in_a_circle(tmp_path: Path) -> None:
     def write(file: h5py.File) -> None:
         file["a/b"] = h5py.SoftLink("/c")

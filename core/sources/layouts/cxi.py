@@ -12,7 +12,7 @@ import h5py
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.geometry import detector_geometry, photon_energy
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, text_of
 from photon_triage.core.sources.masks import ANY, CXI
 from photon_triage.core.sources.values import first, number, numbers, text
 
@@ -67,7 +67,7 @@ def recognise(files: OpenFiles) -> Layout | None:
 def _detector(files: OpenFiles, entry: Any, holder: Any, frames: Any) -> str:
     """The path of the detector of the frames: what their group leads to, what holds them, else the first."""
     if isinstance(holder, h5py.Group) and isinstance(files.optional("detector_1", holder), h5py.Group):
-        return f"{holder.name.strip('/')}/detector_1"
+        return f"{text_of(holder.name).strip('/')}/detector_1"
     for place in _DETECTORS:
         for name in ("data", "detector_corrected/data"):
             if frames is not None and files.optional(f"{place}/{name}", entry) == frames:

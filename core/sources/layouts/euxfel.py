@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import h5py
 
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 from photon_triage.core.sources.values import first, number
 
 _MOST_CHILDREN = 1000
@@ -54,7 +53,7 @@ def _sources(files: OpenFiles) -> Iterator[str]:
     queue: list[tuple[str, Any, int]] = [("INSTRUMENT", files.optional("INSTRUMENT"), 0)]
     while queue:
         path, group, depth = queue.pop(0)
-        for name in sorted(islice(group, _MOST_CHILDREN)):
+        for name in sorted(names_in(group, _MOST_CHILDREN)):
             if ":" in name:
                 yield f"{path}/{name}"
             elif depth < 3 and isinstance(child := files.optional(name, group), h5py.Group):

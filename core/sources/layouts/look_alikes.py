@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.sources.axes import spectral_axis
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in, text_of
 from photon_triage.core.sources.values import attribute
 from photon_triage.core.sources.view import MOST_AXES
 
@@ -86,7 +85,7 @@ def is_named_as_mask(path: str) -> bool:
 
 def file_look_alike(root: Any) -> str:
     """What a whole file is that holds matrices and no frames, "" where nothing says so."""
-    names = set(islice(root, _MOST_NAMES))
+    names = set(names_in(root, _MOST_NAMES))
     for marks, kind in _OTHER_FILES.items():
         if any(mark in names or mark in root.attrs for mark in marks.split("|")):
             return kind
@@ -123,7 +122,7 @@ def _is_coordinate(name: str, dataset: Any) -> bool:
 def _interpretation(dataset: Any) -> str:
     """What NeXus calls the interpretation, of the data set or of the group whose signal it is."""
     parent = dataset.parent
-    is_signal = attribute(parent, "signal") == dataset.name.rpartition("/")[2]
+    is_signal = attribute(parent, "signal") == text_of(dataset.name).rpartition("/")[2]
     return attribute(dataset, "interpretation") or (attribute(parent, "interpretation") if is_signal else "")
 
 

@@ -7,7 +7,6 @@ said signal=1 of itself), and the HDF5 files of DECTRIS detectors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import h5py
@@ -18,7 +17,7 @@ from photon_triage.core.sources.calibration import calibration_name
 from photon_triage.core.sources.geometry import detector_geometry, energy, photon_energy, wavelength_energy
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images
 from photon_triage.core.sources.layouts.look_alikes import look_alike
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 from photon_triage.core.sources.masks import NXMX
 from photon_triage.core.sources.members import numbered_members
 from photon_triage.core.sources.values import attribute, first, number, text
@@ -91,7 +90,7 @@ def entries(files: OpenFiles) -> Iterator[str]:
     default = attribute(files.main, "default").strip("/")
     seen = set()
     unmarked = 0
-    for name in (default, "entry", "entry1", "entry_0000", *islice(files.main, _MOST_ENTRIES)):
+    for name in (default, "entry", "entry1", "entry_0000", *names_in(files.main, _MOST_ENTRIES)):
         if not name or name in seen:
             continue
         seen.add(name)
@@ -112,7 +111,7 @@ def _has_part(files: OpenFiles, group: Any) -> bool:
     if isinstance(files.optional("measurement/data", group), h5py.Dataset):
         return True
     return attribute(group, "NX_class") == "" and any(
-        attribute(files.optional(child, group), "NX_class") in _CLASSES for child in islice(group, _MOST_UNMARKED)
+        attribute(files.optional(child, group), "NX_class") in _CLASSES for child in names_in(group, _MOST_UNMARKED)
     )
 
 
@@ -172,14 +171,14 @@ def _others(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
         yield f"{group}/{signal}", f"the signal of the group {group}"
     measured = files.optional("measurement", entry)
     if isinstance(measured, h5py.Group):
-        for child in islice(measured, _MOST_CHILDREN):
+        for child in names_in(measured, _MOST_CHILDREN):
             if isinstance(files.optional(child, measured), h5py.Group):
                 for name in ("data", "frames"):
                     yield f"measurement/{child}/{name}", "a measurement of the entry"
             else:
                 yield f"measurement/{child}", "a measurement of the entry"
     group = files.optional("instrument", entry)
-    for child in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():  # without classes
+    for child in names_in(group, _MOST_CHILDREN):  # without classes
         yield f"instrument/{child}/data", f"the data of {child}"
 
 
@@ -197,7 +196,7 @@ def _signals(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
 
 
 def _groups(files: OpenFiles, group: Any) -> Iterator[tuple[str, Any]]:
-    for name in islice(group, _MOST_CHILDREN):
+    for name in names_in(group, _MOST_CHILDREN):
         node = files.optional(name, group)
         if isinstance(node, h5py.Group):
             yield name, node
@@ -254,14 +253,14 @@ def _detector(files: OpenFiles, entry: Any, frames: Any) -> str:
         return named[0]
     group = files.optional("instrument", entry)
     if isinstance(group, h5py.Group):  # at the ESRF, without classes
-        for child in islice(group, _MOST_CHILDREN):
+        for child in names_in(group, _MOST_CHILDREN):
             if "jungfrau" in child:
                 return f"instrument/{child}"
     return usual
 
 
 def _of_class(files: OpenFiles, group: Any, nexus_class: str) -> Iterator[str]:
-    for name in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+    for name in names_in(group, _MOST_CHILDREN):
         node = files.optional(name, group)
         if isinstance(node, h5py.Group) and attribute(node, "NX_class") == nexus_class:
             yield name

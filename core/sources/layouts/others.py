@@ -6,7 +6,6 @@ Sources: the files that DataConvert3 and Cheetah write at SACLA, the readers of 
 from __future__ import annotations
 
 import re
-from itertools import islice
 
 import h5py
 
@@ -14,7 +13,7 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.geometry import detector_geometry, energy, length, wavelength_energy
 from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in
 from photon_triage.core.sources.members import tagged_members
 from photon_triage.core.sources.values import first, number
 
@@ -26,7 +25,7 @@ _PAL_RUN = re.compile(r"R\d+$")
 
 def recognise_sacla_tags(files: OpenFiles) -> Layout | None:
     """Cheetah's files at SACLA: a group of the root for each frame, tag-<number>."""
-    if not any(_TAG.match(name) for name in islice(files.main, _MOST_CHILDREN)):
+    if not any(_TAG.match(name) for name in names_in(files.main, _MOST_CHILDREN)):
         return None
     tags = tagged_members(files, "/%/data")
     if not tags or not first_images(files, (tags[0].strip("/"),)):
@@ -45,11 +44,11 @@ def recognise_sacla_tags(files: OpenFiles) -> Layout | None:
 
 def recognise_sacla_run(files: OpenFiles) -> Layout | None:
     """DataConvert's files at SACLA: a group for each frame below run_<number>/detector_2d_*."""
-    for run in islice(files.main, _MOST_CHILDREN):
+    for run in names_in(files.main, _MOST_CHILDREN):
         group = files.optional(run)
         if not _SACLA_RUN.match(run) or not isinstance(group, h5py.Group):
             continue
-        for detector in islice(group, _MOST_CHILDREN):
+        for detector in names_in(group, _MOST_CHILDREN):
             if not detector.startswith("detector_2d_"):
                 continue
             pattern = f"/{run}/{detector}/%/detector_data"
@@ -65,7 +64,7 @@ def recognise_sacla_run(files: OpenFiles) -> Layout | None:
 
 def recognise_pal(files: OpenFiles) -> Layout | None:
     """PAL-XFEL: a run's group with scan_dat."""
-    for run in islice(files.main, _MOST_CHILDREN):
+    for run in names_in(files.main, _MOST_CHILDREN):
         if not _PAL_RUN.match(run):
             continue
         dataset = first_images(files, (f"{run}/scan_dat/raymx_data",))
@@ -97,7 +96,7 @@ def recognise_swissfel(files: OpenFiles) -> Layout | None:
     Source: the files that jungfrau_utils reads.
     """
     group = files.optional("data")
-    for detector in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+    for detector in names_in(group, _MOST_CHILDREN):
         if not isinstance(files.optional(f"{detector}/pulse_id", group), h5py.Dataset):
             continue
         dataset = first_images(files, (f"data/{detector}/data",))
@@ -111,7 +110,7 @@ def recognise_swissfel(files: OpenFiles) -> Layout | None:
 def recognise_photon_converter(files: OpenFiles) -> Layout | None:
     """Counted photons: photonConverter/<detector>/photonCount."""
     group = files.optional("photonConverter")
-    for detector in islice(group, _MOST_CHILDREN) if isinstance(group, h5py.Group) else ():
+    for detector in names_in(group, _MOST_CHILDREN):
         dataset = first_images(files, (f"photonConverter/{detector}/photonCount",))
         if dataset is not None:
             return Layout("photonConverter", dataset, f"the photons counted on {detector}")

@@ -18,13 +18,15 @@ from photon_triage.core.sources.layouts.look_alikes import (
     look_alike,
     unread_kind,
 )
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.links import OpenFiles, names_in, text_of
 from photon_triage.core.sources.roles import view_of
 from photon_triage.core.sources.values import attribute
 
 _MOST_JUDGED = 200
 _MOST_TOLD = 12
 _MOST_NAMED = 5
+_MOST_DESCRIBED = 8
+"""Further paths to a data set whose groups are asked what it is."""
 _MOST_NOTED = 4000
 """Objects that are looked at for further frames where the frames are known."""
 
@@ -48,7 +50,7 @@ def recognise(files: OpenFiles, *, any_image: bool = False) -> Layout | None:
 
 
 def _why(files: OpenFiles, path: str, node: Any, count: int) -> str:
-    where = "" if node.file == files.main and node.name == path else " that it links to"
+    where = "" if node.file == files.main and text_of(node.name) == path else " that it links to"
     if count > 1 and _is_signal(node):
         return f"the signal of its group, among {count} data sets of images{where}"
     what = "the only data set" if count == 1 else f"the largest of {count} data sets"
@@ -84,10 +86,12 @@ def further_frames(files: OpenFiles, taken: str, frame_shape: tuple[int, int]) -
     for path, node in found.datasets:
         if address(node) in own or any(_same(each, taken) for each in (path, *_paths(found, node))):
             continue
-        if not is_images(files, path, node, SMALLEST_SIDE) or own & set(_sources(files, node)):
+        if not is_images(files, path, node, min(SMALLEST_SIDE, *frame_shape)) or own & set(_sources(files, node)):
             continue
         view = view_of(files, path, node)
         reason = refusal(files, path, node, _paths(found, node), named=True)
+        if not reason and min(view.frame_shape) < SMALLEST_SIDE:
+            continue
         if not reason and (node.ndim > 2 or view.frame_shape == frame_shape):
             left.append((path, view.count))
         elif view.frame_shape == frame_shape and reason.startswith(("a dark", "a flat")) and "gain" not in path:
@@ -133,16 +137,16 @@ def refusal(files: OpenFiles, path: str, node: Any, also: Sequence[str] = (), *,
 
 def _look_alike(files: OpenFiles, path: str, node: Any, also: Sequence[str]) -> str | None:
     groups = []
-    for each in also:
+    for each in also[:_MOST_DESCRIBED]:
         parent, _, name = each.rpartition("/")
         group = files.optional(parent or "/")
-        if isinstance(group, h5py.Group):
+        if attribute(group, "NX_class"):
             groups.append((group, name))
     return look_alike(files, path, node, groups)
 
 
 def _is_signal(node: Any) -> bool:
-    return marked(node, "signal") == 1 or attribute(node.parent, "signal") == node.name.rpartition("/")[2]
+    return marked(node, "signal") == 1 or attribute(node.parent, "signal") == text_of(node.name).rpartition("/")[2]
 
 
 def _paths(found: Contents, node: Any) -> list[str]:
@@ -160,7 +164,7 @@ def _addresses(files: OpenFiles, taken: str) -> Iterator[Any]:
 
 
 def _members(files: OpenFiles, group: Any) -> Iterator[Any]:
-    for name in group:
+    for name in names_in(group, MOST_OBJECTS):
         node = files.optional(name, group) if name.startswith("data_") else None
         if isinstance(node, h5py.Dataset):
             yield node
