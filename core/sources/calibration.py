@@ -30,7 +30,7 @@ def calibration_name(path: str) -> str:
     scan2_flats_0003, FlatField, ref0000_0000; but not dark_sample_01. Single letters and numbers do not count.
     """
     words = [word.lower() for word in _WORD.findall(Path(path).name.split(".")[0])]
-    joined = []
+    joined: list[str] = []
     for word in words:
         if joined and word in _FIELD and joined[-1] + word in _KIND_OF:
             joined[-1] += word

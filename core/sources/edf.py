@@ -21,7 +21,6 @@ _MOST_IMAGES = 1_000_000
 _FIRST_READ = 2**12
 _END = re.compile(rb"\}\r?\n|\}$")
 _FIELD = re.compile(r"^[\s{]*([\w:.-]+)\s*=\s*([^;]*?)\s*;", re.MULTILINE)
-_NOT_READ = {"edf_binaryfilename": "EDF_BinaryFileName"}
 _TYPES = {
     **dict.fromkeys(("signedbyte", "signed8", "signedchar"), "i1"),
     **dict.fromkeys(("unsignedbyte", "unsigned8", "unsignedchar"), "u1"),
@@ -103,20 +102,19 @@ def _header(descriptor: int, at: int) -> tuple[str, int] | None:
 
 def _image(state: FileState, text: str, start: int, number: int) -> EdfImage:
     fields = {name.lower(): value for name, value in _FIELD.findall(text)}
-    for name, told in _NOT_READ.items():
-        if name in fields:
-            raise SourceError(f"Reading {state.path}: it keeps its pixels in another file ({told}).")
+    if "edf_binaryfilename" in fields:
+        raise SourceError(f"Reading {state.path}: it keeps its pixels in another file (EDF_BinaryFileName).")
     shape = _positive(fields.get("dim_2")), _positive(fields.get("dim_1"))
     kind, order = fields.get("datatype", ""), fields.get("byteorder", "")
     code = _TYPES.get(kind.lower())
     if code is None or not all(shape) or (order.lower() not in _ORDERS and not code.endswith("1")):
-        told = {name: fields.get(name.lower(), "missing") for name in ("Dim_1", "Dim_2", "DataType", "ByteOrder")}
+        facts = {name: fields.get(name.lower(), "missing") for name in ("Dim_1", "Dim_2", "DataType", "ByteOrder")}
         raise SourceError(
             f"Reading {state.path}: image {number} is not understood: "
-            f"{', '.join(f'{name} = {value}' for name, value in told.items())}.",
+            f"{', '.join(f'{name} = {value}' for name, value in facts.items())}.",
             "Read are images of two axes of the types that EDF names.",
         )
-    dtype = np.dtype(code).newbyteorder(_ORDERS.get(order.lower(), "<"))
+    dtype: np.dtype[Any] = np.dtype(f"{_ORDERS.get(order.lower(), '<')}{code}")
     if _positive(fields.get("dim_3")) > 1:
         raise SourceError(
             f"Reading {state.path}: image {number} has {fields['dim_3']} planes (Dim_3), which are not read.",

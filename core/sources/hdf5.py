@@ -92,7 +92,7 @@ def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | No
     if left is not None and left < LEAST_LEFT:
         told = f"the mask {layout.mask} leaves {100 * left:.2g} % of the pixels and is not used"
         return None, (f"{told}: is it the other way round?",)
-    notes = (PER_FRAME,) if view.frames and view.count > 1 else ()
+    notes: tuple[str, ...] = (PER_FRAME,) if view.frames and view.count > 1 else ()
     if left is not None and left < FEW_LEFT:
         notes += (f"the mask {layout.mask} leaves {100 * left:.2g} % of the pixels",)
     return layout.mask, notes

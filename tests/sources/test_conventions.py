@@ -193,8 +193,19 @@ def test_images_behind_thousands_of_nested_groups(tmp_path: Path) -> None:
 
     info = inspect(written(tmp_path / "a.h5", write))
 
-    assert (info.dataset, info.frames) == ("/zzz/images", 2)
-    assert told(info, "the search ended after 4000 objects of the file")
+    assert (info.dataset, info.frames, info.notes) == ("/zzz/images", 2, ())
+
+
+def test_further_frames_are_looked_for_within_bounds(tmp_path: Path) -> None:
+    def write(file: h5py.File) -> None:
+        file["entry/data/data"] = frames_of(2)
+        for number in range(4500):
+            file.create_group(f"log/{number:05}")
+
+    info = inspect(written(tmp_path / "a.h5", write))
+
+    assert info.frames == 2
+    assert info.notes == ("the search ended after 4000 objects of the file, so that further frames may be in it",)
 
 
 def test_a_search_that_ends_early_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,10 @@ def recognise(files: OpenFiles) -> Layout | None:
     detector_path = _detector(files, entry, holder, files.optional(dataset))
     geometry = geometry.over(detector_geometry(files, files.optional(detector_path), energy_ev))
     run = text(files.optional("experiment_identifier", entry))
-    masks = (f"{dataset.strip('/').rpartition('/')[0]}/mask", "entry_1/data_1/mask") if image is None else ()
-    masks += (f"{image}/mask",) if image is not None else (f"{detector_path}/mask", f"{detector_path}/mask_shared")
+    masks: tuple[str, ...] = (f"{image}/mask",)
+    if image is None:
+        beside = f"{dataset.strip('/').rpartition('/')[0]}/mask"
+        masks = (beside, "entry_1/data_1/mask", f"{detector_path}/mask", f"{detector_path}/mask_shared")
     if image is not None:
         geometry = geometry.over(_image_geometry(files, holder, energy_ev))
         reason = "the file has images in a CXI entry"
