@@ -42,29 +42,36 @@ def address(node: Any) -> Address:
     return int(info.fileno), int(info.addr)
 
 
-def contents(files: OpenFiles, most: int = MOST_OBJECTS) -> Contents:
-    """The data sets of a file: first all that lie in it, then what its soft and external links lead to.
+def contents(files: OpenFiles, most: int = MOST_OBJECTS, *, follow: bool = True) -> Contents:
+    """The data sets of a file: first all that lie in it, then, to `follow`, what its soft and external links lead to.
 
     Each object is looked at once, so that links in a circle end; what cannot be opened is passed over. What was found
     in files that are open is found again without looking.
     """
     known = _known.setdefault(files, {})
-    told = next((kept for limit, kept in known.items() if limit >= most or not kept.unfinished), None)
+    told = next(
+        (
+            kept
+            for (limit, follows), kept in known.items()
+            if follows == follow and (limit >= most or not kept.unfinished)
+        ),
+        None,
+    )
     if told is None:
-        told = known[most] = _looked_into(files, most)
+        told = known[most, follow] = _looked_into(files, most, follow)
     return told
 
 
-_known: WeakKeyDictionary[OpenFiles, dict[int, Contents]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[OpenFiles, dict[tuple[int, bool], Contents]] = WeakKeyDictionary()
 
 
-def _looked_into(files: OpenFiles, most: int) -> Contents:
+def _looked_into(files: OpenFiles, most: int, follow_links: bool) -> Contents:
     found = Contents()
     seen: dict[Address, bool] = {address(files.main): False}
     groups: deque[tuple[str, Any]] = deque([("", files.main)])
     links: deque[tuple[str, str, Any]] = deque()
     began, count = time.monotonic(), 0
-    while groups or links:
+    while groups or (links and follow_links):
         follow = not groups
         if follow:
             path, name, group = links.popleft()

@@ -41,7 +41,8 @@ class MaskRule:
     def valid(self, mask: np.ndarray) -> np.ndarray:
         """True where a pixel is good."""
         if mask.dtype.kind == "f":
-            return self.valid(np.nan_to_num(mask, nan=1.0, posinf=1.0, neginf=1.0).astype(np.int64)) & (mask == mask)
+            finite = np.isfinite(mask)
+            return np.asarray(self.valid(np.where(finite, mask, 0).astype(np.int64)) & finite)
         if self.bits is None or mask.dtype.kind not in "iu":
             return np.asarray(mask == 0)
         return np.asarray(mask.astype(np.int64, copy=False) & self.bits == 0)

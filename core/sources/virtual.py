@@ -130,13 +130,17 @@ def coverage_notes(dataset: Any, per_entry: int) -> tuple[str, ...]:
         return ()
     notes = []
     if lacking := int((~whole).sum()) * per_entry:
-        notes.append(f"{lacking} frames are missing: the virtual data set has no source for all of their pixels")
+        notes.append(f"{_frames(lacking)} missing: the virtual data set has no source for all of their pixels")
     if partial := int((whole & (filled < filled.max())).sum()) * per_entry:
-        notes.append(f"{partial} frames lack a part, which has no source and is NaN")
+        notes.append(f"in {partial} frames a part has no source and is NaN")
     gaps = 100 * (1 - int(filled.max()) / max(1, prod(dataset.shape[1:])))
     if gaps > 0:
         notes.append(f"{gaps:.2g} % of the pixels have no source in any frame, and are gaps")
     return tuple(notes)
+
+
+def _frames(count: int) -> str:
+    return "1 frame is" if count == 1 else f"{count} frames are"
 
 
 def available(

@@ -193,7 +193,8 @@ def test_images_behind_thousands_of_nested_groups(tmp_path: Path) -> None:
 
     info = inspect(written(tmp_path / "a.h5", write))
 
-    assert (info.dataset, info.frames, info.notes) == ("/zzz/images", 2, ())
+    assert (info.dataset, info.frames) == ("/zzz/images", 2)
+    assert info.notes == ("the search ended after 4000 objects of the file, so that further frames may be in it",)
 
 
 def test_further_frames_are_looked_for_within_bounds(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 
     assert info.dataset.encode("utf-8", "surrogateescape") == b"/" + name + b"/other_\xe9"
     np.testing.assert_array_equal(read_frames(info.path, info.dataset, 0, 3), frames_of(3))
-    assert told(info, "1 further data sets of frames")
+    assert told(info, "1 further data set of frames")
 
 
 def test_links_in_a_circle(tmp_path: Path) -> None:

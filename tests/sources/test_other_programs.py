@@ -199,7 +199,7 @@ def test_further_scans_of_a_file_are_told(tmp_path: Path) -> None:
     info = inspect(make_old(tmp_path / "sample.h5"))
 
     assert info.dataset == "/1.1/measurement/eiger"
-    assert info.notes == ("1 further scans in this file were not read: /2.1/measurement/eiger (2 frames)",)
+    assert info.notes == ("1 further scan in this file was not read: /2.1/measurement/eiger (2 frames)",)
 
 
 def test_a_stack_that_has_no_frames_yet(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_frames_whose_gaps_are_nan_are_frames_and_told(tmp_path: Path) -> None:
 
     assert (inspect(path).available, present(path, 4)) == (3, [0, 1, 2])
     assert inspect(path).notes == (
-        "1 frames are missing: the virtual data set has no source for all of their pixels",
-        "1 frames lack a part, which has no source and is NaN",
+        "1 frame is missing: the virtual data set has no source for all of their pixels",
+        "in 1 frames a part has no source and is NaN",
     )
 
 
@@ -130,3 +130,25 @@ def test_blocks_of_trains_that_become_frames(tmp_path: Path) -> None:
     path = write_layout(tmp_path / "all.h5", layout)
 
     assert (inspect(path).available, present(path, 6)) == (4, [0, 1, 2, 3])
+
+
+def test_a_mapping_without_an_end_follows_its_source(tmp_path: Path) -> None:
+    shape, unlimited = SHAPE, h5py.h5s.UNLIMITED
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        file.create_dataset("data", data=frames_of(3), chunks=(1, *shape), maxshape=(None, *shape))
+    space = h5py.h5s.create_simple((1, *shape), (unlimited, *shape))
+    space.select_hyperslab((0, 0, 0), (unlimited, 1, 1), (1, 1, 1), (1, *shape))
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_virtual(space, b"a.h5", b"/data", space)
+    with h5py.File(tmp_path / "all.h5", "w", libver="latest") as file:
+        place = h5py.h5s.create_simple((0, *shape), (unlimited, *shape))
+        h5py.h5d.create(file.id, b"images", h5py.h5t.py_create(np.dtype("i2")), place, properties)
+    path = make_old(tmp_path / "all.h5")
+    make_old(tmp_path / "a.h5")
+    assert (inspect(path).frames, inspect(path).available) == (3, 3)
+
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["data"].resize(5, 0)
+        file["data"][3] = 9
+    make_old(tmp_path / "a.h5")
+    assert (inspect(path).frames, inspect(path).available, present(path, 5)) == (5, 4, [0, 1, 2, 3])

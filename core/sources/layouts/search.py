@@ -39,13 +39,16 @@ def recognise(files: OpenFiles, *, any_image: bool = False) -> Layout | None:
 
     One that its group names as its signal goes before larger ones. any_image: take masks, darks and the like too.
     """
-    found = contents(files, MOST_OBJECTS)
+    for follow in (False, True):  # what it links to may be young, and then makes this file count as growing
+        found = contents(files, MOST_OBJECTS, follow=follow)
+        images = [(path, node) for path, node in found.datasets if is_images(files, path, node, SMALLEST_SIDE)]
+        images.sort(key=lambda one: (not _is_signal(one[1]), -int(one[1].size)))
+        for path, node in images[:_MOST_JUDGED]:
+            if any_image or not refusal(files, path, node, _paths(found, node)):
+                files.remark(found.unfinished)
+                why = f"no convention is known; {_why(files, path, node, len(images))}"
+                return Layout("largest data set", path, why)
     files.remark(found.unfinished)
-    images = [(path, node) for path, node in found.datasets if is_images(files, path, node, SMALLEST_SIDE)]
-    images.sort(key=lambda one: (not _is_signal(one[1]), -int(one[1].size)))
-    for path, node in images[:_MOST_JUDGED]:
-        if any_image or not refusal(files, path, node, _paths(found, node)):
-            return Layout("largest data set", path, f"no convention is known; {_why(files, path, node, len(images))}")
     return None
 
 
@@ -98,9 +101,12 @@ def further_frames(files: OpenFiles, taken: str, frame_shape: tuple[int, int]) -
             calibrations.append(f"{view.count} in {path} ({reason.partition(' (')[0]})")
     notes = []
     if left:
-        entries = {path.split("/")[1] for path, _ in left} - {taken.split("/")[1]}
-        what = "scans" if len(entries) == len(left) else "data sets of frames"
-        notes.append(f"{len(left)} further {what} in this file were not read: {_listed(left)}")
+        entries = {path.split("/")[1] for path, _ in left if path.count("/") > 1} - {taken.split("/")[1]}
+        one, many = ("scan", "scans") if len(entries) == len(left) else ("data set of frames", "data sets of frames")
+        what = (
+            f"1 further {one} in this file was" if len(left) == 1 else f"{len(left)} further {many} in this file were"
+        )
+        notes.append(f"{what} not read: {_listed(left)}")
     if calibrations:
         notes.append(f"calibration images are no frames: {', '.join(calibrations[:_MOST_NAMED])}")
     if absent := [path for path in found.dangling if not _same(path, taken)]:
