@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.sources.names import printable
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
 _LONGEST_MESSAGE = 64 * 2**20
@@ -40,7 +41,7 @@ def receive(connection: Connection) -> dict[str, Any]:
 
 def error_message(error: SourceError) -> dict[str, Any]:
     """An error as a message."""
-    return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
+    return {"error": printable(error.message), "hint": printable(error.hint), "kind": type(error).__name__}
 
 
 def raise_error(message: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 import h5py
 
 from photon_triage.core.errors import MissingError, SourceError
-from photon_triage.core.sources.links import OpenFiles, names_in
+from photon_triage.core.sources.links import OpenFiles, all_names_in
+from photon_triage.core.sources.names import printable
 
 MOST_OBJECTS = 20_000
 _MOST_FILES = 50
@@ -27,13 +28,15 @@ class Contents:
     """What was found in a file.
 
     datasets: paths and data sets of two axes or more, in the order of their depth. also: further paths to a data set.
-    unfinished: why the search ended early, "" where it did not. dangling: links that lead nowhere.
+    unfinished: why the search ended early, "" where it did not. dangling: links that lead nowhere. unnamed: what has
+    a name that is no UTF-8, and was not looked at.
     """
 
     datasets: list[tuple[str, Any]] = field(default_factory=list)
     also: dict[Address, list[str]] = field(default_factory=dict)
     unfinished: str = ""
     dangling: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
 
 
 def address(node: Any) -> Address:
@@ -78,12 +81,15 @@ def _looked_into(files: OpenFiles, most: int, follow_links: bool) -> Contents:
             names = [name]
         else:
             path, group = groups.popleft()
-            names = names_in(group, max(1, most - count))
+            names = all_names_in(group, max(1, most - count))
         for name in names:
             count += 1
             if count >= most or time.monotonic() - began > _LONGEST_S:
                 found.unfinished = f"the search ended after {count} objects of the file"
                 return found
+            if printable(name) != name:
+                found.unnamed.append(printable(f"{path}/{name}"))
+                continue
             try:
                 key = name.encode("utf-8", "surrogateescape")
                 kind = group.id.links.get_info(key).type

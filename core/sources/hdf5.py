@@ -17,7 +17,7 @@ from photon_triage.core.sources.layouts.layout import Layout
 from photon_triage.core.sources.limits import ABANDONED
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
-from photon_triage.core.sources.names import run_name
+from photon_triage.core.sources.names import printable, run_name
 from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.shown import frame_files
 from photon_triage.core.sources.stack import FrameStack
@@ -40,6 +40,7 @@ def inspect_hdf5(
         view = stack.leader.view
         mask, mask_note = _mask(files, layout, stack)
         further = search.further_frames(files, layout.dataset, stack.shape)
+        notes = (*layout.notes, *stack.leader.notes, *mask_note, *further, *files.remarks)
         shown = None
         with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
             shown = frame_files(files, stack) if around else None
@@ -57,11 +58,11 @@ def inspect_hdf5(
             mask=mask,
             geometry=layout.geometry,
             simulated=simulated(files),
-            run=layout.run or run_name(state.path, one_of_many=False),
-            missing=told.missing,
+            run=printable(layout.run or run_name(state.path, one_of_many=False)),
+            missing=tuple(map(printable, told.missing)),
             proven=told.proven,
-            reason=layout.reason,
-            notes=tuple(dict.fromkeys((*layout.notes, *stack.leader.notes, *mask_note, *further, *files.remarks))),
+            reason=printable(layout.reason),
+            notes=tuple(dict.fromkeys(map(printable, notes))),
             mask_bits=layout.mask_rule.words if mask else (),
             frame_axes=tuple(view.shape[axis] for axis in view.frames) if len(view.frames) > 1 else (),
             shows=tuple(sorted(shown.files)) if shown else (),

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 
 from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.sources.names import printable
 from photon_triage.core.sources.opening import FileState, look, translated
 
 _HOPS = 16
@@ -41,7 +42,15 @@ def text_of(name: str | bytes | None) -> str:
 
 
 def names_in(group: Any, most: int) -> list[str]:
-    """The first names of a group, none of what is no group or is damaged: its fault is not that of the others."""
+    """The first names of a group, none of what is no group or is damaged: its fault is not that of the others.
+
+    Names that are no UTF-8 are left out: neither a ledger nor an exported list can hold them.
+    """
+    return [name for name in all_names_in(group, most) if printable(name) == name]
+
+
+def all_names_in(group: Any, most: int) -> list[str]:
+    """Like `names_in`, with the names that are no UTF-8."""
     try:
         return [text_of(name) for name in islice(group, most)] if isinstance(group, h5py.Group) else []
     except (OSError, RuntimeError, KeyError, ValueError):

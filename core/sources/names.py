@@ -26,3 +26,12 @@ def run_name(path: str, *, one_of_many: bool) -> str:
     if shorter.lower() in _KINDS_OF_RUN or not (one_of_many or _NUMBER.search(shorter)):
         return stem
     return shorter
+
+
+def printable(text: str) -> str:
+    """A text with the bytes that are no UTF-8 shown as \\xNN, so that it can be written anywhere."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character of UTF-16
+        raw = text.encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.errors import MissingError, NotYetError, SourceError
-from photon_triage.core.sources import SourceInfo, inspect, read_frames, read_mask
+from photon_triage.core.sources import FrameReader, SourceInfo, inspect, read_frames, read_mask
 from photon_triage.core.sources.calibration import calibration_name
 from tests.builders.detector_files import JOULE_PER_EV, frames_of, make_old, write_plain
 from tests.builders.facility_files import write_euxfel, write_nxtomo
@@ -220,18 +221,29 @@ def test_a_search_that_ends_early_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     refused(written(tmp_path / "a.h5", write), "no frames.*the search ended after 100 objects")
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_passed_over_and_told(tmp_path: Path) -> None:
     name = b"latin_\xe9\xff"
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        group = file.create_group(name)
-        group.create_dataset(name, data=frames_of(2))
-        group.create_dataset(b"other_\xe9", data=frames_of(3))
+        file.create_group(name).create_dataset("images", data=frames_of(2))
+        file["images"] = frames_of(3)
+        file["absent"] = h5py.ExternalLink(os.fsdecode(name), "/x")
 
     info = inspect(make_old(tmp_path / "a.h5"))
 
-    assert info.dataset.encode("utf-8", "surrogateescape") == b"/" + name + b"/other_\xe9"
-    np.testing.assert_array_equal(read_frames(info.path, info.dataset, 0, 3), frames_of(3))
-    assert told(info, "1 further data set of frames")
+    assert (info.dataset, info.frames) == ("/images", 3)
+    assert told(info, r"1 objects whose names are no UTF-8 were not looked at: /latin_\xe9\xff")
+    for note in info.notes:
+        assert note.encode()
+
+
+def test_an_error_can_be_written_whatever_a_file_names(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data/data_000001"] = h5py.ExternalLink(os.fsdecode(b"latin_\xe9\xff.h5"), "/x")
+    make_old(tmp_path / "a.h5")
+
+    with FrameReader() as reader, pytest.raises(SourceError) as failed:
+        reader.inspect(tmp_path / "a.h5")
+    assert failed.value.message.encode()
 
 
 def test_links_in_a_circle(tmp_path: Path) -> None:

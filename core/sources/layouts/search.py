@@ -49,6 +49,7 @@ def recognise(files: OpenFiles, *, any_image: bool = False) -> Layout | None:
                 why = f"no convention is known; {_why(files, path, node, len(images))}"
                 return Layout("largest data set", path, why)
     files.remark(found.unfinished)
+    files.remark(_unnamed(found))
     return None
 
 
@@ -112,6 +113,8 @@ def further_frames(files: OpenFiles, taken: str, frame_shape: tuple[int, int]) -
     if absent := [path for path in found.dangling if not _same(path, taken)]:
         more = f" and {len(absent) - _MOST_NAMED} more" if len(absent) > _MOST_NAMED else ""
         notes.append(f"links lead to files that are not there: {', '.join(absent[:_MOST_NAMED])}{more}")
+    if unnamed := _unnamed(found):
+        notes.append(unnamed)
     if found.unfinished:
         notes.append(f"{found.unfinished}, so that further frames may be in it")
     return tuple(notes)
@@ -185,6 +188,11 @@ def _sources(files: OpenFiles, node: Any) -> Iterator[Any]:
         source = files.optional(told.dset_name, inside) if inside is not None else None
         if isinstance(source, h5py.Dataset):
             yield address(source)
+
+
+def _unnamed(found: Contents) -> str:
+    told = ", ".join(found.unnamed[:_MOST_NAMED])
+    return f"{len(found.unnamed)} objects whose names are no UTF-8 were not looked at: {told}" if found.unnamed else ""
 
 
 def _listed(left: list[tuple[str, int]]) -> str:
