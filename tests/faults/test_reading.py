@@ -67,7 +67,10 @@ def test_mutated_files_are_answered_in_time(tmp_path: Path, kind: str, figure: S
             slowest = max(slowest, time.monotonic() - began)
             path.unlink()
     figure(f"mutated {kind} files: {count} ({dict(outcomes)}), the slowest took {slowest:.1f} s")
-    assert outcomes.keys() <= {"read", "SourceError", "NotYetError", "MissingError"}
+    allowed = {"read", "SourceError", "NotYetError", "MissingError"}
+    # The HDF5 library crashes or hangs on a few in a thousand: that costs a reader's process, and its file.
+    assert outcomes.keys() <= (allowed | {"ReaderLostError"} if kind == "HDF5" else allowed)
+    assert outcomes["ReaderLostError"] <= max(1, count // 50)
 
 
 def outcome(reader: FrameReader, path: Path) -> str:
