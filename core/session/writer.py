@@ -67,7 +67,7 @@ class ResultsWriter:
     def batch(self) -> Iterator[None]:
         """All that is recorded in the block is one transaction."""
         with self._db:
-            self._db.execute("BEGIN")
+            self._db.execute("BEGIN IMMEDIATE")  # nobody else may write between what is read in it and what is written
             yield
 
     def files(self) -> list[FileRow]:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.engine.followed import OVER
 from photon_triage.core.engine.recovery import recover
 from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.session.commands import ask_to_retry
@@ -28,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def all_over(count: int) -> Callable[[Collected], bool]:
-    return lambda told: sum(news.status in OVER for news in told.news.values()) == count
+    return lambda told: sum(news.status.is_final for news in told.news.values()) == count
 
 
 def write_holes(path: Path) -> Path:
