@@ -62,6 +62,8 @@ class TrackedFile:
     damage: str = ""
     fresh: int = 0
     """Raised whenever frames have come: the file with the highest has the newest."""
+    has_frames: bool = False
+    """Frames of it were ready to be read before."""
     seen: float = 0.0
     tries: int = 0
     losses: int = 0
@@ -74,6 +76,8 @@ class TrackedFile:
     """Results know the file: it was emitted, or an earlier engine recorded it."""
     recheck: bool = False
     """A frame that was there is not any more: the file may not end before it was looked at again."""
+    stale: bool = False
+    """The watcher saw it change after the last look was sent for: it may not end before another one."""
     chunks: int = 0
     """Chunks that are being read."""
     probed: int = 0
@@ -182,7 +186,7 @@ class TrackedFile:
     def is_at_end(self, now: float, patience: float) -> bool:
         """Whether all that can be read was, and no more is expected or patience is over."""
         info = self.info
-        if info is None or self.over or self.recheck or self.shrunk or self.chunks or self.unread:
+        if info is None or self.over or self.recheck or self.stale or self.shrunk or self.chunks or self.unread:
             return False
         return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
 

@@ -235,6 +235,8 @@ class Tracker:
         files = [task.file]
         if task.first and not task.file.alone:
             files += self.queue.more_new(SURVEYED_AT_ONCE - 1)
+        for each in files:
+            each.stale = False
         surveys = tuple(
             Survey(
                 each.file.path,
@@ -433,7 +435,7 @@ class Tracker:
         elif not tracked.announced and not self.ledger.former_paths(file):
             tracked.announced = True
             self._events.append(FileSeen(file))
-        tracked.changed, tracked.tries = now, 0
+        tracked.changed, tracked.tries, tracked.stale = now, 0, True
         if tracked.next_look == 0.0:
             self.queue.add(tracked)
         elif tracked.next_look > 0 and not tracked.looking:
@@ -454,10 +456,12 @@ class Tracker:
         self._report(tracked)
         if tracked.over:
             self._close(tracked, now)
-        elif not tracked.looking and not (tracked.info and tracked.info.complete and tracked.unread):
-            if tracked.is_at_end(now, self._patience):
-                self.queue.look_at(tracked, now)
-            elif wait is not None or not tracked.look_planned:
+        elif tracked.looking:
+            return
+        elif tracked.stale or tracked.is_at_end(now, self._patience):
+            self.queue.look_at(tracked, now)
+        elif not (tracked.info and tracked.info.complete and tracked.unread):
+            if wait is not None or not tracked.look_planned:
                 self.queue.look_at(tracked, now + (tracked.back_off() if wait is None else wait))
 
     def _report(self, tracked: TrackedFile) -> None:

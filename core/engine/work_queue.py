@@ -68,13 +68,11 @@ class WorkQueue:
         heapq.heappush(self._looks, (when, next(self._count), file))
 
     def came(self, file: TrackedFile) -> None:
-        """Frames of a file have come."""
-        self._stamp += 1
-        file.fresh = self._stamp
-        self.ready(file)
-
-    def ready(self, file: TrackedFile) -> None:
-        """A file has frames to read."""
+        """Frames of a file have come; the first ones are as old as the file's discovery."""
+        if file.has_frames:
+            self._stamp += 1
+            file.fresh = self._stamp
+        file.has_frames = True
         self._looked_at.add(file)
         heapq.heappush(self._ready, (self._key(file), next(self._count), file))
 
