@@ -460,8 +460,8 @@ class Tracker:
             return
         elif tracked.stale or tracked.is_at_end(now, self._patience):
             self.queue.look_at(tracked, now)
-        elif not (tracked.info and tracked.info.complete and tracked.unread):
-            if wait is not None or not tracked.look_planned:
+        elif wait is not None or not tracked.look_planned:
+            if not (tracked.info and tracked.info.complete and tracked.unread):
                 self.queue.look_at(tracked, now + (tracked.back_off() if wait is None else wait))
 
     def _report(self, tracked: TrackedFile) -> None:
