@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import h5py
@@ -25,11 +25,12 @@ from photon_triage.core.sources.written import Settling, written
 _settling = Settling()
 
 
-def inspect_hdf5(
+def probe_hdf5(
     state: FileState, dataset: str | None, *, explain: bool = False, any_image: bool = False, around: bool = False
-) -> SourceInfo:
-    """What an HDF5 file holds; raises SourceError, NotYetError."""
-    with translated(state.path), OpenFiles(state) as files:
+) -> tuple[SourceInfo, OpenStack]:
+    """What an HDF5 file holds, and its frames, open for reading; raises SourceError, NotYetError."""
+    with translated(state.path), ExitStack() as opened:
+        files = opened.enter_context(OpenFiles(state))
         over = ended(files)
         layout = find_layout(files, any_image=any_image) if dataset is None else named_layout(files, dataset)
         stack = FrameStack(files, layout.dataset)
@@ -39,7 +40,7 @@ def inspect_hdf5(
         shown = None
         with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
             shown = frame_files(files, stack) if around else None
-        return SourceInfo(
+        info = SourceInfo(
             path=state.path,
             format="HDF5",
             layout=layout.name,
@@ -64,6 +65,8 @@ def inspect_hdf5(
             shows_whole=shown is not None and shown.whole,
             alternatives=search.others(files, layout.dataset) if explain else (),
         )
+        opened.pop_all()  # the files stay open, for reading
+        return info, OpenStack(files, stack)
 
 
 def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | None, tuple[str, ...]]:
@@ -80,15 +83,17 @@ def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | No
 class OpenStack:
     """A stack kept open for reading."""
 
-    def __init__(self, state: FileState, dataset: str) -> None:
-        self.state = state
-        with translated(state.path):
-            self._files = OpenFiles(state)
-            try:
-                self.stack = FrameStack(self._files, dataset)
-            except BaseException:
-                self._files.close()
-                raise
+    def __init__(self, files: OpenFiles, stack: FrameStack) -> None:
+        self.state, self._files, self.stack = files.state, files, stack
+
+    @staticmethod
+    def at(state: FileState, dataset: str) -> OpenStack:
+        """The stack at a path of a file."""
+        with translated(state.path), ExitStack() as opened:
+            files = opened.enter_context(OpenFiles(state))
+            stack = FrameStack(files, dataset)
+            opened.pop_all()
+            return OpenStack(files, stack)
 
     @property
     def dtype(self) -> np.dtype[Any]:

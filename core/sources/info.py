@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Geometry
 
 
@@ -77,3 +81,18 @@ class SourceInfo:
         others = tuple(Alternative(**{**other, "shape": tuple(other["shape"])}) for other in facts["alternatives"])
         kept = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "alternatives": others}
         return SourceInfo(**{**facts, **told, **kept})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """Result of one file's survey: either `info` or `error`.
+
+    frames: all frames of the file, (n, height, width) as `FrameReader.read` gives them, None where they are to be read
+    later. valid: the mask that goes with them, (height, width) bool, True where a pixel is valid; None where the file
+    has none, or where `frames` is None.
+    """
+
+    info: SourceInfo | None
+    error: SourceError | None = None
+    frames: NDArray[Any] | None = None
+    valid: NDArray[np.bool_] | None = None
