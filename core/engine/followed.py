@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from photon_triage.core.engine.events import FileNews
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, SourceError
 from photon_triage.core.session.spans import Span, Spans
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
@@ -33,8 +33,6 @@ LOSSES = 2
 """Readers that a file may cost."""
 ASKED_AGAIN = 3
 """How often a frame that was there is asked for when it no longer is."""
-_CUT_SHORT = "truncated file"
-_MARKED = "already open for write"
 _RECOVER = "`photon-triage retry SESSION FILE --recover` reads a copy without that mark."
 
 
@@ -150,7 +148,7 @@ class Followed:
         self.recheck = False
         if self.info is None:
             waited = f" It has not changed for {patience:g} s." if patience >= 1 else ""
-            self.give_up(f"{error.message}{waited}", missing=isinstance(error, MissingError))
+            self.give_up(f"{error.message}{waited}", error.kind)
 
     def back_off(self) -> float:
         """Seconds until the next look, more each time."""
@@ -191,10 +189,10 @@ class Followed:
         self.status = "missing" if absent or info.missing else "unreadable" if self.damaged else "complete"
         self.reason = " ".join(parts)
 
-    def give_up(self, reason: str, *, missing: bool = False) -> None:
-        """Read no more of it; of a file that was cut short its end is missing."""
-        self.status = "missing" if missing or _CUT_SHORT in reason else "unreadable"
-        self.reason = f"{reason} {_RECOVER}" if _MARKED in reason else reason
+    def give_up(self, reason: str, kind: ErrorKind | None = None) -> None:
+        """Read no more of it; of a file that was cut short its end is missing. kind: that of the error, if any."""
+        self.status = "missing" if kind in (ErrorKind.MISSING, ErrorKind.TRUNCATED) else "unreadable"
+        self.reason = f"{reason} {_RECOVER}" if kind is ErrorKind.MARKED_WRITING else reason
 
     def lose_reader(self, error: SourceError) -> None:
         """It has cost a reader: it is given up when that was one too many."""
@@ -209,7 +207,7 @@ class Followed:
         self.damage = self.damage or error.message
         self.damaged.add(index, index + 1)
         if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
-            self.give_up(error.message)
+            self.give_up(error.message, error.kind)
 
     def revive(self, *, quiet: bool = False) -> None:
         """Begin again with what was given up; quietly: for one look that nobody is told of unless something came."""

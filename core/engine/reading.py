@@ -117,7 +117,7 @@ class ReaderThread(threading.Thread):
         elif isinstance(error, NotYetError):
             followed.put_off(error, now, self._desk.patience)
         elif error is not None:
-            followed.give_up(error.message)
+            followed.give_up(error.message, error.kind)
         return [], followed.next_probe() if followed.is_at_end(now, self._desk.patience) else None
 
     def _follow_move(self, followed: Followed) -> list[Event]:
@@ -192,7 +192,7 @@ class ReaderThread(threading.Thread):
         try:
             valid = self._mask(info)
         except SourceError as error:
-            followed.give_up(error.message)
+            followed.give_up(error.message, error.kind)
             return
         if not followed.over:
             followed.changed = time.monotonic()

@@ -13,8 +13,8 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError
-from photon_triage.core.sources.opening import FileState, look, translated
+from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError
+from photon_triage.core.sources.opening import FileState, look, translated, waited_for
 
 _HOPS = 16
 
@@ -31,7 +31,13 @@ def open_hdf5(state: FileState) -> Any:
             return h5py.File(state.path, "r", swmr=True, libver="latest", locking=False)
         except (OSError, RuntimeError, ValueError):
             pass
-    return h5py.File(state.path, "r", locking=False)
+    try:
+        return h5py.File(state.path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        if state.writing:  # HDF5 opens no such file, but as a reader of SWMR where that mark is there too
+            reason = "its superblock says that a writer has it open"
+            raise waited_for(state.path, reason, state.age, ErrorKind.MARKED_WRITING) from error
+        raise
 
 
 class OpenFiles:

@@ -8,6 +8,7 @@ import re
 from contextlib import ExitStack, closing
 from typing import Any
 
+from photon_triage.core.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
@@ -29,7 +30,7 @@ def probe_tiff(state: FileState, *, explain: bool = False) -> tuple[SourceInfo, 
     with translated(state.path), ExitStack() as opened:
         pages = opened.enter_context(closing(OpenPages(state)))
         if not whole_chain(state.path, state.size):
-            raise waited_for(state.path, "truncated file, its last page is missing", state.age)
+            raise waited_for(state.path, "truncated file, its last page is missing", state.age, ErrorKind.TRUNCATED)
         text = pages.first.description or ""
         facts = _facts(text)
         available, count = pages.available(), len(pages)
