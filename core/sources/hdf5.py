@@ -20,6 +20,7 @@ from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.shown import frame_files
 from photon_triage.core.sources.stack import FrameStack
+from photon_triage.core.sources.stack_layout import StackLayout
 from photon_triage.core.sources.written import Settling, written
 
 _settling = Settling()
@@ -64,6 +65,7 @@ def probe_hdf5(
             shows=tuple(sorted(shown.files)) if shown else (),
             shows_whole=shown is not None and shown.whole,
             alternatives=search.others(files, layout.dataset) if explain else (),
+            stack=stack.layout(),
         )
         opened.pop_all()  # the files stay open, for reading
         return info, OpenStack(files, stack)
@@ -87,11 +89,11 @@ class OpenStack:
         self.state, self._files, self.stack = files.state, files, stack
 
     @staticmethod
-    def at(state: FileState, dataset: str) -> OpenStack:
-        """The stack at a path of a file."""
+    def at(state: FileState, dataset: str, layout: StackLayout | None = None) -> OpenStack:
+        """The stack at a path of a file. layout: where it was found before, see FrameStack."""
         with translated(state.path), ExitStack() as opened:
-            files = opened.enter_context(OpenFiles(state))
-            stack = FrameStack(files, dataset)
+            files = opened.enter_context(OpenFiles(state, lazily=layout is not None))
+            stack = FrameStack(files, dataset, layout)
             opened.pop_all()
             return OpenStack(files, stack)
 

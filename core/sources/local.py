@@ -13,6 +13,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, look
+from photon_triage.core.sources.stack_layout import StackLayout
 
 
 class OpenFrames(Protocol):
@@ -99,13 +100,16 @@ def probe(
             return inspect_image(state), None
 
 
-def open_frames(state: FileState, dataset: str) -> OpenFrames:
-    """The frames of a file, open until closed."""
+def open_frames(state: FileState, dataset: str, layout: StackLayout | None = None) -> OpenFrames:
+    """The frames of a file, open until closed.
+
+    layout: where those of an HDF5 file were found before; reading raises StaleLayoutError where they are there no more.
+    """
     match state.format:
         case "HDF5":
             from photon_triage.core.sources.hdf5 import OpenStack
 
-            return OpenStack.at(state, dataset)
+            return OpenStack.at(state, dataset, layout)
         case "TIFF":
             from photon_triage.core.sources.tiff_pages import OpenPages
 

@@ -311,7 +311,8 @@ def _path(source: Source) -> str:
 
 def _place(source: Source, dataset: str) -> dict[str, Any]:
     """Where the frames of a request are."""
-    return {"path": _path(source), "dataset": dataset}
+    known = source.stack if isinstance(source, SourceInfo) and source.dataset == dataset else None
+    return {"path": _path(source), "dataset": dataset, "layout": None if known is None else known.to_json()}
 
 
 def _lent(told: dict[str, Any], worker: _Process, gaps: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -29,6 +29,7 @@ from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, open_frames, probe, read_mask, require_range
 from photon_triage.core.sources.opening import FileState, age_of, look, regular_file
 from photon_triage.core.sources.shown import Kept, shown_by
+from photon_triage.core.sources.stack_layout import StackLayout
 
 KEPT_S = 0.5
 """For so long a file that grows stays open from read to read."""
@@ -65,7 +66,7 @@ class Worker:
             case "read":
                 return self._read(request)
             case "present":
-                return {"present": self._present(path, request["dataset"], request["start"], request["stop"])}
+                return {"present": self._present(request)}
             case "events":
                 self._let_go()
                 return {"events": event_names(look(path, self._roots), request["dataset"], request["indices"])}
@@ -147,11 +148,11 @@ class Worker:
             require_range(start, stop, path)
         kept = self._still_kept(path, dataset)
         try:
-            return self._read_from(kept or self._open(path, dataset), request)
+            return self._read_from(kept or self._open(path, dataset, _layout(request)), request)
         except NotYetError:
-            if kept is None:
+            if kept is None and request["layout"] is None:
                 raise
-            self._let_go()  # more may have been written since it was opened
+            self._let_go()  # more may have been written since it was opened, or the frames be elsewhere by now
             return self._read_from(self._open(path, dataset), request)
         finally:
             if self._kept is not None and not self._kept.lasts:
@@ -190,14 +191,21 @@ class Worker:
         np.frombuffer(self._memory.view(mask.nbytes, at), bool).reshape(mask.shape)[...] = mask
         return {"shape": mask.shape, "dtype": "bool", "at": at}
 
-    def _present(self, path: str, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
+    def _present(self, request: dict[str, Any]) -> list[tuple[int, int]]:
+        path, dataset, start, stop = (request[name] for name in ("path", "dataset", "start", "stop"))
         self._let_go()
         require_range(start, stop, path)
-        frames = open_frames(look(path, self._roots), dataset)
-        try:
-            return frames.present(start, stop)
-        finally:
-            frames.close()
+        state = look(path, self._roots)
+        for layout in (_layout(request), None):
+            frames = open_frames(state, dataset, layout)
+            try:
+                return frames.present(start, stop)
+            except NotYetError:
+                if layout is None:
+                    raise
+            finally:
+                frames.close()
+        raise AssertionError("the second attempt returns or raises")
 
     def _still_kept(self, path: str, dataset: str) -> OpenFrames | None:
         """The frames of a file where they are open already."""
@@ -208,10 +216,10 @@ class Worker:
             self._let_go()
         return None
 
-    def _open(self, path: str, dataset: str) -> OpenFrames:
+    def _open(self, path: str, dataset: str, layout: StackLayout | None = None) -> OpenFrames:
         """The frames of a file, kept open from read to read."""
         state = look(path, self._roots)
-        frames = open_frames(state, dataset)
+        frames = open_frames(state, dataset, layout)
         complete = (state.path, dataset, state.signature) in self._complete and age_of(state.mtime_ns) > STABLE
         self._kept = _Kept(frames, state, dataset, complete, time.monotonic())
         return frames
@@ -273,6 +281,11 @@ def as_source_error(error: Exception, path: str | None) -> SourceError:
     if isinstance(error, MemoryError):
         return SourceError(f"Reading {path}: it asks for more memory than is allowed.")
     return SourceError(f"Reading {path}: {error}.", kind=ErrorKind.DAMAGED)
+
+
+def _layout(request: dict[str, Any]) -> StackLayout | None:
+    """Where the frames of a request were found before, None where they are to be looked for."""
+    return None if request["layout"] is None else StackLayout.from_json(request["layout"])
 
 
 def _window(told: Sequence[int] | None, frames: OpenFrames) -> Window | None:
