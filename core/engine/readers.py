@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.engine.events import FrameRequest, Purpose, digest
 from photon_triage.core.engine.requests import (
+    Look,
     ProbeReply,
     ProbeRequest,
     ReadReply,
@@ -23,7 +24,6 @@ from photon_triage.core.engine.requests import (
     Reply,
     Request,
     RereadReply,
-    Survey,
     Surveyed,
     SurveyReply,
     SurveyRequest,
@@ -89,23 +89,34 @@ class ReaderThread(threading.Thread):
                 return self._read(request)
             case ProbeRequest(info, start, stop):
                 try:
-                    return ProbeReply(self._reader.present(info.path, info.dataset, start, stop))
+                    return ProbeReply(self._reader.present(info, info.dataset, start, stop))
                 except SourceError:
                     return ProbeReply()
             case FrameRequest():
                 return self._reread(request)
 
     def _survey(self, request: SurveyRequest) -> SurveyReply:
-        results = [self._look(survey) for survey in request.files]
-        return SurveyReply(results)
-
-    def _look(self, survey: Survey) -> Surveyed:
-        moved_from = next((path for path in survey.former_paths if self._is_gone(path)), None)
+        looks = request.looks
+        moved = {each.path: self._moved_from(each) for each in looks if each.former_paths}
         try:
-            info = self._reader.inspect(survey.path, self._dataset, around=survey.around)
+            found = self._reader.survey(
+                [each.path for each in looks],
+                self._dataset,
+                around=any(each.around for each in looks),
+                window=self._window,
+                read_bytes=request.read_bytes,
+            )
         except SourceError as error:
-            return Surveyed(error=error, moved_from=moved_from)
-        return Surveyed(info, moved_from=moved_from)
+            return SurveyReply(error=error)
+        return SurveyReply(
+            [
+                Surveyed(each.info, each.error, each.frames, each.valid, moved.get(look.path))
+                for look, each in zip(looks, found, strict=False)
+            ]
+        )
+
+    def _moved_from(self, look: Look) -> str | None:
+        return next((path for path in look.former_paths if self._is_gone(path)), None)
 
     def _is_gone(self, path: str) -> bool:
         try:
@@ -140,7 +151,7 @@ class ReaderThread(threading.Thread):
         return ReadReply(pieces, valid, errors, lost)
 
     def _frames(self, info: SourceInfo, start: int, stop: int) -> NDArray[np.generic]:
-        return self._reader.read(info.path, info.dataset, start, stop, self._window)
+        return self._reader.read(info, info.dataset, start, stop, self._window)
 
     def _mask(self, info: SourceInfo) -> NDArray[np.bool_] | None:
         key = (info.path, info.mask)
@@ -157,7 +168,7 @@ class ReaderThread(threading.Thread):
                 return RereadReply(digests=tuple(map(digest, frames)))
             info = self._reader.inspect(request.path, request.dataset or None)
             info = replace(info, shows=(), shown_with=())
-            frames = self._reader.read_indices(info.path, info.dataset, request.indices)
+            frames = self._reader.read_indices(info, info.dataset, request.indices)
             return RereadReply(info, frames, self._mask(info))
         except SourceError as error:
             return RereadReply(error=error)

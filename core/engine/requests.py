@@ -15,7 +15,7 @@ from photon_triage.core.sources import SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Look:
     """A look at one file: its path, the paths it may have been known under, whether to look around it."""
 
     path: str
@@ -27,7 +27,7 @@ class Survey:
 class SurveyRequest:
     """Look at files, in their order, and read those that are complete and small; read_bytes: of frames in all."""
 
-    files: tuple[Survey, ...]
+    looks: tuple[Look, ...]
     read_bytes: int = 0
 
 

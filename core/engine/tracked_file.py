@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from photon_triage.core.engine.events import FileUpdate
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, SourceError
 from photon_triage.core.session.spans import Span, Spans
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
@@ -34,8 +34,6 @@ TRIES = 3
 """How often a frame that was there is read again when it no longer is."""
 NEVER = math.inf
 FIRST_LOOK = -1.0
-_CUT_SHORT = "truncated file"
-_MARKED = "already open for write"
 _RECOVER = "`photon-triage retry SESSION FILE --recover` reads a copy without that mark."
 
 
@@ -102,6 +100,11 @@ class TrackedFile:
         return 0 < self.next_look < NEVER
 
     @property
+    def is_all_there(self) -> bool:
+        """Whether the file is complete and some of its frames are still to be read."""
+        return self.info is not None and self.info.complete and self.unread > 0
+
+    @property
     def unread(self) -> int:
         """Frames that could be read now."""
         return 0 if self.over else self.there.without(self.taken).count
@@ -164,7 +167,7 @@ class TrackedFile:
         self.recheck = False
         if self.info is None:
             waited = f" It has not changed for {patience:g} s." if patience >= 1 else ""
-            self.give_up(f"{error.message}{waited}", missing=isinstance(error, MissingError))
+            self.give_up(f"{error.message}{waited}", error.kind)
 
     def back_off(self) -> float:
         """Seconds until the next look, more each time."""
@@ -211,10 +214,11 @@ class TrackedFile:
         )
         self.reason = " ".join(parts)
 
-    def give_up(self, reason: str, *, missing: bool = False) -> None:
-        """Read no more of it; of a file that was cut short its end is missing."""
-        self.status = FileStatus.MISSING if missing or _CUT_SHORT in reason else FileStatus.UNREADABLE
-        self.reason = f"{reason} {_RECOVER}" if _MARKED in reason else reason
+    def give_up(self, reason: str, kind: ErrorKind | None = None) -> None:
+        """Read no more of it; of a file that was cut short its end is missing. kind: that of the error, if any."""
+        missing = kind in (ErrorKind.MISSING, ErrorKind.TRUNCATED)
+        self.status = FileStatus.MISSING if missing else FileStatus.UNREADABLE
+        self.reason = f"{reason} {_RECOVER}" if kind is ErrorKind.MARKED_WRITING else reason
 
     def lose_reader(self, error: SourceError) -> None:
         """It has cost a reader: it is given up when that was one too many."""
@@ -224,12 +228,12 @@ class TrackedFile:
         else:
             self.give_up(f"{error.message} It was skipped: it has cost {self.losses} reader processes.")
 
-    def damage_at(self, index: int, reason: str) -> None:
+    def damage_at(self, index: int, reason: str, kind: ErrorKind | None = None) -> None:
         """A frame cannot be read or scored; the others are, unless there are too many of its kind."""
         self.damage = self.damage or reason
         self.damaged.add(index, index + 1)
         if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
-            self.give_up(reason)
+            self.give_up(reason, kind)
 
     def revive(self, now: float, *, quiet: bool = False) -> None:
         """Begin again with what was given up; quietly: for one look that is reported only if something came."""

@@ -30,6 +30,7 @@ from photon_triage.core.engine.events import (
 )
 from photon_triage.core.engine.ledger import Ledger, unreadable_name
 from photon_triage.core.engine.requests import (
+    Look,
     ProbeReply,
     ProbeRequest,
     ReadReply,
@@ -37,7 +38,6 @@ from photon_triage.core.engine.requests import (
     Reply,
     Request,
     RereadReply,
-    Survey,
     Surveyed,
     SurveyReply,
     SurveyRequest,
@@ -140,8 +140,8 @@ class Tracker:
         if oldest is None:
             return "", 0.0
         match oldest.request:
-            case SurveyRequest(files):
-                path = files[0].path
+            case SurveyRequest(looks):
+                path = looks[0].path
             case ReadRequest(info) | ProbeRequest(info):
                 path = info.path
             case FrameRequest(path):
@@ -237,15 +237,15 @@ class Tracker:
             files += self.queue.more_new(SURVEYED_AT_ONCE - 1)
         for each in files:
             each.stale = False
-        surveys = tuple(
-            Survey(
+        looks = tuple(
+            Look(
                 each.file.path,
                 () if each.announced else self.ledger.former_paths(each.file),
                 around=not each.taken,
             )
             for each in files
         )
-        return self._ask(SurveyRequest(surveys, read_bytes), tuple(files), now)
+        return self._ask(SurveyRequest(looks, read_bytes), tuple(files), now)
 
     def _may_work(self, now: float) -> bool:
         """Whether one more request may be sent out: there are enough at readers, unless some do not answer."""
@@ -306,7 +306,7 @@ class Tracker:
         elif isinstance(error, NotYetError):
             tracked.put_off(error, now, self._patience)
         elif error is not None:
-            tracked.give_up(error.message)
+            tracked.give_up(error.message, error.kind)
         if info is not None and result.frames is not None:
             self._emit_surveyed(tracked, result.frames, result.valid)
         if tracked.is_at_end(now, self._patience) and (probe := tracked.next_probe()) is not None:
@@ -361,7 +361,7 @@ class Tracker:
             if isinstance(each, NotYetError):
                 tracked.deny(index, each.message)
             else:
-                tracked.damage_at(index, each.message)
+                tracked.damage_at(index, each.message, each.kind)
         if (error := reply.error) is not None:
             read = [start + len(frames) for start, frames in reply.pieces]
             left = max([request.start, *read, *(index + 1 for index in reply.errors)])
@@ -372,7 +372,7 @@ class Tracker:
             elif isinstance(error, NotYetError) and not self._is_last_try(tracked, now):
                 tracked.give_back(left, request.stop, error.message)
             elif request.singly:  # the mask, not a frame
-                tracked.give_up(error.message)
+                tracked.give_up(error.message, error.kind)
             else:
                 tracked.chunks += 1
                 self._singly.append(Task("read", tracked, left, request.stop, pending.late, singly=True))
@@ -460,9 +460,8 @@ class Tracker:
             return
         elif tracked.stale or tracked.is_at_end(now, self._patience):
             self.queue.look_at(tracked, now)
-        elif wait is not None or not tracked.look_planned:
-            if not (tracked.info and tracked.info.complete and tracked.unread):
-                self.queue.look_at(tracked, now + (tracked.back_off() if wait is None else wait))
+        elif (wait is not None or not tracked.look_planned) and not tracked.is_all_there:
+            self.queue.look_at(tracked, now + (tracked.back_off() if wait is None else wait))
 
     def _report(self, tracked: TrackedFile) -> None:
         if (update := tracked.update()) is not None:

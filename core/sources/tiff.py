@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import ExitStack, closing
 from typing import Any
 
+from photon_triage.core.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
@@ -20,39 +22,41 @@ _SIMULATED = "photon_triage_simulated"
 _OTHER_FILE = re.compile(r'FileName="([^"]*)"')
 
 
-def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
-    """What a TIFF file holds; raises SourceError, and NotYetError while it is shorter than its pages say."""
-    with translated(state.path):
-        pages = OpenPages(state)
-        try:
-            if not whole_chain(state.path, state.size):
-                raise waited_for(state.path, "truncated file, its last page is missing", state.age)
-            text = pages.first.description or ""
-            facts = _facts(text)
-            available, count = pages.available(), len(pages)
-            run = facts.get("run")
-            others = [group.told() for group in pages.groups if group is not pages.group] if explain else []
-            return SourceInfo(
-                path=state.path,
-                format="TIFF",
-                layout=_layout(pages.first),
-                dataset="",
-                frames=count,
-                available=available,
-                complete=(available == count and (count == 1 or state.age >= STABLE)) or state.age >= ABANDONED,
-                shape=pages.shape,
-                dtype=pages.dtype.name,
-                compression=pages.compression,
-                mask=None,
-                geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
-                simulated=bool(facts.get(_SIMULATED)),
-                run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
-                reason=_reason(pages),
-                notes=tuple(_notes(pages, text)),
-                alternatives=tuple(others),
-            )
-        finally:
-            pages.close()
+def probe_tiff(state: FileState, *, explain: bool = False) -> tuple[SourceInfo, OpenPages]:
+    """What a TIFF file holds, and its frames, open for reading.
+
+    Raises SourceError, and NotYetError while it is shorter than its pages say.
+    """
+    with translated(state.path), ExitStack() as opened:
+        pages = opened.enter_context(closing(OpenPages(state)))
+        if not whole_chain(state.path, state.size):
+            raise waited_for(state.path, "truncated file, its last page is missing", state.age, ErrorKind.TRUNCATED)
+        text = pages.first.description or ""
+        facts = _facts(text)
+        available, count = pages.available(), len(pages)
+        run = facts.get("run")
+        others = [group.told() for group in pages.groups if group is not pages.group] if explain else []
+        info = SourceInfo(
+            path=state.path,
+            format="TIFF",
+            layout=_layout(pages.first),
+            dataset="",
+            frames=count,
+            available=available,
+            complete=(available == count and (count == 1 or state.age >= STABLE)) or state.age >= ABANDONED,
+            shape=pages.shape,
+            dtype=pages.dtype.name,
+            compression=pages.compression,
+            mask=None,
+            geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
+            simulated=bool(facts.get(_SIMULATED)),
+            run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
+            reason=_reason(pages),
+            notes=tuple(_notes(pages, text)),
+            alternatives=tuple(others),
+        )
+        opened.pop_all()  # the file stays open, for reading
+        return info, pages
 
 
 def _layout(page: Any) -> str:
