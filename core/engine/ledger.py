@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from photon_triage.core.engine.events import FileUpdate
-from photon_triage.core.engine.tracked_file import TrackedFile, unreadable_frames
+from photon_triage.core.engine.tracked_file import TrackedFile, unusable_frames
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
 from photon_triage.core.session.state import FileStatus
@@ -51,6 +51,8 @@ class Ledger:
         """Of the past, what no scan of this engine has found yet."""
         self._gone: dict[tuple[int, int], dict[str, None]] = {}
         """By size and time, files that are or may be gone: a new one may be one of them under another name."""
+        self._failed: dict[str, tuple[str, Spans, str]] = {}
+        """Files of which frames could not be scored after they were over: reason before, frames, first failure."""
         self._count = 0
         for row, taken in rows:
             status = FileStatus(row.status)
@@ -162,10 +164,10 @@ class Ledger:
         past = self._past.get(path)
         if past is None:
             return None
-        failed = Spans((index, index + 1) for index in failures)
-        reason = unreadable_frames(failed, next(iter(failures.values())))
-        if past.status.is_incomplete and past.reason:
-            reason = past.reason if reason in past.reason else f"{past.reason} {reason}"
+        before, failed, first = self._failed.setdefault(path, (past.reason, Spans(), next(iter(failures.values()))))
+        for index in failures:
+            failed.add(index, index + 1)
+        reason = " ".join(filter(None, (before, unusable_frames(failed, "scored", first))))
         status = FileStatus.MISSING if past.status is FileStatus.MISSING else FileStatus.UNREADABLE
         taken = past.taken.without(failed)
         self._past[path] = replace(past, status=status, reason=reason, taken=taken)
@@ -191,6 +193,7 @@ class Ledger:
 
     def _track(self, file: WatchedFile, index: int, taken: Spans, now: float) -> TrackedFile:
         self._past.pop(file.path, None)
+        self._failed.pop(file.path, None)
         self._unseen.discard(file.path)
         self.active[file.path] = tracked = TrackedFile(file, index, now, taken)
         return tracked

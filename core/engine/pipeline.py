@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from photon_triage.core.engine.alarms import Alarms
 from photon_triage.core.engine.heartbeat import Heartbeat
-from photon_triage.core.engine.intake import Intake
+from photon_triage.core.engine.intake import READERS, Intake
 from photon_triage.core.engine.load import Loader
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.pinning import pin_for
@@ -104,6 +104,7 @@ class Engine:
             latest=order == "latest",
             patience=patience,
             keep_asking=not once,
+            readers=READERS,
             roots=self._recipe.source.roots,
             window=self._recipe.window,
             make_reader=lambda: FrameReader(roots=self._recipe.source.roots, pin=pin_for(self._device)),

@@ -39,8 +39,9 @@ class Recorder:
         self._lock, self._state_lock = threading.RLock(), threading.Lock()
         self._note = TroubleNote(results.path)
         self.stopping: Callable[[], bool] = lambda: False
-        self.trouble = ""
+        self.trouble = self._state_trouble = ""
         """Why nothing can be recorded just now."""
+        self._noted = False
 
     def read(self, act: Callable[[ResultsWriter], T]) -> T:
         """The result of `act`, which reads."""
@@ -54,7 +55,7 @@ class Recorder:
                 with self._lock, self._results.batch():
                     done = act(self._results)
             except sqlite3.Error as error:
-                self._report(error)
+                self.trouble = self._report(error)
                 if self.stopping():
                     raise SessionError(
                         f"Could not record the last results: {self.trouble}",
@@ -64,32 +65,42 @@ class Recorder:
                 with suppress(SessionError), self._lock:
                     self._results.reopen()
             else:
+                self.trouble = ""
                 self._over()
                 return done
 
     def set_state(self, values: dict[str, Any]) -> None:
         """Store values of the engine's state; what cannot be stored now is stored the next time."""
-        try:
-            with self._state_lock:
+        with self._state_lock:
+            try:
                 if self._states is None:
                     self._states = ResultsWriter(self.path)
                 self._states.set_state(values)
-        except sqlite3.Error as error:
-            self._report(error)
-        except SessionError as error:
-            log.warning("%s", error)
-        else:
-            self._over()
+            except sqlite3.Error as error:
+                self._close_states()
+                self._state_trouble = self._report(error)
+            except SessionError as error:  # it cannot even be opened
+                self._state_trouble = str(error)
+                self._note.say(self._state_trouble)
+                self._noted = True
+            else:
+                self._state_trouble = ""
+                self._over()
 
     def close(self) -> None:
         """Close the data base."""
         with self._lock, self._state_lock:
             self._results.close()
-            if self._states is not None:
-                self._states.close()
+            self._close_states()
             self._note.close()
 
-    def _report(self, error: sqlite3.Error) -> None:
+    def _close_states(self) -> None:
+        states, self._states = self._states, None
+        if states is not None:
+            with suppress(sqlite3.Error):
+                states.close()
+
+    def _report(self, error: sqlite3.Error) -> str:
         """Say what is wrong where it can be read; raises an error where trying again would be in vain."""
         reason = refusal(self.path, error)
         if database.error_code(error) in database.DAMAGED:
@@ -98,13 +109,15 @@ class Recorder:
         if database.error_code(error) not in database.PASSING:
             raise error
         text = f"{reason.message} Results wait in memory. {reason.hint}"
-        if text != self.trouble:
+        if text not in (self.trouble, self._state_trouble):
             log.error("%s", text)
-        self.trouble = text
         self._note.say(text)
+        self._noted = True
+        return text
 
     def _over(self) -> None:
-        if self.trouble:
+        """Withdraw the note, once results and the state can both be written."""
+        if self._noted and not self.trouble and not self._state_trouble:
             log.info("results can be written again")
-            self.trouble = ""
             self._note.clear()
+            self._noted = False

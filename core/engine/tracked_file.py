@@ -58,6 +58,8 @@ class TrackedFile:
     """Frames that the file says are there and that were not when they were read, each time until patience was over."""
     damaged: Spans = field(default_factory=Spans)
     damage: str = ""
+    damage_verb: str = "read"
+    """The first reason, and what could not be done with that frame."""
     fresh: int = 0
     """Raised whenever frames have come: the file with the highest has the newest."""
     has_frames: bool = False
@@ -204,7 +206,7 @@ class TrackedFile:
         if absent and why and why not in parts:
             parts.append(why)
         if self.damaged:
-            parts.append(unreadable_frames(self.damaged, self.damage))
+            parts.append(unusable_frames(self.damaged, self.damage_verb, self.damage))
         self.status = (
             FileStatus.MISSING
             if absent or info.missing
@@ -228,9 +230,10 @@ class TrackedFile:
         else:
             self.give_up(f"{error.message} It was skipped: it has cost {self.losses} reader processes.")
 
-    def damage_at(self, index: int, reason: str, kind: ErrorKind | None = None) -> None:
+    def damage_at(self, index: int, reason: str, kind: ErrorKind | None = None, *, verb: str = "read") -> None:
         """A frame cannot be read or scored; the others are, unless there are too many of its kind."""
-        self.damage = self.damage or reason
+        if not self.damage:
+            self.damage, self.damage_verb = reason, verb
         self.damaged.add(index, index + 1)
         if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
             self.give_up(reason, kind)
@@ -258,11 +261,11 @@ def frames_in_chunk(info: SourceInfo) -> int:
     return max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (info.shape[0] * info.shape[1] * np.dtype(info.dtype).itemsize)))
 
 
-def unreadable_frames(damaged: Spans, reason: str) -> str:
+def unusable_frames(damaged: Spans, verb: str, reason: str) -> str:
     """The sentence on frames that cannot be read or scored, with the first reason."""
     count = damaged.count
     frames = "1 frame" if count == 1 else f"{count} frames"
-    return f"{frames} cannot be read: {shortened(damaged)}. {reason}"
+    return f"{frames} cannot be {verb}: {shortened(damaged)}. {reason}"
 
 
 def shortened(spans: Spans) -> str:

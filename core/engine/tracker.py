@@ -42,7 +42,7 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk
+from photon_triage.core.engine.tracked_file import LOSSES, TRIES, TrackedFile, frames_in_chunk
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.errors import NotYetError, ReaderLostError
 from photon_triage.core.frames import Window
@@ -180,7 +180,7 @@ class Tracker:
                 self._events.append(update)
             return
         for index, reason in failures.items():
-            tracked.damage_at(index, reason)
+            tracked.damage_at(index, reason, verb="scored")
         if set_aside and not tracked.over:
             tracked.give_up(list(failures.values())[-1])
         self._report(tracked)
@@ -237,6 +237,8 @@ class Tracker:
             files += self.queue.more_new(SURVEYED_AT_ONCE - 1)
         for each in files:
             each.stale = False
+            if each.losses:  # its frames may be to blame: those before them are to be read
+                read_bytes = 0
         looks = tuple(
             Look(
                 each.file.path,
@@ -281,6 +283,8 @@ class Tracker:
         if reply.error is not None and len(files) > 1:
             for tracked in files:
                 tracked.alone = True
+                if isinstance(reply.error, ReaderLostError) and not self._stall.now_s:
+                    tracked.losses = LOSSES - 1  # whichever is to blame: the next one that it costs is its last
                 self.queue.put_back(tracked)
             return
         results = [Surveyed(error=reply.error)] if reply.error is not None else reply.results
@@ -307,6 +311,8 @@ class Tracker:
             tracked.put_off(error, now, self._patience)
         elif error is not None:
             tracked.give_up(error.message, error.kind)
+        if error is None and tracked.alone and not tracked.chunks:
+            tracked.alone, tracked.losses = False, tracked.losses if tracked.unread else 0
         if info is not None and result.frames is not None:
             self._emit_surveyed(tracked, result.frames, result.valid)
         if tracked.is_at_end(now, self._patience) and (probe := tracked.next_probe()) is not None:

@@ -219,8 +219,8 @@ class ResultsWriter:
         found = self._db.execute(
             "SELECT r.file_id, f.path, f.dataset FROM frames r JOIN models m ON m.id = r.model_id "
             "JOIN files f ON f.id = r.file_id "
-            f"WHERE m.name <> ? AND f.path NOT IN ({','.join('?' * len(without))}) LIMIT 1",
-            (model, *without),
+            "WHERE m.name <> ? AND f.path NOT IN (SELECT value FROM json_each(?)) LIMIT 1",
+            (model, _listed(without)),
         ).fetchone()
         if found is None:
             return None
@@ -274,8 +274,8 @@ class ResultsWriter:
             "SELECT r.id, f.path, f.dataset, r.idx FROM frames r JOIN files f ON f.id = r.file_id "
             "WHERE r.id < ? AND r.score IS NOT NULL AND r.model_id <> ? "
             "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = ?) "
-            f"AND f.path NOT IN ({','.join('?' * len(without))}) ORDER BY r.id DESC LIMIT ?",
-            (below or sys.maxsize, *(model_number(self._db, model),) * 2, *without, limit),
+            "AND f.path NOT IN (SELECT value FROM json_each(?)) ORDER BY r.id DESC LIMIT ?",
+            (below or sys.maxsize, *(model_number(self._db, model),) * 2, _listed(without), limit),
         ).fetchall()
         if not rows:
             return None
@@ -391,6 +391,11 @@ class ResultsWriter:
     def _model_id(self, name: str) -> int:
         self._db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
         return int(self._db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()[0])
+
+
+def _listed(paths: Collection[str]) -> str:
+    """Paths as one parameter of a query: SQLite takes 250,000 parameters at most."""
+    return json.dumps(list(paths))
 
 
 def refusal(path: Path, error: sqlite3.Error) -> SessionError:

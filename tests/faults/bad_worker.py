@@ -35,13 +35,24 @@ def _do(what: str) -> None:
 
 
 def answer(self: worker.Worker, request: dict[str, Any]) -> dict[str, Any]:
-    what, _, when = Path(request["path"]).stem.partition("-")
-    at = request["do"] if request["do"] != "read" else f"read{request['ranges'][0][0]}"
-    if when and at.startswith(when.partition("-")[0]):
-        with Path(os.environ["FAULTS_LOG"]).open("a") as log:
-            log.write(f"{Path(request['path']).name} {os.getpid()}\n")
-        _do(what)
+    for path in request.get("paths", [request["path"]]):
+        what, _, when = Path(path).stem.partition("-")
+        if when and any(step.startswith(when) for step in _steps(request)):
+            with Path(os.environ["FAULTS_LOG"]).open("a") as log:
+                log.write(f"{Path(path).name} {os.getpid()}\n")
+            _do(what)
     return _answer(self, request)
+
+
+def _steps(request: dict[str, Any]) -> list[str]:
+    """What a request does with a file; a survey reads the frames of a small one too."""
+    match request["do"]:
+        case "survey":
+            return ["inspect", *(["read0", "read20", "read40"] if request["read_bytes"] else [])]
+        case "read":
+            return [f"read{request['ranges'][0][0]}"]
+        case other:
+            return [other]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photon_triage.core.engine.tracked_file import CHUNK_FRAMES, LIVE_CHUNKS
 from photon_triage.core.engine.score import FrameScorer
+from photon_triage.core.engine.tracked_file import CHUNK_FRAMES, LIVE_CHUNKS
 from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 
 from .engines import ALL_HITS, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for
