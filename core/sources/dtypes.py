@@ -26,6 +26,7 @@ def image_dtype(stored: np.dtype[Any]) -> np.dtype[Any] | None:
 def stored_dtype(node: Any) -> np.dtype[Any] | None:
     """The dtype of an HDF5 data set, None where NumPy has none for its type."""
     try:
-        return np.dtype(node.dtype)
+        dtype: np.dtype[Any] = np.dtype(node.dtype)
     except (TypeError, ValueError):
         return None
+    return dtype
