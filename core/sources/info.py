@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.errors import SourceError
-from photon_triage.core.frames import Geometry
+from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.stack_layout import StackLayout
 
 
@@ -74,7 +74,7 @@ class SourceInfo:
         """These facts as what JSON can carry."""
         facts = {name: getattr(self, name) for name in self.__slots__}
         return facts | {
-            "geometry": asdict(self.geometry),
+            "geometry": {name: getattr(self.geometry, name) for name in GEOMETRY_FIELDS},
             "alternatives": [asdict(other) for other in self.alternatives],
             "stack": None if self.stack is None else self.stack.to_json(),
         }

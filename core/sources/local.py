@@ -111,9 +111,9 @@ def open_frames(state: FileState, dataset: str, layout: StackLayout | None = Non
 
             return OpenStack.at(state, dataset, layout)
         case "TIFF":
-            from photon_triage.core.sources.tiff_pages import OpenPages
+            from photon_triage.core.sources.tiff import open_tiff
 
-            return OpenPages(state)
+            return open_tiff(state)
         case "MRC":
             from photon_triage.core.sources.mrc import OpenSections
 

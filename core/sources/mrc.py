@@ -160,7 +160,8 @@ class OpenSections:
                 f"Reading {path}: it holds {what} (MRC mode {mode}).", "Read are modes 0, 1, 2, 6 and 12."
             ) from error
         if told.kind == "c":
-            raise SourceError(f"Reading {path}: it holds complex numbers (MRC mode {mode}).", "Convert it.")
+            what = f"complex numbers ({header.ny} x {header.nx} {told.name}, MRC mode {mode})"
+            raise SourceError(f"Reading {path}: it holds {what}.", "Convert it.")
         stamp, flags = struct.unpack_from(f"{header.dtype['mode'].str[0]}2i", raw, _IMOD_AT)
         if mode == 0 and stamp == _IMOD_STAMP and not flags & _SIGNED:
             return np.dtype(np.uint8)

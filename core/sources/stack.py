@@ -15,6 +15,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chosen import chosen_images
 from photon_triage.core.sources.chunks import ChunkTable
+from photon_triage.core.sources.dtypes import READ, image_dtype, stored_dtype
 from photon_triage.core.sources.entries import Entries
 from photon_triage.core.sources.filters import Filter, pipeline, require_decoders
 from photon_triage.core.sources.limits import require_size
@@ -23,7 +24,7 @@ from photon_triage.core.sources.members import numbered_members, tagged_members
 from photon_triage.core.sources.raw import RawChunks
 from photon_triage.core.sources.roles import view_of
 from photon_triage.core.sources.stack_layout import Member, StackLayout
-from photon_triage.core.sources.view import View, is_numeric, read_part
+from photon_triage.core.sources.view import MOST_AXES, View, is_numeric, read_part
 
 MOST_MEMBERS = 1000
 """Data sets, or ranges of images, of a layout that is kept: beyond, it is longer than finding it again takes."""
@@ -90,7 +91,7 @@ class FrameStack:
         self.dtype: np.dtype[Any]
         if layout is not None:
             view = _view(layout, layout.shape)
-            self.shape, self.dtype = view.frame_shape, np.dtype(layout.dtype).newbyteorder("=")
+            self.shape, self.dtype = view.frame_shape, _handed_over(np.dtype(layout.dtype))
             if layout.images is not None:
                 self.lengths = [sum(high - low for low, high in layout.images)]
             else:
@@ -100,7 +101,7 @@ class FrameStack:
         parts = self._open_members()
         leader = parts[0]
         self.shape = leader.view.frame_shape
-        self.dtype = np.dtype(leader.dataset.dtype).newbyteorder("=")
+        self.dtype = _handed_over(leader.dataset.dtype)
         if self._tags:
             self.lengths = [leader.frames] * len(self._tags)
         else:
@@ -214,6 +215,10 @@ class FrameStack:
         file = self.files.state.path
         self._require_readable(path, dataset)
         view = view_of(self.files, path, dataset)
+        if 0 in view.frame_shape:
+            raise SourceError(
+                f"Reading {file}: {path} has frames without pixels (shape {dataset.shape}, dtype {dataset.dtype})."
+            )
         require_size("one frame", view.frame_shape, dataset.dtype.itemsize, file)
         chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
         notes = view.notes if chosen is None else (*view.notes, chosen.note)
@@ -226,10 +231,12 @@ class FrameStack:
         if isinstance(dataset, h5py.Dataset) and dataset.id.get_create_plist().get_external_count():
             raise SourceError(f"Reading {file}: {path} keeps its bytes in other files (external storage).")
         if not is_numeric(dataset):
-            told = f"shape {dataset.shape}, dtype {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "a group"
+            told = "a group"
+            if isinstance(dataset, h5py.Dataset):
+                told = f"shape {dataset.shape}, dtype {stored_dtype(dataset) or 'unknown'}"
             raise SourceError(
                 f"Reading {file}: {path} is no stack of images ({told}).",
-                "Name a numeric data set of two to six axes.",
+                f"Name a data set of two to {MOST_AXES} axes and one of the dtypes that are read: {READ}.",
             )
         if dataset.chunks:
             require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, file)
@@ -259,7 +266,7 @@ class FrameStack:
         return Part(dataset, view, positions, (), RawChunks.of(dataset, view.axis))
 
     def _require_alike(self, part: Part) -> None:
-        shape, dtype = part.view.frame_shape, np.dtype(part.dataset.dtype).newbyteorder("=")
+        shape, dtype = part.view.frame_shape, _handed_over(part.dataset.dtype)
         if shape != self.shape or dtype != self.dtype:
             raise SourceError(
                 f"Reading {self.files.state.path}: {part.dataset.name} has frames {shape} of {dtype}, "
@@ -347,6 +354,12 @@ class FrameStack:
     def _require_written(self, part: Part, low: int, high: int, table: ChunkTable | None = None) -> None:
         per_entry = part.view.per_entry
         self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), table=table)
+
+
+def _handed_over(stored: np.dtype[Any]) -> np.dtype[Any]:
+    dtype = image_dtype(stored)
+    assert dtype is not None, "checked by _require_readable"
+    return dtype
 
 
 def _shape(layout: StackLayout, member: Member) -> tuple[int, ...]:

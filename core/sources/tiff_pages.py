@@ -98,6 +98,11 @@ class OpenPages:
         return int(shape[axes.index("Y")]), int(shape[axes.index("X")])
 
     @property
+    def description(self) -> str:
+        """The first page's description, "" where it has none."""
+        return self.first.description or ""
+
+    @property
     def compression(self) -> str:
         """The compression's name, "none" where there is none."""
         code = self.first.compression
