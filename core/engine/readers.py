@@ -98,16 +98,13 @@ class ReaderThread(threading.Thread):
     def _survey(self, request: SurveyRequest) -> SurveyReply:
         looks = request.looks
         moved = {each.path: self._moved_from(each) for each in looks if each.former_paths}
-        try:
-            found = self._reader.survey(
-                [each.path for each in looks],
-                self._dataset,
-                around=any(each.around for each in looks),
-                window=self._window,
-                read_bytes=request.read_bytes,
-            )
-        except SourceError as error:
-            return SurveyReply(error=error)
+        found = self._reader.survey(
+            [each.path for each in looks],
+            self._dataset,
+            around=any(each.around for each in looks),
+            window=self._window,
+            read_bytes=request.read_bytes,
+        )
         return SurveyReply(
             [
                 Surveyed(each.info, each.error, each.frames, each.valid, moved.get(look.path))

@@ -69,10 +69,9 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class SurveyReply:
-    """The results for the first files of a request; fewer than requested where those took long. error: all failed."""
+    """The results for the first files of a request: fewer than requested where they took long or cost the reader."""
 
     results: Sequence[Surveyed] = ()
-    error: SourceError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,6 @@ class TrackedFile:
     next_look: float = 0.0
     """In monotonic time; FIRST_LOOK until the first, NEVER while none is planned."""
     looking: bool = False
-    alone: bool = False
-    """It was surveyed together with others when a reader was lost: from now on by itself."""
     announced: bool = False
     """Results know the file: it was emitted, or an earlier engine recorded it."""
     recheck: bool = False

@@ -42,7 +42,7 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.engine.tracked_file import LOSSES, TRIES, TrackedFile, frames_in_chunk
+from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.errors import NotYetError, ReaderLostError
 from photon_triage.core.frames import Window
@@ -233,7 +233,7 @@ class Tracker:
 
     def _survey(self, task: Task, now: float, read_bytes: int) -> tuple[int, Request]:
         files = [task.file]
-        if task.first and not task.file.alone:
+        if task.first:
             files += self.queue.more_new(SURVEYED_AT_ONCE - 1)
         for each in files:
             each.stale = False
@@ -280,17 +280,9 @@ class Tracker:
 
     def _surveyed(self, pending: _Pending, reply: SurveyReply, now: float) -> None:
         files = pending.files
-        if reply.error is not None and len(files) > 1:
-            for tracked in files:
-                tracked.alone = True
-                if isinstance(reply.error, ReaderLostError) and not self._stall.now_s:
-                    tracked.losses = LOSSES - 1  # whichever is to blame: the next one that it costs is its last
-                self.queue.put_back(tracked)
-            return
-        results = [Surveyed(error=reply.error)] if reply.error is not None else reply.results
-        for tracked, result in zip(files, results, strict=False):
+        for tracked, result in zip(files, reply.results, strict=False):
             self._looked(tracked, result, now)
-        for tracked in files[len(results) :]:
+        for tracked in files[len(reply.results) :]:
             self.queue.put_back(tracked)
 
     def _looked(self, tracked: TrackedFile, result: Surveyed, now: float) -> None:
@@ -311,8 +303,6 @@ class Tracker:
             tracked.put_off(error, now, self._patience)
         elif error is not None:
             tracked.give_up(error.message, error.kind)
-        if error is None and tracked.alone and not tracked.chunks:
-            tracked.alone, tracked.losses = False, tracked.losses if tracked.unread else 0
         if info is not None and result.frames is not None:
             self._emit_surveyed(tracked, result.frames, result.valid)
         if tracked.is_at_end(now, self._patience) and (probe := tracked.next_probe()) is not None:

@@ -107,9 +107,6 @@ class WorkQueue:
         """Further files to be looked at for the first time, to be surveyed together with another one."""
         found: list[TrackedFile] = []
         while len(found) < most and (task := self._new_look(0.0)) is not None:
-            if task.file.alone:
-                self.put_back(task.file)
-                break
             found.append(task.file)
         return found
 

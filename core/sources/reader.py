@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -106,14 +107,14 @@ class FrameReader:
         """What each of these files holds, as `inspect` tells, and all frames of those that are complete and small.
 
         Frames come, as `read` gives them with this window, while those of whole files fit into what is left of
-        `read_bytes`. After a second the answer ends: it may be shorter than `paths`, but tells of the first one.
-        Raises ReaderLostError where the worker is lost, whichever file is to blame: survey them one by one.
+        `read_bytes`. After a second the answer ends: it may be shorter than `paths`, but holds the first one. It ends
+        too with a file that costs the worker, whose error is a ReaderLostError.
         """
         if not paths:
             return []
         request = {
             "do": "survey",
-            "path": paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files",
+            "path": paths[0],
             "paths": paths,
             "dataset": dataset,
             "around": around,
@@ -123,7 +124,13 @@ class FrameReader:
         with self._lock:
             worker = self._started()
             gaps = worker.arena.gaps()
-            surveys = [_survey(told, worker, gaps) for told in self._ask(request | {"gaps": gaps})["surveys"]]
+            surveys: list[Survey] = []
+            try:
+                worker.send(request | {"gaps": gaps})
+                while answer := self._receive(worker, paths[min(len(surveys), len(paths) - 1)]):
+                    surveys.append(_survey(answer, worker, gaps))
+            except ReaderLostError as error:
+                return [*surveys, Survey(None, error)]
             self._keep_small(sum(0 if survey.frames is None else survey.frames.nbytes for survey in surveys))
             return surveys
 
@@ -206,9 +213,17 @@ class FrameReader:
         return self._worker
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        worker, path = self._started(), request["path"]
+        worker = self._started()
+        worker.send(request)
+        answer = self._receive(worker, request["path"])
+        if (told := error_of(answer)) is not None:
+            raise told
+        return answer
+
+    def _receive(self, worker: _Process, path: str) -> dict[str, Any]:
+        """The worker's next answer, on this file; raises ReaderLostError where it does not come."""
         try:
-            answer = worker.ask(request, self._deadline)
+            return worker.receive(self._deadline)
         except TimeoutError as error:
             self._end()
             raise ReaderLostError(
@@ -223,9 +238,6 @@ class FrameReader:
         except BaseException:
             self._end()  # interrupted while waiting: the next answer would be to this question
             raise
-        if (told := error_of(answer)) is not None:
-            raise told
-        return answer
 
     def _end(self) -> str:
         """End the worker, and say how it ended."""
@@ -269,8 +281,13 @@ class _Process:
         """Process id."""
         return self._process.pid
 
-    def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """The worker's answer; TimeoutError after the deadline, EOFError or OSError where it died.
+    def send(self, request: dict[str, Any]) -> None:
+        """Hand over a request; where the worker has died, `receive` says so."""
+        with suppress(OSError):
+            send(self._connection, request)
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        """The worker's next answer; TimeoutError after the deadline, EOFError or OSError where it died.
 
         The deadline counts from when the worker is there: on a busy machine that alone can take seconds.
         """
@@ -279,7 +296,6 @@ class _Process:
                 raise TimeoutError
             receive(self._connection)
             self._ready = True
-        send(self._connection, request)
         if not self._connection.poll(deadline):
             raise TimeoutError
         return receive(self._connection)

@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -61,8 +61,6 @@ class Worker:
         match request["do"]:
             case "inspect":
                 return self._inspect(path, request["dataset"], request["explain"], request["around"])
-            case "survey":
-                return self._survey(request)
             case "read":
                 return self._read(request)
             case "present":
@@ -102,20 +100,22 @@ class Worker:
                 info = replace(info, shown_by=path, shown_with=tuple(sorted(shown.files)) if shown.whole else ())
         return info, frames
 
-    def _survey(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What each file holds, with its frames where they are few; stops after a while, at least one file on."""
+    def survey(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The content of each file, with its frames where they are few; stops after a while, at least one file on.
+
+        One answer a file: where this process dies, the other side knows which file it was at.
+        """
         self._let_go()
-        began, surveys, room, left = time.monotonic(), [], _Room(request["gaps"]), int(request["read_bytes"])
+        began, room, left = time.monotonic(), _Room(request["gaps"]), int(request["read_bytes"])
         for path in request["paths"]:
             try:
                 survey, used = self._surveyed(path, request, room, left)
             except Exception as error:  # the next file is not to suffer
                 survey, used = error_message(as_source_error(error, path)), 0
-            surveys.append(survey)
             left -= used
+            yield survey
             if time.monotonic() - began > SURVEY_S:
-                break
-        return {"surveys": surveys}
+                return
 
     def _surveyed(self, path: str, request: dict[str, Any], room: _Room, left: int) -> tuple[dict[str, Any], int]:
         """The survey of one file, and how many bytes of frames are in it."""
@@ -313,17 +313,33 @@ def main(arguments: Sequence[str]) -> None:
                 request = receive(connection)
             except (EOFError, OSError):
                 return
-            # Nobody else ends a worker that hangs when its parent is gone: the alarm's default action is to die.
-            signal.alarm(math.ceil(deadline) + 5)
             try:
-                answer = worker.answer(request)
-            except Exception as error:
-                answer = error_message(as_source_error(error, request.get("path")))
-            signal.alarm(0)
-            try:
-                send(connection, answer)
+                for answer in _answers(worker, request, math.ceil(deadline) + 5):
+                    send(connection, answer)
             except OSError:
                 return
+
+
+def _answers(worker: Worker, request: dict[str, Any], seconds: int) -> Iterator[dict[str, Any]]:
+    """The answers to a request, each within so many seconds; those of a survey end with an empty one.
+
+    Nobody else ends a worker that hangs when its parent is gone: the alarm's default action is to die.
+    """
+    signal.alarm(seconds)
+    if request["do"] == "survey":
+        for survey in worker.survey(request):
+            signal.alarm(0)
+            yield survey
+            signal.alarm(seconds)
+        signal.alarm(0)
+        yield {}
+        return
+    try:
+        answer = worker.answer(request)
+    except Exception as error:
+        answer = error_message(as_source_error(error, request.get("path")))
+    signal.alarm(0)
+    yield answer
 
 
 def _limit_memory(limit: int) -> None:

@@ -229,10 +229,9 @@ class TrackerMachine(RuleBasedStateMachine):
         not_yet = NotYetError("it is locked") if fault == "not yet" else None
         match request:
             case SurveyRequest(surveys):
-                if lost and len(surveys) == 1:
-                    self.disk[surveys[0].path].disturbed = True
                 if lost:
-                    return SurveyReply(error=lost)
+                    self.disk[surveys[0].path].disturbed = True
+                    return SurveyReply([Surveyed(error=lost)])
                 asked = surveys[:1] if fault == "short" else surveys
                 results = []
                 for survey in asked:

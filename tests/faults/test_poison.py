@@ -69,7 +69,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Fragile]]:
 
 
 def poisoned(count: int, *bad: int) -> np.ndarray:
-    frames = frames_of(count)
+    frames: np.ndarray = frames_of(count)
     frames[list(bad), 0, 0] = POISON
     return frames
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.errors import ErrorKind, MissingError, ReaderLostError
+from photon_triage.core.errors import ErrorKind, MissingError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, inspect, worker
 from photon_triage.core.sources.channel import SharedMemory, memory_file
@@ -111,21 +111,21 @@ def test_a_survey_ends_after_its_time_with_at_least_one_file(tmp_path: Path, mon
     memory = SharedMemory(memory_file())
     request = {"do": "survey", "path": "", "paths": write_tiffs(tmp_path, 3), "dataset": None, "around": False}
 
-    answer = worker.Worker(memory).answer(request | {"window": None, "read_bytes": 0, "gaps": [(0, 2**62)]})
+    answers = list(worker.Worker(memory).survey(request | {"window": None, "read_bytes": 0, "gaps": [(0, 2**62)]}))
     memory.close()
 
-    assert len(answer["surveys"]) == 1
+    assert len(answers) == 1
 
 
-def test_a_worker_lost_in_the_midst_is_told_for_the_call(tmp_path: Path, reader: FrameReader) -> None:
+def test_a_lost_worker_is_blamed_on_the_file_that_it_was_at(tmp_path: Path, reader: FrameReader) -> None:
     paths = write_tiffs(tmp_path, 2)
     reader.inspect(paths[0])
     assert reader.pid is not None
     os.kill(reader.pid, signal.SIGKILL)
 
-    with pytest.raises(ReaderLostError, match="and 1 more files") as told:
-        reader.survey(paths, read_bytes=2**20)
-    assert told.value.kind is ErrorKind.READER_LOST
+    (lost,) = reader.survey(paths, read_bytes=2**20)
+
+    assert lost.error is not None and lost.error.kind is ErrorKind.READER_LOST and paths[0] in lost.error.message
     assert len(reader.survey(paths, read_bytes=2**20)) == 2
 
 
