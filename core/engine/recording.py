@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -99,9 +99,21 @@ class Recorder:
         """See ResultsWriter."""
         self._insist(lambda: self._results.move_file(old, new))
 
-    def forget_frames(self, file_id: int) -> None:
+    def forget_frames(self, file_id: int, now: float | None = None) -> None:
         """See ResultsWriter."""
-        self._insist(lambda: self._results.forget_frames(file_id))
+        self._insist(lambda: self._results.forget_frames(file_id, now))
+
+    def replace_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> list[int]:
+        """See ResultsWriter."""
+        return self._insist(lambda: self._results.replace_frames(file_id, results, now))
+
+    def cut_frames(self, file_id: int, frames: int) -> int:
+        """See ResultsWriter."""
+        return self._insist(lambda: self._results.cut_frames(file_id, frames))
+
+    def labelled_without_digest(self, keys: Iterable[FrameKey]) -> list[tuple[str, str, tuple[int, ...]]]:
+        """See ResultsWriter."""
+        return self._results.labelled_without_digest(keys)
 
     def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
         """See ResultsWriter."""
