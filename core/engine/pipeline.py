@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.engine.alarms import Alarms
+from photon_triage.core.engine.annotations import Annotations
 from photon_triage.core.engine.events import Chunk, Digests, Event, FileNews, Lost, Moved, Replaced, Wanted, digest
 from photon_triage.core.engine.followed import CHUNK_FRAMES, frames_in_chunk
 from photon_triage.core.engine.intake import Intake
@@ -68,6 +69,7 @@ class Engine:
         self._session, self._paths, self._results = session, paths, results
         self._once, self._patience = once, patience
         self._recipe: Recipe = session.recipe()
+        self._annotations = Annotations(self._recipe)
         self._device = best_device(device)
         self._commands = CommandFollower(session.journal_path)
         self._started = time.time()
@@ -218,6 +220,7 @@ class Engine:
             updated=time.time(),
             device=file.device,
             inode=file.inode,
+            notes=self._annotations.of(info) if info else (),
         )
         self._file_ids[file.path] = self._results.put_file(row)
         name = Path(file.path).name
@@ -259,6 +262,8 @@ class Engine:
         raw = first.frames if len(chunks) == 1 else np.concatenate([chunk.frames for chunk in chunks])
         frames = torch.from_numpy(raw).to(self._device, non_blocking=True)  # held until the stages have answered
         valid = None if first.valid is None else torch.from_numpy(first.valid).to(self._device)
+        if self._annotations.take_mask(first.info.path, first.valid):
+            self._results.put_notes(self._file_ids[first.info.path], self._annotations.of(first.info))
         geometry = first.info.geometry.over(self._recipe.geometry.geometry())
         batch = Batch(keys, frames, valid, geometry, window=first.window, whole=first.info.shape)
         if first.shadow:
@@ -401,6 +406,7 @@ class Engine:
                 "message_at": now,
                 "stalled_s": intake.stalled_s,
                 "problems": intake.watcher.problems,
+                "ignored": intake.watcher.ignored,
                 "alarms": self._alarms.check(now, backlog=backlog) if status == "running" else [],
                 "paths": [str(path) for path in self._paths],
             }

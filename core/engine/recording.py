@@ -95,6 +95,10 @@ class Recorder:
         """See ResultsWriter."""
         return self._insist(lambda: self._results.put_file(row))
 
+    def put_notes(self, file_id: int, notes: Sequence[str]) -> None:
+        """See ResultsWriter."""
+        self._insist(lambda: self._results.put_notes(file_id, notes))
+
     def move_file(self, old: str, new: str) -> None:
         """See ResultsWriter."""
         self._insist(lambda: self._results.move_file(old, new))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,18 @@ def notes_column(db: sqlite3.Connection) -> str:
     return "notes" if "notes" in columns(db, "files") else "'[]'"
 
 
-def read_files(db: sqlite3.Connection) -> list[FileRow]:
-    """The ledger of files, in the order found."""
-    rows = db.execute(f"SELECT {FILE_COLUMNS}, {notes_column(db)} FROM files ORDER BY id")
+def read_files(db: sqlite3.Connection, remarkable: int | None = None) -> list[FileRow]:
+    """The ledger of files, in the order found.
+
+    remarkable: only so many files with a reason or a note, those that changed last first.
+    """
+    notes = notes_column(db)
+    which = (
+        "ORDER BY id"
+        if remarkable is None
+        else (f"WHERE reason <> '' OR {notes} <> '[]' ORDER BY updated DESC, id DESC LIMIT {remarkable:d}")
+    )
+    rows = db.execute(f"SELECT {FILE_COLUMNS}, {notes} FROM files {which}")
     return [file_row(tuple(values), notes=notes) for *values, notes in rows]
 
 
@@ -156,7 +166,7 @@ def file_row(values: tuple[Any, ...], notes: str = "[]") -> FileRow:
     """A row of FILE_COLUMNS, and of what follows them in FileRow; notes: JSON."""
     row = list(values)
     row[8], row[9] = Geometry(**json.loads(row[8])), bool(row[9])
-    return FileRow(*row, notes=tuple(map(str, json.loads(notes))))
+    return replace(FileRow(*row), notes=tuple(map(str, json.loads(notes))))
 
 
 def read_state(db: sqlite3.Connection) -> dict[str, Any]:

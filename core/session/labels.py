@@ -260,6 +260,8 @@ class LabelWriter:
             }
             if label.category:
                 fields["class"] = label.category
+            if label.digest:
+                fields["digest"] = label.digest
             entries.append(("label", fields))
         if entries:
             self._journal.append_all(entries)

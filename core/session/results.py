@@ -136,6 +136,18 @@ class ResultsReader:
         """The ledger of files."""
         return database.read_files(self._db)
 
+    def remarkable_files(self, most: int) -> list[FileRow]:
+        """Files with a reason or a note, those that changed last first."""
+        return database.read_files(self._db, remarkable=most)
+
+    def newest_note(self) -> tuple[str, str]:
+        """(Path, note) of the file with a note that changed last; two empty texts where there is none."""
+        notes = database.notes_column(self._db)
+        row = self._db.execute(
+            f"SELECT path, {notes} FROM files WHERE {notes} <> '[]' ORDER BY updated DESC, id DESC LIMIT 1"
+        ).fetchone()
+        return ("", "") if row is None else (str(row[0]), str(json.loads(row[1])[-1]))
+
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""
         return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None

@@ -16,8 +16,8 @@ class FileRow:
     """A file of the ledger.
 
     frames: as long as the data set is said to be. done: how many of them are recorded. status: waiting, reading,
-    complete, missing or unreadable; reason: what is waited for, what is missing, why it cannot be read. notes: sentences
-    on how its frames were made of what is in it, and on what is left out.
+    complete, missing or unreadable; reason: what is waited for, what is missing, why it cannot be read. notes: on how
+    its frames were made of what is in it, and on what was left out.
     """
 
     id: int

@@ -119,6 +119,11 @@ class ResultsWriter:
             ).fetchone()
         return int(found[0])
 
+    def put_notes(self, file_id: int, notes: Sequence[str]) -> None:
+        """Replace the notes on a file."""
+        with self._transaction():
+            self._db.execute("UPDATE files SET notes = ? WHERE id = ?", (json.dumps(list(notes)), file_id))
+
     def move_file(self, old: str, new: str) -> None:
         """A file has another name now; nothing else about it has changed."""
         with self._transaction():
@@ -151,12 +156,12 @@ class ResultsWriter:
             fresh = []
             for result in results:
                 row = self._db.execute(
-                    "SELECT id, hit, digest, seen FROM frames WHERE file_id = ? AND idx = ?", (file_id, result.index)
+                    "SELECT digest, id, hit, seen FROM frames WHERE file_id = ? AND idx = ?", (file_id, result.index)
                 ).fetchone()
                 if row is None:
                     fresh.append(result)
-                elif result.digest is None or result.digest != row[2]:
-                    self._replace_frame(*row[:2], row[3], result, now)
+                elif result.digest is None or result.digest != row[0]:
+                    self._replace_frame(row[1:], result, now)
                     changed.append(result.index)
             if changed:
                 self._count_change()
@@ -164,7 +169,9 @@ class ResultsWriter:
                 self.put_frames(file_id, fresh, now)
         return changed
 
-    def _replace_frame(self, frame_id: int, hit: int, seen: float, result: FrameResult, now: float) -> None:
+    def _replace_frame(self, known: tuple[int, int, float], result: FrameResult, now: float) -> None:
+        """Put a result in the place of what is recorded; known: id, hit and time of the frame's row."""
+        frame_id, hit, seen = known
         for table in FINDS:
             self._db.execute(f"DELETE FROM {table} WHERE frame_id = ?", (frame_id,))
         self._db.execute(
