@@ -53,7 +53,7 @@ def test_a_scan_records_notes_of_geometry_and_mask_and_what_it_ignored(
     assert code == 0
     for told in (
         "mask leaves 4 % of the pixels",
-        "files ignored by their suffix: 4 (.dat 2, .log 1, without a suffix 1)",
+        "files ignored by their suffix: 4 (.dat 2, without a suffix 1, .log 1)",
     ):
         assert f"note: {told}" in out
     reader = Session.open(tmp_path / "s").results()
