@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Queue = Literal[
-    "score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed", "changed", "kinds", "outliers"
+    "score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed", "kinds", "outliers", "changed"
 ]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 AUDIT: Queue = "audit"
@@ -25,9 +25,9 @@ WHAT: dict[str, str] = {
     "flagged": "flagged by anybody, the newest first",
     "mine": "decided by you, the last one first",
     "disputed": "accepted by one, rejected by another",
-    "changed": "labelled before the frame changed, to be decided again",
     "kinds": "one frame of each kind first, without labels",
     "outliers": "least like any other frame first",
+    "changed": "decided before the frame changed",
 }
 EMPTY: dict[str, str] = {
     "disagree": "only one model has scored here\n`models use` has another one score again",
