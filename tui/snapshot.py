@@ -77,7 +77,7 @@ class Snapshot:
     changed: Mapping[int, Label] = field(default_factory=dict)
     """Labels of frames that have changed since, by id."""
     lapsed: int = 0
-    """How many labels are of frames that have changed since."""
+    """Number of labels of frames that have changed since."""
     verdicts: Mapping[str, int] = field(default_factory=dict)
     undecided: int = 0
     labelled: bool = True

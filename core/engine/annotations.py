@@ -18,7 +18,7 @@ class Annotations:
     def __init__(self, recipe: Recipe) -> None:
         self._geometry = recipe.geometry.geometry()
         self._masks: dict[str, str] = {}
-        """By path, what is to be said of a file's mask, "" for nothing; the oldest are forgotten."""
+        """The note on a file's mask by its path, "" for none; the oldest are forgotten."""
 
     def of(self, info: SourceInfo) -> tuple[str, ...]:
         """Everything that is to be noted on a file, each once."""

@@ -172,7 +172,7 @@ def _warnings(learned: Learned, changed: int) -> tuple[str, ...]:
     if learned.untold:
         found.append(f"What {', '.join(learned.untold)} learned from is not known: labels it has seen may judge it.")
     if changed:
-        found.append(f"{changed} labels are of frames that have changed since, and judge nothing.")
+        found.append(f"{changed} labels are of frames that have changed since, and do not evaluate models.")
     return tuple(found)
 
 

@@ -58,14 +58,14 @@ class LabelBook:
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
         self._contents: dict[FrameKey, Content] = {}
-        """By the key that a frame has now, what is known of its bytes."""
+        """The bytes of labelled frames, by the key that a frame has now."""
         self._changes = -1
         """Changes of recorded frames up to which `_contents` is complete."""
         self._unchecked: set[FrameKey] = set()
         """Frames of which something was said since."""
         self.labels: dict[FrameKey, Label] = {}
         self.changed: dict[FrameKey, Label] = {}
-        """The last labels of frames that have become others since: kept, and not counted until given again."""
+        """The last labels of frames whose bytes have changed since: kept, and not counted until decided again."""
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
         self.threshold: float | None = None
@@ -165,7 +165,7 @@ class LabelBook:
         return touched
 
     def _holds(self, label: Label, written: float, key: FrameKey) -> bool:
-        """Whether a label is of the bytes that the frame of this key has now: by their digest, else by when it was."""
+        """Tell whether a label was given on the bytes that its frame has now: by digest, else by time."""
         content = self._contents.get(key.frame)
         if content is None:
             return True

@@ -26,14 +26,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is known of a frame's bytes: their digest, if any; the Unix time from which they are others, 0 for never."""
+    """The bytes of a frame: their digest, where it is known, and the Unix time of their last change, 0 for none."""
 
     digest: str | None
     changed: float
 
 
 def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
-    """What is known of the bytes of these frames; those of files that are not in the results are left out.
+    """Look up the bytes of these frames; frames of files that are not in the results are left out.
 
     A frame that is not recorded, of a file whose frames were forgotten, counts as changed since then.
     """

@@ -124,11 +124,11 @@ class ResultsReader:
         return look_up(self._db, keys)
 
     def contents(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
-        """What is known of the bytes of these frames; see lookup."""
+        """Look up the bytes of these frames; see lookup."""
         return contents(self._db, keys)
 
     def changes(self) -> int:
-        """How often recorded frames have become others; grows with each time."""
+        """Number of times that recorded frames were replaced; it only grows."""
         row = self._db.execute("SELECT value FROM state WHERE key = ?", (CHANGES,)).fetchone()
         return 0 if row is None else int(json.loads(row[0]))
 

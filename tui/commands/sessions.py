@@ -117,7 +117,7 @@ def summary(session: Session) -> dict[str, Any]:
 
 
 def summary_lines(session: Session) -> list[tuple[str, str]]:
-    """What is to be said of a session's files: reasons and notes, (kind, text), alike ones in one line."""
+    """Reasons and notes of a session's files, (kind, text), alike ones in one line."""
     from photon_triage.core.session.file_notes import group_notes, group_reasons, ignored_note
 
     reader = session.results()

@@ -1,4 +1,4 @@
-"""The files that something is to be said of, over the whole screen."""
+"""The files with a reason or a note, over the whole screen."""
 
 from __future__ import annotations
 

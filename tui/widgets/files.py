@@ -1,4 +1,4 @@
-"""The files of a session that something is to be said of: why they are not read in full, and notes."""
+"""The files of a session with a reason why they are not read in full, or with notes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FilesPane(Pane):
     """The state of a file on a line, its reason and its notes below it; the file that changed last comes first."""
 
     help_text = (
-        "Files of which something is to be said: why one is waited for, misses something or cannot be read, and notes "
-        "on how its frames were made of what is in it. Below: files that were ignored by their suffix. "
+        "Files with a reason (why one is waited for, misses something or cannot be read) or with notes on how its "
+        "frames were made of what is in it. Below: files that were ignored by their suffix. "
         "`photon-triage session files SESSION` lists all files."
     )
 
@@ -32,7 +32,7 @@ class FilesPane(Pane):
         self._top = 0
 
     def show(self, rows: Sequence[FileRow], ignored: str) -> None:
-        """Take the files, and what is to be said of those that were ignored."""
+        """Take the files, and the note on those that were ignored."""
         self._rows = rows
         self.set_title(f"Files {len(rows):,}")
         self.set_subtitle(safe_text(ignored))
@@ -54,7 +54,7 @@ class FilesPane(Pane):
         elif self._rows:
             lines = [line for row in self._rows for line in _said(row, width)]
         else:
-            lines = [Content("nothing is to be said of any file")]
+            lines = [Content("no file has a reason or a note")]
         self._top = max(min(self._top, len(lines) - height), 0)
         self.put(Content("\n").join(lines[self._top : self._top + height]))
 

@@ -98,6 +98,6 @@ def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> 
 
 
 def _is_of_other_bytes(label: Label, book: LabelBook) -> bool:
-    """Whether a label that a training began with is of bytes that its frame has no longer."""
+    """Tell whether a label that a training began with was given on other bytes than its frame has now."""
     now = book.labels.get(label.key)
     return label.key in book.changed or bool(now and now.digest and label.digest and now.digest != label.digest)
