@@ -166,7 +166,16 @@ def file_row(values: tuple[Any, ...], notes: str = "[]") -> FileRow:
     """A row of FILE_COLUMNS, and of what follows them in FileRow; notes: JSON."""
     row = list(values)
     row[8], row[9] = Geometry(**json.loads(row[8])), bool(row[9])
-    return replace(FileRow(*row), notes=tuple(map(str, json.loads(notes))))
+    return replace(FileRow(*row), notes=notes_of(notes))
+
+
+def notes_of(text: Any) -> tuple[str, ...]:
+    """The notes in JSON text; none where it is no list of texts, for notes decide nothing."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return ()
+    return tuple(note for note in found if isinstance(note, str)) if isinstance(found, list) else ()
 
 
 def read_state(db: sqlite3.Connection) -> dict[str, Any]:

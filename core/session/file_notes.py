@@ -80,9 +80,10 @@ def mask_note(valid: NDArray[np.bool_] | None) -> str:
 
 def ignored_note(suffixes: Mapping[str, int]) -> str:
     """The note on files that were ignored by their suffix, the number of each; "" where there are none."""
-    if not (total := sum(suffixes.values())):
+    counts = {suffix: count for suffix, count in suffixes.items() if isinstance(count, int) and count > 0}
+    if not (total := sum(counts.values())):
         return ""
-    most = sorted(suffixes.items(), key=lambda each: (-each[1], each[0]))
+    most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     told = [f"{suffix or 'without a suffix'} {count:,}" for suffix, count in most]
     return f"files ignored by their suffix: {total:,} ({', '.join(_first(told, 5))})"
 

@@ -40,7 +40,7 @@ def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey,
     if "changed" not in {row[1] for row in db.execute("PRAGMA table_info(frames)")}:
         columns = "0, r.idx, r.digest, NULL"  # no engine of this version has opened the data base
     else:
-        columns = "f.replaced, r.idx, r.digest, r.changed"
+        columns = "CAST(f.replaced AS REAL), r.idx, r.digest, CAST(r.changed AS REAL)"
     wanted: dict[tuple[str, str], list[FrameKey]] = {}
     for key in keys:
         wanted.setdefault((key.file, key.dataset), []).append(key)

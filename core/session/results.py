@@ -129,8 +129,8 @@ class ResultsReader:
 
     def changes(self) -> int:
         """Number of times that recorded frames were replaced; it only grows."""
-        row = self._db.execute("SELECT value FROM state WHERE key = ?", (CHANGES,)).fetchone()
-        return 0 if row is None else int(json.loads(row[0]))
+        row = self._db.execute("SELECT CAST(value AS INTEGER) FROM state WHERE key = ?", (CHANGES,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def files(self) -> list[FileRow]:
         """The ledger of files."""
@@ -146,7 +146,7 @@ class ResultsReader:
         row = self._db.execute(
             f"SELECT path, {notes} FROM files WHERE {notes} <> '[]' ORDER BY updated DESC, id DESC LIMIT 1"
         ).fetchone()
-        return ("", "") if row is None else (str(row[0]), str(json.loads(row[1])[-1]))
+        return ("", "") if row is None else (str(row[0]), next(reversed(database.notes_of(row[1])), ""))
 
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""

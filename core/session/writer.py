@@ -227,7 +227,11 @@ class ResultsWriter:
 
     def _count_change(self) -> None:
         """Tell readers that recorded frames are others now: what they have counted or looked up must be again."""
-        self.set_state({CHANGES: self.state().get(CHANGES, 0) + 1})
+        self._db.execute(
+            "INSERT INTO state (key, value) VALUES (?, '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+            (CHANGES,),
+        )
 
     def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
         """Record a batch of a file and that these frames are done, in one transaction.

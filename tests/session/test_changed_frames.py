@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,17 @@ def test_frames_behind_the_end_of_a_file_that_became_shorter_are_forgotten(sessi
     writer.put_frames(1, frames("a0", "a1", "c2", "c3")[2:], LATER)
     ((row, recorded),) = writer.ledger()
     assert (row.done, list(recorded)) == (4, [(0, 4)])
+
+
+def test_values_that_no_engine_wrote_end_in_no_traceback(session: Session) -> None:
+    decided(session, {0: "a0"})
+    db = sqlite3.connect(session.results_path)
+    db.executescript(
+        "UPDATE files SET notes = '[1, ', replaced = 'soon'; UPDATE frames SET changed = 'now';"
+        "INSERT INTO state VALUES ('changes', '\"many\"');"
+    )
+    db.close()
+    reader = session.results()
+    assert [row.notes for row in reader.files()] == [()]
+    assert (reader.newest_note()[1], reader.changes()) == ("", 0)
+    assert of(session.labels()) == ([0], [])
