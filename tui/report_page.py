@@ -99,7 +99,8 @@ def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Pict
         ),
         _section("Models", _models(report.models)),
         _section("Exports", _exports(report)),
-        _section("Files that could not be read", _given_up(report)) if report.given_up else "",
+        _section("Files that were not read in full", _given_up(report)) if report.given_up else "",
+        _section("Notes on files", _notes(report)) if report.notes else "",
         "<footer>" + _note("photon-triage " + version("photon-triage") + ". " + INTERVALS) + "</footer></body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -192,6 +193,8 @@ def _agreement(report: Report, figures: Mapping[str, str]) -> list[str]:
     lines.append(f"Labels by {people}." + (f" Classes: {said}." if said else ""))
     if report.conflicts:
         lines.append(f"People differ on {report.conflicts:,}.")
+    if report.changed:
+        lines.append(f"{report.changed:,} labels are of frames that have changed since, and do not count.")
     if report.agreement.unmatched:
         lines.append(f"{report.agreement.unmatched:,} labels are of frames that were not read, and do not count.")
     if report.recall_is_biased:
@@ -274,6 +277,13 @@ def _given_up(report: Report) -> str:
     ]
     more = len(report.given_up) - len(rows)
     return _table(("file", "state", "why", "#frames lost"), rows) + (_note(f"and {more:,} more") if more else "")
+
+
+def _notes(report: Report) -> str:
+    shown = report.notes[:MOST_FILES]
+    rows = [(group.text, f"{len(group.files):,}" if group.files else "", (*group.files, "")[0]) for group in shown]
+    more = len(report.notes) - len(shown)
+    return _table(("note", "#files", "first"), rows) + (_note(f"and {more:,} more") if more else "")
 
 
 def _section(title: str, *parts: str) -> str:

@@ -57,6 +57,8 @@ class Snapshot:
     """Whether an engine has ever written results here."""
     alive: bool = False
     counts: Counts = field(default_factory=Counts)
+    note: tuple[str, str] = ("", "")
+    """The newest note: the path of its file, and the text."""
     history: Sequence[tuple[float, int, int]] = ()
     run: str = ""
     """The run of the file that changed last."""
@@ -72,6 +74,10 @@ class Snapshot:
     """Labels of frames that stand in results.db, by id."""
     flagged: frozenset[int] = frozenset()
     conflicts: frozenset[int] = frozenset()
+    changed: Mapping[int, Label] = field(default_factory=dict)
+    """Labels of frames that have changed since, by id."""
+    lapsed: int = 0
+    """Number of labels of frames that have changed since."""
     verdicts: Mapping[str, int] = field(default_factory=dict)
     undecided: int = 0
     labelled: bool = True

@@ -49,6 +49,7 @@ class SnapshotBuilder:
         self._rates = RateFollower()
         self._state: Paced[dict[str, Any]] = Paced({})
         self._counts = Paced(Counts())
+        self._note = Paced(("", ""))
         self._selected = Paced(0)
         self._measured: Paced[Measured | None] = Paced(None)
         self._table: Paced[tuple[Measured, ...]] = Paced(())
@@ -136,6 +137,7 @@ class SnapshotBuilder:
             started=True,
             alive=engine_is_alive(state),
             counts=counts,
+            note=self._note.get(version, reader.newest_note) if counts.noted else ("", ""),
             history=rates.history(reader, version),
             run=rates.newest_run(reader, version),
             runs=rates.runs(reader, state, version, wanted=(request.runs or request.axis == RUN) and not first),
@@ -146,6 +148,8 @@ class SnapshotBuilder:
             labels=by_id.labels,
             flagged=by_id.flagged,
             conflicts=by_id.conflicts,
+            changed=by_id.changed,
+            lapsed=len(labels.book.changed),
             verdicts=labels.verdicts(),
             undecided=max(_worth_deciding(counts, self._unit) - by_id.decided_hits, 0),
             damaged=labels.book.damaged,

@@ -58,6 +58,8 @@ class Purpose(Enum):
     """Another model has scored them before."""
     SHADOW = "shadow"
     """For the model in shadow mode alone."""
+    VERIFY = "verify"
+    """Their file has changed since they were recorded."""
     DIGEST = "digest"
     """Only a window was read of these hits, and a digest covers whole frames."""
 

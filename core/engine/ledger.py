@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from photon_triage.core.engine.events import FileUpdate
-from photon_triage.core.engine.tracked_file import TrackedFile, unusable_frames
+from photon_triage.core.engine.tracked_file import Layout, TrackedFile, layout_of, unusable_frames
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
 from photon_triage.core.session.state import FileStatus
@@ -27,6 +27,7 @@ class PastFile:
     status: FileStatus
     reason: str
     taken: Spans
+    layout: Layout | None = None
 
     def is_same(self, file: WatchedFile) -> bool:
         """Whether the file has not changed since."""
@@ -60,7 +61,9 @@ class Ledger:
             if not status.is_incomplete and not (status.is_final and row.done >= row.frames):
                 status = FileStatus.WAITING
             file = WatchedFile(row.path, row.size, row.mtime_ns, row.device, row.inode)
-            self._past[row.path] = PastFile(file, self._next_index(), status, row.reason, _compact(taken))
+            layout = (row.dataset, row.height, row.width, row.dtype) if row.layout else None
+            past = PastFile(file, self._next_index(), status, row.reason, _compact(taken), _shared(layout))
+            self._past[row.path] = past
             self._unseen.add(row.path)
             self._note_gone(file)
 
@@ -97,6 +100,9 @@ class Ledger:
         if tracked is not None:
             if tracked.file.inode != file.inode and tracked.taken:
                 return self.restart(tracked, file, now), True
+            changed = (tracked.file.size, tracked.file.mtime_ns) != (file.size, file.mtime_ns)
+            if changed and tracked.info is not None and tracked.info.complete:
+                tracked.unverified = Spans(tracked.taken)  # it was complete, so this is no growth
             tracked.file = file
             return tracked, False
         past = self._past.get(file.path)
@@ -107,7 +113,9 @@ class Ledger:
             return None, False
         replaced = past.is_other(file) and bool(past.taken)
         tracked = self._track(file, past.index, Spans() if replaced else Spans(past.taken), now)
-        tracked.announced = True
+        tracked.announced, tracked.layout = True, past.layout
+        if not replaced and not past.is_same(file):
+            tracked.unverified = Spans(past.taken)
         return tracked, replaced
 
     def gone(self, paths: Iterable[str]) -> None:
@@ -152,7 +160,8 @@ class Ledger:
         """Keep little of a file that is over."""
         self.active.pop(tracked.file.path, None)
         taken = _compact(tracked.taken.without(tracked.damaged))
-        past = PastFile(tracked.file, tracked.index, tracked.status, tracked.reason, taken)
+        layout = tracked.layout if tracked.info is None else layout_of(tracked.info)
+        past = PastFile(tracked.file, tracked.index, tracked.status, tracked.reason, taken, _shared(layout))
         self._past[tracked.file.path] = past
 
     def past(self, path: str) -> PastFile | None:
@@ -217,6 +226,12 @@ def unreadable_name(file: WatchedFile) -> FileUpdate | None:
         named = WatchedFile(shown, file.size, file.mtime_ns, file.device, file.inode)
         return FileUpdate(named, FileStatus.UNREADABLE, _NOT_TEXT)
     return None
+
+
+@lru_cache(maxsize=256)
+def _shared(layout: Layout | None) -> Layout | None:
+    """The same layout; the files of a run share it."""
+    return layout
 
 
 @lru_cache(maxsize=4096)

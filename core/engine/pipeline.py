@@ -87,7 +87,7 @@ class Engine:
         running = RunningStages(session, self._device)
         self._running = running
         self._shadow = Shadow(session, running, results, self._is_calm, self._say)
-        self._rereads = Rereads(results, running, self._shadow)
+        self._rereads = Rereads(results, running, self._shadow, session)
         powder = GrowingPowder(session.path) if self._recipe.grows_powder else None
         folders = [session.path, *(path if path.is_dir() else path.parent for path in paths)]
         self._alarms = Alarms(
@@ -243,6 +243,7 @@ class Engine:
             busy_s=seconds if busy else 0.0,
             stalled_s=self._intake.stalled_s,
             problems=dict(self._intake.watcher.problems),
+            ignored=dict(self._intake.watcher.ignored),
             alarms=self._alarms.check(now, backlog=backlog) if self._status == "running" else [],
             paths=[str(path) for path in self._paths],
         )

@@ -126,7 +126,7 @@ class ReaderThread(threading.Thread):
 
     def _read(self, request: ReadRequest) -> ReadReply:
         try:
-            frames = self._frames(request.info, request.start, request.stop)
+            frames = self._frames(request, request.start, request.stop)
             return ReadReply([(request.start, frames)], self._mask(request.info))
         except SourceError as error:
             return ReadReply(error=error)
@@ -138,7 +138,7 @@ class ReaderThread(threading.Thread):
             valid = self._mask(request.info)
             for index in range(request.start, request.stop):
                 try:
-                    pieces.append((index, self._frames(request.info, index, index + 1)))
+                    pieces.append((index, self._frames(request, index, index + 1)))
                 except ReaderLostError:
                     raise
                 except SourceError as error:
@@ -147,8 +147,9 @@ class ReaderThread(threading.Thread):
             lost = error
         return ReadReply(pieces, valid, errors, lost)
 
-    def _frames(self, info: SourceInfo, start: int, stop: int) -> NDArray[np.generic]:
-        return self._reader.read(info, info.dataset, start, stop, self._window)
+    def _frames(self, request: ReadRequest, start: int, stop: int) -> NDArray[np.generic]:
+        info = request.info
+        return self._reader.read(info, info.dataset, start, stop, None if request.whole else self._window)
 
     def _mask(self, info: SourceInfo) -> NDArray[np.bool_] | None:
         key = (info.path, info.mask)

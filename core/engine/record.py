@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.engine.alarms import Alarms
+from photon_triage.core.engine.annotations import Annotations
 from photon_triage.core.engine.events import (
     Digests,
     Event,
@@ -113,6 +114,7 @@ class RecordThread(threading.Thread):
         self._scored, self._results, self._recipe, self._intake = scored, results, recipe, intake
         self._rereads, self._shadow, self._alarms = rereads, shadow, alarms
         self._recorded, self._say = recorded, say
+        self._annotations = Annotations(recipe)
         self._file_ids = {row.path: row.id for row in results.read(ResultsWriter.files)}
         self._busy_since: float | None = None
         self._closing = threading.Event()
@@ -166,10 +168,7 @@ class RecordThread(threading.Thread):
                     self._write_events(results, parcel.parcel.events, ids)
                     for batch in parcel.batches:
                         for each in rows[id(batch)]:
-                            if batch.loaded.purpose is Purpose.RESCORE:
-                                results.rescore(ids[each.path], each.rows)
-                            else:
-                                results.put_frames(ids[each.path], each.rows, now)
+                            self._write_rows(results, ids[each.path], batch.loaded.purpose, each, now)
                     shadow += sum(_put_shadow(results, scores, ids) for scores in parcel.shadow)
             return ids
 
@@ -178,6 +177,18 @@ class RecordThread(threading.Thread):
         self._shadow.scored += shadow
         for parcel in parcels:
             self._follow_up(parcel, rows, now)
+
+    def _write_rows(self, results: ResultsWriter, file_id: int, purpose: Purpose, found: _Results, now: float) -> None:
+        if purpose is Purpose.RESCORE:
+            results.rescore(file_id, found.rows)
+            return
+        if purpose is Purpose.VERIFY:
+            results.replace_frames(file_id, found.rows, now)
+        else:
+            results.put_frames(file_id, found.rows, now)
+        info = found.frames.info
+        if self._annotations.take_mask(info.path, found.frames.valid):
+            results.put_notes(file_id, self._annotations.of(info))
 
     def _write_events(self, results: ResultsWriter, events: Sequence[Event], ids: dict[str, int]) -> None:
         """Record the events that are not the state of a file."""
@@ -191,7 +202,6 @@ class RecordThread(threading.Thread):
                 case FileReplaced(path):
                     if path in ids:
                         results.forget_frames(ids[path])
-                    results.set_state({"replaced": results.state().get("replaced", 0) + 1})
                 case Digests(request, digests) if request.path in ids:
                     results.put_digests(ids[request.path], dict(zip(request.indices, digests, strict=True)))
 
@@ -218,6 +228,7 @@ class RecordThread(threading.Thread):
             updated=time.time(),
             device=file.device,
             inode=file.inode,
+            notes=self._annotations.of(info) if info else (),
         )
 
     def _rows(self, batch: ScoredBatch) -> Iterator[_Results]:
@@ -227,11 +238,12 @@ class RecordThread(threading.Thread):
             scored = [
                 (place, each) for place in range(len(part.indices)) if isinstance(each := next(outcomes), Outcome)
             ]
+            verify = part.purpose is Purpose.VERIFY
             with_digest = part.window is None and part.purpose is Purpose.SCORE
             yield _Results(
                 part.info.path,
                 [
-                    self._row(part, place, outcome, batch.model, with_digest=with_digest and outcome.hit)
+                    self._row(part, place, outcome, batch.model, with_digest=verify or (with_digest and outcome.hit))
                     for place, outcome in scored
                 ],
                 part,
@@ -261,6 +273,8 @@ class RecordThread(threading.Thread):
         self._tell_events(parcel.parcel.events)
         for batch in parcel.batches:
             self._tell_failures(batch)
+            if batch.loaded.purpose is Purpose.VERIFY:
+                continue
             if batch.loaded.purpose is not Purpose.SCORE:
                 failed = any(isinstance(each, FrameFailure) for each in batch.results)
                 self._rereads.done(lost=batch.loaded.parts[0].info.path if failed else None)
@@ -284,7 +298,7 @@ class RecordThread(threading.Thread):
         for part in batch.loaded.parts:
             path = part.info.path
             failures = {index: each.reason for index in part.indices if isinstance(each := next(results), FrameFailure)}
-            if failures and batch.loaded.purpose is Purpose.SCORE:
+            if failures and batch.loaded.purpose in (Purpose.SCORE, Purpose.VERIFY):
                 self._intake.fail(path, failures, set_aside=path in batch.set_aside)
             elif failures:
                 reason = next(iter(failures.values()))

@@ -33,12 +33,16 @@ class SurveyRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """Read frames start .. stop-1; info: the layout that a survey found. singly: one by one, those that can be."""
+    """Read frames start .. stop-1; info: the layout that a survey found.
+
+    singly: one by one, those that can be. whole: all of each frame, also where a window is looked at.
+    """
 
     info: SourceInfo
     start: int
     stop: int
     singly: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

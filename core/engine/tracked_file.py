@@ -33,6 +33,8 @@ LOSSES = 2
 TRIES = 3
 """How often a frame that was there is read again when it no longer is."""
 NEVER = math.inf
+Layout = tuple[str, int, int, str]
+"""Data set, height, width and data type of frames."""
 FIRST_LOOK = -1.0
 _RECOVER = "`photon-triage retry SESSION FILE --recover` reads a copy without that mark."
 
@@ -54,6 +56,10 @@ class TrackedFile:
     reason: str = ""
     info: SourceInfo | None = None
     there: Spans = field(default_factory=Spans)
+    unverified: Spans = field(default_factory=Spans)
+    """Recorded frames of a file that has changed since: they are read again, after those that are new."""
+    layout: Layout | None = None
+    """That of the recorded frames."""
     denied: Spans = field(default_factory=Spans)
     """Frames that the file says are there and that were not when they were read, each time until patience was over."""
     damaged: Spans = field(default_factory=Spans)
@@ -102,7 +108,12 @@ class TrackedFile:
     @property
     def is_all_there(self) -> bool:
         """Whether the file is complete and some of its frames are still to be read."""
-        return self.info is not None and self.info.complete and self.unread > 0
+        return self.info is not None and self.info.complete and self.has_work
+
+    @property
+    def has_work(self) -> bool:
+        """Whether frames could be read now, new ones or others again."""
+        return self.unread > 0 or self.next_to_verify() is not None
 
     @property
     def unread(self) -> int:
@@ -127,6 +138,15 @@ class TrackedFile:
             return start, min(newest, start + size)
         run = self.taken.first(self.there)
         return None if run is None else (run[0], min(run[1], run[0] + size))
+
+    def next_to_verify(self) -> Span | None:
+        """The recorded frames to read again next."""
+        if self.info is None or self.over:
+            return None
+        run = next(iter(self.unverified), None)
+        if run is None or run[0] >= self.there.reach:
+            return None
+        return run[0], min(run[1], run[0] + frames_in_chunk(self.info), self.there.reach)
 
     def next_probe(self) -> Span | None:
         """The frames of a finished file of which it is not known whether they are there."""
@@ -189,7 +209,7 @@ class TrackedFile:
     def is_at_end(self, now: float, patience: float) -> bool:
         """Whether all that can be read was, and no more is expected or patience is over."""
         info = self.info
-        if info is None or self.over or self.recheck or self.stale or self.shrunk or self.chunks or self.unread:
+        if info is None or self.over or self.recheck or self.stale or self.shrunk or self.chunks or self.has_work:
             return False
         return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
 
@@ -252,6 +272,11 @@ class TrackedFile:
             return None
         self.reported = now
         return FileUpdate(self.file, *now)
+
+
+def layout_of(info: SourceInfo) -> Layout:
+    """The layout of the frames of a file."""
+    return info.dataset, *info.shape, info.dtype
 
 
 def frames_in_chunk(info: SourceInfo) -> int:

@@ -42,7 +42,7 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk
+from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk, layout_of
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.errors import NotYetError, ReaderLostError
 from photon_triage.core.frames import Window
@@ -206,8 +206,13 @@ class Tracker:
         self._look_after_missing(now)
         if not self._may_work(now):
             return None
-        if self._rereads:
-            return self._ask(self._rereads.popleft(), (), now)
+        while self._rereads:
+            reread = self._rereads.popleft()
+            tracked = self.ledger.active.get(reread.path)
+            if tracked is None or not tracked.unverified:
+                return self._ask(reread, (), now)
+            # A digest of what the file holds now must not be recorded for frames of what it held before.
+            self._events.append(RequestFailed(reread, "its file has changed and is being read again."))
         if self._probes:
             tracked, probe = self._probes.popleft()
             return self._ask(probe, (tracked,), now)
@@ -217,7 +222,7 @@ class Tracker:
         if task.kind == "look":
             return self._survey(task, now, READ_BYTES if has_room else 0)
         assert task.file.info is not None
-        request = ReadRequest(task.file.info, task.start, task.stop, singly=task.singly)
+        request = ReadRequest(task.file.info, task.start, task.stop, singly=task.singly, whole=task.verify)
         return self._ask(request, (task.file,), now, late=task.late)
 
     def next_time(self) -> float:
@@ -318,6 +323,10 @@ class Tracker:
         info = replace(info, shows=(), shows_whole=False, shown_by="", shown_with=())
         for seconds, frames in tracked.update_info(info, now):
             self.queue.ripens(tracked, now + seconds, frames)
+        recorded_otherwise = tracked.layout is not None and tracked.layout != layout_of(info)
+        if info.frames and tracked.unverified and recorded_otherwise:  # frames of another kind, in the same file
+            tracked.taken, tracked.unverified = Spans(), Spans()
+            self._replace(tracked.file.path)
         if tracked.shrunk and now - tracked.shrunk >= REPLACED_S:
             new = self.ledger.restart(tracked, tracked.file, now)
             self.queue.forget(tracked)
@@ -329,7 +338,7 @@ class Tracker:
     def _end_look(self, tracked: TrackedFile, now: float, *, wait: float | None = None) -> None:
         tracked.looking = False
         self._conclude(tracked, now, wait=wait)
-        if tracked.unread:
+        if tracked.has_work:
             self.queue.came(tracked)
         self.queue.recount(tracked)
 
@@ -352,7 +361,7 @@ class Tracker:
         wait = None
         for start, frames in reply.pieces:
             tracked.changed = now
-            self._emit_frames(tracked, start, frames, reply.valid, late=pending.late)
+            self._emit_frames(tracked, start, frames, reply.valid, late=pending.late, verify=request.whole)
         for index, each in reply.errors.items():
             if isinstance(each, NotYetError):
                 tracked.deny(index, each.message)
@@ -371,7 +380,8 @@ class Tracker:
                 tracked.give_up(error.message, error.kind)
             else:
                 tracked.chunks += 1
-                self._singly.append(Task("read", tracked, left, request.stop, pending.late, singly=True))
+                again = Task("read", tracked, left, request.stop, pending.late, singly=True, verify=request.whole)
+                self._singly.append(again)
                 return
         self._conclude(tracked, now, wait=wait)
         self.queue.recount(tracked)
@@ -389,16 +399,18 @@ class Tracker:
         valid: NDArray[np.bool_] | None,
         *,
         late: bool,
+        verify: bool = False,
     ) -> None:
         info = tracked.info
         assert info is not None
         window = self._window if frames.shape[1:] != info.shape else None
+        purpose = Purpose.VERIFY if verify else Purpose.SCORE
         indices = tuple(range(start, start + len(frames)))
-        self._events.append(Frames(info, indices, frames, valid, tracked.seen, late, window))
+        self._events.append(Frames(info, indices, frames, valid, tracked.seen, late, window, purpose))
 
     def _reread(self, pending: _Pending, request: FrameRequest, reply: RereadReply, now: float) -> None:
         if reply.error is not None or pending.stale:
-            reason = "another file stands in its place." if reply.error is None else reply.error.message
+            reason = "the file has changed." if reply.error is None else reply.error.message
             self._events.append(RequestFailed(request, reason))
         elif request.purpose is Purpose.DIGEST:
             self._events.append(Digests(request, reply.digests))
@@ -431,6 +443,8 @@ class Tracker:
         elif not tracked.announced and not self.ledger.former_paths(file):
             tracked.announced = True
             self._events.append(FileSeen(file))
+        if tracked.unverified:
+            self._void_rereads(file.path)
         tracked.changed, tracked.tries, tracked.stale = now, 0, True
         if tracked.next_look == 0.0:
             self.queue.add(tracked)
@@ -438,10 +452,14 @@ class Tracker:
             self.queue.look_at(tracked, now)
 
     def _replace(self, path: str) -> None:
-        """Another file stands under a known name: what was read again of the first one is of no use."""
+        """Another file stands under a known name."""
+        self._void_rereads(path)
+        self._events.append(FileReplaced(path))
+
+    def _void_rereads(self, path: str) -> None:
+        """What is being read again of a file is of no use: the file has changed."""
         for pending in self._pending.values():
             pending.stale |= isinstance(pending.request, FrameRequest) and pending.request.path == path
-        self._events.append(FileReplaced(path))
 
     def _conclude(self, tracked: TrackedFile, now: float, *, wait: float | None = None) -> None:
         """See what follows from what was just learnt of a file, and report it."""

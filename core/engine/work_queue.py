@@ -27,6 +27,8 @@ class Task:
     """The first look."""
     singly: bool = False
     """The frames one by one, those that can be read."""
+    verify: bool = False
+    """Recorded frames again, whole: their file has changed."""
 
 
 class WorkQueue:
@@ -175,10 +177,15 @@ class WorkQueue:
     def _frames(self, now: float) -> Task | None:
         while self._ready:
             key, _, file = self._ready[0]
-            if not file.over and key == self._key(file) and (frames := file.next_frames(self.latest)) is not None:
-                file.chunks += 1
-                return Task("read", file, *frames, self.mark_read(file, *frames))
+            if not file.over and key == self._key(file):
+                if (frames := file.next_frames(self.latest)) is not None:
+                    file.chunks += 1
+                    return Task("read", file, *frames, self.mark_read(file, *frames))
+                if (frames := file.next_to_verify()) is not None:
+                    file.chunks += 1
+                    file.unverified.remove(*frames)
+                    return Task("read", file, *frames, verify=True)
             heapq.heappop(self._ready)
-            if not file.unread:
+            if not file.has_work:
                 self._looked_at.discard(file)
         return None

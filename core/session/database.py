@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 3
-"""Of the tables: 1 knew no missing files and no frames passed over, 2 no scores of a second model."""
+VERSION = 4
+"""Of the tables: 1 knew no missing files and no frames passed over, 2 no scores of a second model, 3 neither notes nor
+changed frames."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "gpfs", "lustre", "beegfs", "fuse", "9p", "afs", "ceph")
 FILE_COLUMNS = (
@@ -22,6 +24,11 @@ FILE_COLUMNS = (
     "size, mtime_ns, updated"
 )
 """What every version of the tables has."""
+ADDED = {
+    "files": {"notes": "TEXT NOT NULL DEFAULT '[]'", "replaced": "REAL NOT NULL DEFAULT 0"},
+    "frames": {"changed": "REAL"},
+}
+"""Columns that version 4 added."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PASSING = (
@@ -93,7 +100,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
     if version >= VERSION:
         return
     schema = SCHEMA.read_text(encoding="utf-8")
-    old = [row[1] for row in db.execute("PRAGMA table_info(files)")]
+    old = columns(db, "files")
     steps = ["PRAGMA legacy_alter_table = ON", "BEGIN IMMEDIATE"]
     if old and version < 2:
         names = ", ".join(old)
@@ -105,6 +112,14 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
         ]
     else:
         steps.append(schema)
+    for table in ADDED:
+        # A table of files from before version 2 has just been made again with all its columns.
+        there = set(ADDED[table]) if table == "files" and version < 2 else columns(db, table)
+        steps += [
+            f"ALTER TABLE {table} ADD COLUMN {name} {kind}"
+            for name, kind in ADDED[table].items()
+            if there and name not in there
+        ]
     steps += [f"PRAGMA user_version = {VERSION}", "COMMIT", "PRAGMA legacy_alter_table = OFF"]
     db.executescript(";\n".join(steps))
 
@@ -122,16 +137,45 @@ def on_network_file_system(path: Path) -> bool:
     return max(holding, key=lambda mount: len(mount[0]))[1].lower().startswith(NETWORK_FILE_SYSTEMS)
 
 
-def read_files(db: sqlite3.Connection) -> list[FileRow]:
-    """The ledger of files, in the order found."""
-    return [file_row(values) for values in db.execute(f"SELECT {FILE_COLUMNS} FROM files ORDER BY id")]
+def columns(db: sqlite3.Connection, table: str) -> list[str]:
+    """The names of a table's columns, none where there is no such table."""
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
-def file_row(values: tuple[Any, ...]) -> FileRow:
-    """A row of FILE_COLUMNS, and of what follows them in FileRow."""
+def notes_column(db: sqlite3.Connection) -> str:
+    """The expression for a file's notes: a data base that no engine of this version has opened knows none."""
+    return "notes" if "notes" in columns(db, "files") else "'[]'"
+
+
+def read_files(db: sqlite3.Connection, remarkable: int | None = None) -> list[FileRow]:
+    """The ledger of files, in the order found.
+
+    remarkable: only so many files with a reason or a note, those that changed last first.
+    """
+    notes = notes_column(db)
+    which = (
+        "ORDER BY id"
+        if remarkable is None
+        else (f"WHERE reason <> '' OR {notes} <> '[]' ORDER BY updated DESC, id DESC LIMIT {remarkable:d}")
+    )
+    rows = db.execute(f"SELECT {FILE_COLUMNS}, {notes} FROM files {which}")
+    return [file_row(tuple(values), notes=notes) for *values, notes in rows]
+
+
+def file_row(values: tuple[Any, ...], notes: str = "[]") -> FileRow:
+    """A row of FILE_COLUMNS, and of what follows them in FileRow; notes: JSON."""
     row = list(values)
     row[8], row[9] = Geometry(**json.loads(row[8])), bool(row[9])
-    return FileRow(*row)
+    return replace(FileRow(*row), notes=notes_of(notes))
+
+
+def notes_of(text: Any) -> tuple[str, ...]:
+    """The notes in JSON text; none where it is no list of texts, for notes decide nothing."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return ()
+    return tuple(note for note in found if isinstance(note, str)) if isinstance(found, list) else ()
 
 
 def read_state(db: sqlite3.Connection) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from photon_triage.core.session.label_records import (
     subject_fields,
     subjects_of,
 )
-from photon_triage.core.session.moves import Place, digests_now, moved_files
+from photon_triage.core.session.lookup import Content
+from photon_triage.core.session.moves import Place, moved_files
 from photon_triage.core.session.results import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]
@@ -35,6 +36,8 @@ class _Said:
     order: tuple[float, str, int]
     subject: FrameKey | None
     value: Label | bool | float
+    written: float
+    """Unix time; a label that was imported is older."""
 
 
 class LabelBook:
@@ -54,8 +57,15 @@ class LabelBook:
         self._digests: dict[FrameKey, str] = {}
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
-        self._digests_now: dict[FrameKey, str] = {}
+        self._contents: dict[FrameKey, Content] = {}
+        """The bytes of labelled frames, by the key that a frame has now."""
+        self._changes = -1
+        """Changes of recorded frames up to which `_contents` is complete."""
+        self._unchecked: set[FrameKey] = set()
+        """Frames of which something was said since."""
         self.labels: dict[FrameKey, Label] = {}
+        self.changed: dict[FrameKey, Label] = {}
+        """The last labels of frames whose bytes have changed since: kept, and not counted until decided again."""
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
         self.threshold: float | None = None
@@ -89,9 +99,9 @@ class LabelBook:
         return bool(new)
 
     def follow_moves(self, reader: ResultsReader) -> bool:
-        """Find the labelled frames of files that were moved since; true when any label is of another key now.
+        """Find the labelled frames of files that were moved or changed since; true when any label is affected.
 
-        Labels of a frame that another one has taken the place of do not count any more.
+        The last label of a frame whose bytes are others than those it was given on is in `changed`, not in `labels`.
         """
         moves = moved_files(self._digests, reader)
         new = {old: now for old, now in moves.items() if self._moves.get(old) != now}
@@ -103,12 +113,23 @@ class LabelBook:
                 self._said.setdefault(self._now(said.subject), []).append(said)
             touched |= before.keys() | self._said.keys()
             self._settle_draws()
-        if reader.state().get("replaced"):
-            digests = digests_now((key for key in self._said if key), reader)
-            touched |= {key for key in self._said if key and self._digests_now.get(key.frame) != digests.get(key.frame)}
-            self._digests_now = digests
+        touched |= self._follow_contents(reader, everything=bool(new))
         self._settle(touched)
         return bool(touched)
+
+    def _follow_contents(self, reader: ResultsReader, *, everything: bool) -> set[FrameKey]:
+        """Ask for the bytes of labelled frames, where they may be others than before; returns those that are."""
+        changes = reader.changes()
+        if everything or changes != self._changes:
+            self._unchecked = {key for key in self._said if key}
+            self._changes = changes
+        asked, self._unchecked = self._unchecked, set()
+        now = reader.contents({key.frame for key in asked})
+        others = {key for key in asked if self._contents.get(key.frame) != now.get(key.frame)}
+        for key in others:
+            self._contents.pop(key.frame, None)
+        self._contents |= now
+        return others
 
     def _now(self, key: FrameKey | None) -> FrameKey | None:
         """The key that a frame has now."""
@@ -138,30 +159,41 @@ class LabelBook:
         self._subjects[record.journal, record.sequence] = [subject for subject, _ in said]
         touched = [self._now(subject) for subject, _ in said]
         for now, (subject, value) in zip(touched, said, strict=True):
-            self._said.setdefault(now, []).append(_Said(record.order, subject, value))
+            self._said.setdefault(now, []).append(_Said(record.order, subject, value, record.time))
+            if now is not None:
+                self._unchecked.add(now)
         return touched
 
-    def _holds(self, label: Label, key: FrameKey) -> bool:
-        """Whether a label is of the frame that has this key now."""
-        return not label.digest or self._digests_now.get(key.frame, label.digest) == label.digest
+    def _holds(self, label: Label, written: float, key: FrameKey) -> bool:
+        """Tell whether a label was given on the bytes that its frame has now: by digest, else by time."""
+        content = self._contents.get(key.frame)
+        if content is None:
+            return True
+        if label.digest and content.digest:
+            return label.digest == content.digest
+        return written > content.changed
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
+        changed = dict(self.changed)
         opinions = dict(self.opinions)
         for subject in touched:
             said = sorted(self._said.get(subject, []), key=attrgetter("order"))
-            values = [each.value for each in said if each.order[1:] not in self._undone]
+            said = [each for each in said if each.order[1:] not in self._undone]
+            values = [each.value for each in said]
             if subject is None:
                 self.threshold = next((value for value in reversed(values) if isinstance(value, float)), None)
                 continue
-            given = [value for value in values if isinstance(value, Label) and self._holds(value, subject)]
+            every = [(each.value, each.written) for each in said if isinstance(each.value, Label)]
+            given = [label for label, written in every if self._holds(label, written, subject)]
             flags = [value for value in values if isinstance(value, bool)]
             each_verdict = {label.who: label.verdict for label in given}
             told = {who: verdict == "accepted" for who, verdict in each_verdict.items() if verdict != "skipped"}
-            if given:
-                labels[subject] = given[-1] if given[-1].key == subject else replace(given[-1], key=subject)
-            else:
-                labels.pop(subject, None)
+            for kept, last in ((labels, given), (changed, [] if given else [label for label, _ in every])):
+                if last:
+                    kept[subject] = last[-1] if last[-1].key == subject else replace(last[-1], key=subject)
+                else:
+                    kept.pop(subject, None)
             _put(flagged, subject, bool(flags) and flags[-1])
             _put(conflicts, subject, len(set(told.values())) > 1)
             if len(told) > 1:
@@ -169,6 +201,7 @@ class LabelBook:
             else:
                 opinions.pop(subject, None)
         self.labels, self.flagged, self.conflicts, self.opinions = labels, flagged, conflicts, opinions
+        self.changed = changed
 
     def _settle_draws(self) -> None:
         draws = self._draws.draws()
@@ -227,6 +260,8 @@ class LabelWriter:
             }
             if label.category:
                 fields["class"] = label.category
+            if label.digest:
+                fields["digest"] = label.digest
             entries.append(("label", fields))
         if entries:
             self._journal.append_all(entries)

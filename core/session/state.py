@@ -44,7 +44,8 @@ class EngineState:
     message_at: seconds since 1970. rate_hz: frames recorded a second, over the last seconds. lag_s: from when a frame
     could be read to when it was recorded. queue: frames that can be read and are not scored; passed_over: those of them
     that newer ones went before. busy_with, busy_s: what one step has been at work on, and for how many seconds.
-    stalled_s: for how many seconds the file system has not answered. problems: why a folder cannot be listed.
+    stalled_s: for how many seconds the file system has not answered. problems: why a folder cannot be listed. ignored:
+    files with a suffix that is not read, by suffix.
     """
 
     pid: int
@@ -71,6 +72,7 @@ class EngineState:
     busy_s: float = 0.0
     stalled_s: float = 0.0
     problems: dict[str, str] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
     alarms: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from photon_triage.tui.commands.output import say, say_json, say_table
-from photon_triage.tui.commands.sessions import summary
+from photon_triage.tui.commands.sessions import summary, summary_lines
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,6 +52,7 @@ def status(
             rows.append(("frames", f"{counts['frames']} done, {counts['pending']} to do, {counts['hits']} hits"))
             given_up = f"{counts['missing']} miss something, {counts['unreadable']} unreadable"
             rows.append(("files", f"{counts['files']}, {given_up}"))
+            rows += summary_lines(session)
         if state.get("message"):
             rows.append(("last", str(state["message"])))
         say_table(rows)

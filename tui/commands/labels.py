@@ -34,16 +34,18 @@ def import_labels(
 ) -> None:
     """Take labels over into a session, with their names and times.
 
-    Relative file names start at the table's own folder. A label that stands in the session already is passed over.
+    Relative file names start at the table's own folder. A label that stands in the session already is passed over, and
+    one that the table marks as changed is left out: its frame is another one now.
     """
     from photon_triage.core.session.journal import user_name
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.label_files import match_files, read_table
     from photon_triage.core.session.labels import LabelWriter
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
     name = who or user_name()
-    labels = [label if label.who else replace(label, who=name) for label in read_labels(table)]
+    read, changed = read_table(table)
+    labels = [label if label.who else replace(label, who=name) for label in read]
     files = []
     if session.results_path.exists():
         reader = session.results()
@@ -65,6 +67,7 @@ def import_labels(
             {
                 "imported": len(fresh),
                 "already_there": len(labels) - len(fresh),
+                "of_changed_frames": changed,
                 "accepted": verdicts["accepted"],
                 "rejected": verdicts["rejected"],
                 "skipped": verdicts["skipped"],
@@ -76,6 +79,8 @@ def import_labels(
     say(f"Imported {len(fresh)} labels from {table}: {counts}.")
     if len(labels) > len(fresh):
         say(f"{len(labels) - len(fresh)} stood in the session already.")
+    if changed:
+        say(f"{changed} were left out: the table marks their frames as changed since.")
     if elsewhere:
         say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
 
@@ -86,18 +91,25 @@ def export_labels(
     table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The table to write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the labels of a session as a table; where two people differ, the later word."""
+    """Write the labels of a session as a table; where two people differ, the later word.
+
+    Labels of frames that have changed since are written too, with "yes" in the column changed.
+    """
     from operator import attrgetter
 
     from photon_triage.core.session.label_files import write_labels
     from photon_triage.core.session.session import Session
 
     book = Session.open(session_path).labels()
-    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")))
+    changed = len(book.changed)
+    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")), book.changed.values())
     if as_json:
-        say_json({"path": str(table.absolute()), "written": written, "conflicts": len(book.conflicts)})
+        counts = {"written": written, "conflicts": len(book.conflicts), "of_changed_frames": changed}
+        say_json({"path": str(table.absolute())} | counts)
         return
     say(f"Wrote {written} labels to {table}.")
+    if changed:
+        say(f"{changed} of them are of frames that have changed since, and are marked so.")
     if book.conflicts:
         say(f"On {len(book.conflicts)} frames people differ; the later word was written.")
 
@@ -119,7 +131,7 @@ def report_labels(session_path: SessionPath, device: DeviceOption = None, as_jso
 
 
 def _stands(label: Label, book: LabelBook) -> bool:
-    known = book.labels.get(label.key)
+    known = book.labels.get(label.key) or book.changed.get(label.key)
     return (
         known is not None
         and (known.verdict, known.category, known.who) == (label.verdict, label.category, label.who)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from photon_triage.tui.commands.sessions import (
     open_session,
     require_paths,
     summary,
+    summary_lines,
 )
 
 LOOK_S = 0.2
@@ -79,12 +81,12 @@ def scan(
     if as_json:
         say_json(report)
     elif not quiet:
-        _say(report)
+        _say(report, summary_lines(session))
     if report["unreadable"] or report["missing"]:
         raise typer.Exit(1)
 
 
-def _say(counts: dict[str, Any]) -> None:
+def _say(counts: dict[str, Any], lines: Sequence[tuple[str, str]]) -> None:
     if counts["simulated"]:
         say("Simulated data.")
     found = f"{counts['candidates']} candidates, " if counts["candidates"] else ""
@@ -94,6 +96,5 @@ def _say(counts: dict[str, Any]) -> None:
     )
     if counts["dropped"]:
         say(f"{counts['dropped']} frames could not be read.")
-    for state in ("unreadable", "missing"):
-        for row in counts[f"{state}_files"]:
-            say(f"{state}: {row['file']}: {row['reason']}")
+    for kind, text in lines:
+        say(f"{kind}: {text}")

@@ -42,6 +42,8 @@ def _say_beginning(report: Mapping[str, Any]) -> None:
         say("It learned from " + ", ".join(f"{count} {name}" for name, count in sources.items()) + ".")
     if left := report.get("audit_left_out"):
         say(f"{left} labels of the audit were left to judge models.")
+    if changed := told.get("changed_left_out") or report.get("changed_left_out"):
+        say(f"{changed} labels are of frames that have changed since, and were left out.")
 
 
 def _say_labels(report: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import PurePath
 
 from textual.content import Content
 
@@ -81,12 +82,21 @@ class EnginePane(Pane):
             Content(f"behind   {told('queue')} frames, {told('passed_over')} of them to be caught up"),
             Content(f"files    {counts.files:,}   waiting {counts.waiting:,}"),
             Content(f"         missing {counts.missing:,}   unreadable {counts.unreadable:,}"),
+            *self._notes(snapshot),
             Content(f"process  {told('pid')} on {told('host')}"),
             Content(f"lag      {sparkline(list(self._lags), 28)} {told('lag_s')} s"),
         ]
         if not snapshot.alive and state.get("status") != "finished":
             lines.insert(1, Content("         watch PATH starts it"))
         self.put(Content("\n").join(lines))
+
+    def _notes(self, snapshot: Snapshot) -> list[Content]:
+        """How many files have notes, and the newest note."""
+        if not snapshot.counts.noted:
+            return []
+        path, note = snapshot.note
+        told = cut(safe_text(f"{PurePath(path).name}: {note}"), max(self.size.width - 9, 10))
+        return [Content(f"notes    {snapshot.counts.noted:,} files · F shows them"), Content(f"         {told}")]
 
 
 class LogPane(Pane):

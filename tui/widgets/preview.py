@@ -267,7 +267,7 @@ class PreviewPane(Widget, can_focus=True):
 
 
 def _same(row: FrameRow, other: FrameRow) -> bool:
-    return (row.id, row.key, row.score) == (other.id, other.key, other.score)
+    return (row.id, row.key, row.score, row.digest) == (other.id, other.key, other.score, other.digest)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

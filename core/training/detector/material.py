@@ -14,7 +14,7 @@ from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
-from photon_triage.core.training.data.sources import SIMULATED, Chosen, chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
@@ -48,6 +48,7 @@ class Material:
             "unreadable": learned.unreadable,
             "sources": sources,
             "audit_left_out": self.chosen.left_out.get(AUDIT, 0),
+            "changed_left_out": self.chosen.left_out.get(CHANGED, 0),
             "audit_in_training": sources.get(AUDIT, 0) > 0,
         }
 

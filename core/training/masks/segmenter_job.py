@@ -11,7 +11,7 @@ from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.session_frames import runs_of
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import Split, split, split_by_run
 from photon_triage.core.training.masks.accepted import accepted_masks
 from photon_triage.core.training.masks.segmentation import (
@@ -68,6 +68,7 @@ def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: Tra
     chosen = chosen_labels(job.session, run, job.sources)
     mapped, classes = accepted_masks(job.session, chosen.labels)
     job.remarks.update({"sources": chosen.counts(each.image.key for each in mapped), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     keys = [each.image.key for each in mapped]
     pixels = contents_of(each.image.pixels for each in mapped)
     groups = split_by_run(mapped, as_originals(keys, copies_in(job.session)), runs_of(job.session, keys), pixels)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches.candidates import labelled_candidates
@@ -82,6 +82,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     learned = labelled.accepted[held.training]
     keys_learned = [key for key, learns in zip(labelled.keys, held.training.tolist(), strict=True) if learns]
     job.remarks.update({"sources": chosen.counts(keys_learned), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     run.record_trained_on(labelled.images[place].key for place in learned_from)
     data = {
         "unit": "labels",

@@ -8,7 +8,7 @@ from contextlib import closing
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import (
     NetworkJob,
@@ -62,6 +62,7 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
             scores[name] = confusion_scores(confusion_at(said, truth, threshold).confusion) | {"threshold": threshold}
     run.record_trained_on(learned.keys)
     job.remarks.update({"sources": chosen.counts(learned.keys), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     with closing(job.session.results()) as reader:
         simulated = reader.counts().simulated
     data = {
