@@ -69,7 +69,7 @@ def _told(queue: Queue, by_id: ById, audit: Sequence[int], who: str) -> Sequence
             return sorted(by_id.flagged, reverse=True)
         case "disputed":
             return sorted(by_id.conflicts, reverse=True)
-    mine = [(label.time, id_) for id_, label in by_id.labels.items() if label.who == who]
+    mine = [(label.order, id_) for id_, label in by_id.labels.items() if label.who == who]
     return [id_ for _, id_ in sorted(mine, reverse=True)]
 
 
