@@ -137,11 +137,9 @@ class CausalOrder:
 
     def _take(self, record: Record) -> Record:
         trace = self._trace(journal_id(record.journal))
-        # What is not there cannot have been read: nobody claims beforehand to know what others will decide.
-        known = {other: self._traces[other] for other in record.seen or {} if other in self._traces}
-        seen = {other: min((record.seen or {})[other], each.last) for other, each in known.items()}
-        rank = max(record.stamp, trace.rank(record.sequence))
-        rank = max([rank, *(math.nextafter(each.rank(seen[other]), math.inf) for other, each in known.items())])
+        seen = record.seen or {}
+        read = [self._trace(other).rank(number) for other, number in seen.items()]
+        rank = max([record.stamp, trace.rank(record.sequence), *(math.nextafter(each, math.inf) for each in read)])
         trace.informed |= record.seen is not None
         trace.add(record.sequence, rank, seen)
         return record if rank == record.stamp else replace(record, rank=rank)
