@@ -259,7 +259,7 @@ class LabelWriter:
         They stand at their times in the order, so that newer decisions count; override: as if they were decided now.
         """
         entries = []
-        for label in labels:
+        for label in sorted(labels, key=attrgetter("time")):
             fields = key_fields(label.key) | {
                 "verdict": label.verdict,
                 "labelled_by": label.who,
