@@ -14,7 +14,9 @@ from pathlib import Path
 
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.restart import EngineJob
 from photon_triage.core.errors import TriageError
+from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.writer import ResultsWriter, refusal
 
@@ -34,13 +36,17 @@ def main(argument: str) -> int:
     except (TriageError, OSError) as error:
         log.error("the engine does not begin: %s", error)
         return 1
+    paths = [Path(path) for path in job["paths"]]
+    told = EngineJob(
+        tuple(paths), job["once"], job["patience"], job.get("device"), user_name(), bool(job.get("alarm_command"))
+    )
     started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), "heartbeat": time.time()}
+    started["job"] = told.as_json()
     results.set_state(started | {"status": "starting", "message": "", "queue": 0, "rate_hz": 0.0, "lag_s": 0.0})
     try:
         # torch takes seconds to import: the screen must know before that an engine is on its way.
         from photon_triage.core.engine.pipeline import Engine
 
-        paths = [Path(path) for path in job["paths"]]
         engine = Engine(
             session,
             paths,

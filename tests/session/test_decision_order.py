@@ -181,7 +181,7 @@ def test_records_that_claim_to_have_read_each_other_are_both_read(tmp_path: Path
 
 
 def test_what_is_written_while_journals_are_read_never_comes_before_what_its_writer_had_read(tmp_path: Path) -> None:
-    """The journal that is read first gets a decision, and the last one an answer to it, while those between are read."""
+    """The journal that is read first gets a decision, and the last one an answer to it, between their reading."""
     clocks = Clock(), Clock()
     journals = [JournalWriter(tmp_path, "ada", clock=clock) for clock in clocks]
     first, last = (LabelWriter(journal) for journal in sorted(journals, key=lambda journal: journal.path))
