@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from array import array
 from bisect import bisect_right
 from collections import deque
@@ -28,19 +29,19 @@ def journal_id(name: str) -> str:
 class _Trace:
     """One journal: the numbers of its records with their ranks, and how far its writer had read the others.
 
-    reached: by the other journal's id, numbers of this journal's records and the numbers that they had read up to.
-    informed: whether the writer says at all what it had read; the previous version did not.
+    first: what the first record says of the others, by their ids: that may be much. reached: what later ones say, by
+    the other journal's id: numbers of this journal's records and the numbers that they had read up to. informed:
+    whether the writer says at all what it had read; the previous version did not. last: the number of the last record.
+    top: its rank, the highest.
     """
 
     numbers: array[int] = field(default_factory=lambda: array("q"))
     ranks: array[float] = field(default_factory=lambda: array("d"))
+    first: dict[str, int] = field(default_factory=dict)
     reached: dict[str, tuple[array[int], array[int]]] = field(default_factory=dict)
     informed: bool = False
-
-    @property
-    def last(self) -> int:
-        """The number of the last record, -1 before the first."""
-        return self.numbers[-1] if self.numbers else -1
+    last: int = -1
+    top: float = -math.inf
 
     def rank(self, number: int) -> float:
         """The rank of the last record up to a number."""
@@ -51,18 +52,22 @@ class _Trace:
         """The number up to which another journal had been read when a record was written, -1 for nothing of it."""
         own, others = self.reached.get(other, ((), ()))
         at = bisect_right(own, number)
-        return others[at - 1] if at else -1
+        return others[at - 1] if at else self.first.get(other, -1)
 
     def add(self, number: int, rank: float, seen: Mapping[str, int]) -> None:
         """Add a record; numbers that do not grow were written by no writer of ours and add nothing."""
         if number <= self.last:
             return
+        if not self.numbers:
+            self.first = {sys.intern(other): reached for other, reached in seen.items()}
+            seen = {}
         self.numbers.append(number)
         self.ranks.append(rank)
+        self.last, self.top = number, rank
         for other, reached in seen.items():
             own, others = self.reached.setdefault(other, (array("q"), array("q")))
             own.append(number)
-            others.append(max(reached, others[-1] if others else -1))
+            others.append(max(reached, others[-1] if others else self.first.get(other, -1)))
 
 
 class CausalOrder:
@@ -75,12 +80,15 @@ class CausalOrder:
 
     def __init__(self) -> None:
         self._traces: dict[str, _Trace] = {}
+        self._ids: dict[str, str] = {}
 
     def arrange(self, new: Iterable[Record]) -> list[Record]:
         """New records with their ranks, in order; those of one journal must be given in the order of the file."""
         queues: dict[str, deque[Record]] = {}
         for record in new:
-            queues.setdefault(journal_id(record.journal), deque()).append(record)
+            queues.setdefault(self._id(record.journal), deque()).append(record)
+        for journal in queues:
+            self._traces.setdefault(journal, _Trace())
         ready = [(records[0].stamp, journal) for journal, records in queues.items()]
         heapq.heapify(ready)
         waiting: dict[str, list[tuple[int, str]]] = {}
@@ -113,7 +121,7 @@ class CausalOrder:
         """Ids of the journals that writers of new records had read further than they were read here."""
         last = {journal: trace.last for journal, trace in self._traces.items()}
         for record in new:
-            journal = journal_id(record.journal)
+            journal = self._id(record.journal)
             last[journal] = max(last.get(journal, -1), record.sequence)
         return {
             other for record in new for other, number in (record.seen or {}).items() if number > last.get(other, -1)
@@ -125,24 +133,30 @@ class CausalOrder:
         False where the later one was written by the previous version, which did not say.
         """
         (journal, number), (other, read) = later, earlier
-        trace = self._traces[journal_id(journal)]
-        return journal != other and trace.informed and trace.reach(number, journal_id(other)) < read
+        trace = self._traces[self._id(journal)]
+        return journal != other and trace.informed and trace.reach(number, self._id(other)) < read
 
     def _awaited(self, record: Record, queues: Mapping[str, deque[Record]]) -> tuple[str, int] | None:
         """A journal that is still to be ranked, and up to which number, before a record can be."""
         for other, number in (record.seen or {}).items():
-            if other in queues and number > self._trace(other).last and other != journal_id(record.journal):
+            if other in queues and number > self._traces[other].last and other != self._id(record.journal):
                 return other, number
         return None
 
     def _take(self, record: Record) -> Record:
-        trace = self._trace(journal_id(record.journal))
+        trace = self._traces[self._id(record.journal)]
         seen = record.seen or {}
-        read = [self._trace(other).rank(number) for other, number in seen.items()]
-        rank = max([record.stamp, trace.rank(record.sequence), *(math.nextafter(each, math.inf) for each in read)])
+        rank = max(record.stamp, trace.top)
+        for other, number in seen.items():
+            read = self._traces.get(other)
+            if read is not None and read.top >= rank:
+                rank = max(rank, math.nextafter(read.rank(number), math.inf))
         trace.informed |= record.seen is not None
         trace.add(record.sequence, rank, seen)
         return record if rank == record.stamp else replace(record, rank=rank)
 
-    def _trace(self, journal: str) -> _Trace:
-        return self._traces.setdefault(journal, _Trace())
+    def _id(self, name: str) -> str:
+        found = self._ids.get(name)
+        if found is None:
+            found = self._ids[name] = sys.intern(journal_id(name))
+        return found

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -187,40 +188,36 @@ class JournalFollower:
         """
         found, self._held = self._held, []
         try:
-            for path, status in self._journals():
-                if complete or self._is_due(path.name, status.st_size):
-                    self._read(path, found)
+            for entry in self._journals():
+                if complete or self._is_due(entry):
+                    self._read(Path(entry.path), found)
             # Journals are read one after the other: what a writer had read may have come to those that were first.
             if unread := self.order.unread(found):
-                for path, _ in self._journals():
-                    if journal_id(path.name) in unread:
-                        self._read(path, found)
+                for entry in self._journals():
+                    if journal_id(entry.name) in unread:
+                        self._read(Path(entry.path), found)
         except SessionError:
             self._held = found
             raise
         return self.order.arrange(found)
 
-    def _journals(self) -> list[tuple[Path, os.stat_result]]:
+    def _journals(self) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self._folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.name.endswith(".jsonl"))
+                return sorted((each for each in entries if each.name.endswith(".jsonl")), key=attrgetter("name"))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise _unreadable(self._folder, error) from error
-        found = []
-        for path in (self._folder / name for name in names):
-            try:
-                found.append((path, path.stat()))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise _unreadable(path, error) from error
-        return found
 
-    def _is_due(self, name: str, size: int) -> bool:
-        known = self._progress.get(name)
-        return known is None or known.size != size or self._monotonic() - known.opened >= REOPEN_S
+    def _is_due(self, entry: os.DirEntry[str]) -> bool:
+        known = self._progress.get(entry.name)
+        if known is None or self._monotonic() - known.opened >= REOPEN_S:
+            return True
+        try:
+            return entry.stat().st_size != known.size
+        except OSError:  # to open it tells why
+            return True
 
     def _read(self, path: Path, found: list[Record]) -> None:
         offset = self._progress[path.name].offset if path.name in self._progress else 0
