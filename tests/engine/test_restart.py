@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def test_an_engine_on_another_host_is_restarted_there(session: Session) -> None:
 def test_an_engine_that_does_not_say_what_it_watches_is_left_at_work(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restart.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     monkeypatch.setattr(restart, "engine_status", lambda each: each.engine_state() | {"alive": True})
     at_work(session)
     said = refusal(session)
@@ -60,7 +61,7 @@ def test_an_engine_that_does_not_say_what_it_watches_is_left_at_work(
 def test_what_this_account_may_not_read_is_said_before_the_engine_stops(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restart.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     monkeypatch.setattr(restart, "engine_status", lambda each: each.engine_state() | {"alive": True})
     at_work(session, job=JOB.as_json() | {"paths": [str(session.path / "gone")]})
     assert f"you may not read {session.path / 'gone'}, which it watches" in refusal(session)

@@ -124,7 +124,7 @@ def test_decisions_that_agree_are_not_disputed(tmp_path: Path) -> None:
 def test_a_decision_that_was_taken_for_another_is_not_disputed_with_a_third(tmp_path: Path) -> None:
     sites = tmp_path / "one", tmp_path / "other"
     for verdict in ("rejected", "accepted"):
-        writer(sites[0], 0.0).decide(FRAME, verdict)  # type: ignore[arg-type]
+        writer(sites[0], 0.0).decide(FRAME, verdict)
     writer(sites[1], 40.0).decide(FRAME, "accepted")
     shutil.copytree(sites[1], sites[0], dirs_exist_ok=True)
     assert book(sites[0]).conflicts == set()
