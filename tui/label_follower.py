@@ -44,6 +44,7 @@ class LabelFollower:
         self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._drawn = 0
+        self._saves = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -60,9 +61,14 @@ class LabelFollower:
         """The audit as it was told last."""
         return self._audit.value
 
-    def read(self) -> None:
-        """Read what the journals have more than before."""
-        if self.book.refresh():
+    def read(self, saves: int = 0) -> None:
+        """Read what the journals have more than before.
+
+        saves: how many records this screen has saved. Where one was added every journal is opened: what is shown of it
+        from now on is final.
+        """
+        complete, self._saves = saves != self._saves, saves
+        if self.book.refresh(complete=complete):
             self._version += 1
 
     def verdicts(self) -> Mapping[str, int]:

@@ -68,7 +68,9 @@ def labels_by_id(
     for key, label in book.labels.items():
         if (of := known.get(key)) is None:
             continue
-        labels[of.id] = label
+        # Two labels may be of one candidate that lies near to both of their points.
+        if of.id not in labels or labels[of.id].order < label.order:
+            labels[of.id] = label
         if of.hit:
             hits.add(of.id)
         if label.verdict == "accepted":

@@ -71,7 +71,7 @@ def _told(queue: Queue, by_id: ById, audit: Sequence[int], who: str) -> Sequence
             return sorted(by_id.conflicts, reverse=True)
         case "changed":
             return sorted(by_id.changed, reverse=True)
-    mine = [(label.time, id_) for id_, label in by_id.labels.items() if label.who == who]
+    mine = [(label.order, id_) for id_, label in by_id.labels.items() if label.who == who]
     return [id_ for _, id_ in sorted(mine, reverse=True)]
 
 

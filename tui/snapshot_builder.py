@@ -102,7 +102,7 @@ class SnapshotBuilder:
         if not self._glanced and (glance := self._glance(request)) is not None:
             return glance
         labels, rates = self._labels, self._rates
-        labels.read()
+        labels.read(request.saves)
         saved = labels.book.threshold if labels.book.threshold is not None else self._default_threshold
         threshold = saved if request.threshold is None else request.threshold
         reader = self._open()

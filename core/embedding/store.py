@@ -101,7 +101,7 @@ class EmbeddingStore:
         """Be the only writer while the block runs; raises SessionError where another process is, or none can be."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise SessionError(
                 f"Could not embed into {self.folder}: {error.strerror or error}.", "Make the session's folder writable."

@@ -16,7 +16,9 @@ from typing import Any
 from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.restart import EngineJob
 from photon_triage.core.errors import TriageError
+from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import ResultsWriter, refusal
@@ -38,10 +40,14 @@ def main(argument: str) -> int:
         log.error("the engine does not begin: %s", error)
         return 1
     started = time.time()
+    paths = [Path(path) for path in job["paths"]]
+    described = EngineJob(
+        tuple(paths), job["once"], job["patience"], job.get("device"), user_name(), bool(job.get("alarm_command"))
+    )
 
     def starting() -> dict[str, Any]:
         state = EngineState(os.getpid(), os.uname().nodename, started, "starting", heartbeat=time.time())
-        return state.to_json()
+        return state.to_json() | {"job": described.as_json()}
 
     # torch takes seconds to import, a minute on a busy machine: the screen must know that an engine is on its way.
     heartbeat = Heartbeat(results, starting)
@@ -50,7 +56,6 @@ def main(argument: str) -> int:
     try:
         from photon_triage.core.engine.pipeline import Engine
 
-        paths = [Path(path) for path in job["paths"]]
         engine = Engine(
             session,
             paths,

@@ -32,7 +32,7 @@ def lock_session(session: Session) -> int:
     Raises SessionError while another engine has it, and where the session is read-only.
     """
     try:
-        handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise SessionError(
             f"Could not start an engine on {session.path}: {error.strerror}.",

@@ -53,6 +53,8 @@ def make(path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         partial.unlink(missing_ok=True)
+        # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         db = connect(partial)
         try:
             db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")

@@ -132,6 +132,15 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
     return [replace(label, key=_key_in(label.key, rows[label.key.file])) for label in kept]
 
 
+def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
+    """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
+    latest: dict[FrameKey, Label] = {}
+    for label in labels:
+        if label.key not in latest or label.time >= latest[label.key].time:
+            latest[label.key] = label
+    return latest
+
+
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
     if isinstance(row, str):
         return replace(key, file=row)

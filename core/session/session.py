@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class Session:
         """Under which name this process decides; the account's, if None."""
         self.read_only = False
         """Whether this process only looks: its journals refuse whatever they are given, and make no file."""
+        self.clock: Callable[[], float] | None = None
+        """The host's clock, by which journals are stamped; time.time, if None."""
 
     @classmethod
     def open(cls, path: Path | str) -> Session:
@@ -88,7 +91,7 @@ class Session:
 
     def journal(self, who: str | None = None) -> JournalWriter:
         """A journal of one's own to append to, under that name, else the session's `who`."""
-        return JournalWriter(self.journal_path, who or self.who, read_only=self.read_only)
+        return JournalWriter(self.journal_path, who or self.who, read_only=self.read_only, clock=self.clock)
 
     def labels(self, *, follow_moves: bool = True) -> LabelBook:
         """The labels so far, also those of files that were moved; call refresh() to follow."""

@@ -19,7 +19,7 @@ class TroubleNote:
     def __init__(self, results_path: Path) -> None:
         self._file: int | None = None
         with suppress(OSError):
-            self._file = os.open(_place(results_path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(_place(results_path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self.clear()
 
     def say(self, text: str) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from photon_triage.tui.commands.output import say, say_json, say_table
-from photon_triage.tui.commands.sessions import summary, summary_lines
+from photon_triage.tui.commands.sessions import DeviceOption, summary, summary_lines
+from photon_triage.tui.commands.watch import AlarmOption
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,6 +23,7 @@ def status(
 ) -> None:
     """Say how the engine is; ends with 1 when none is at work."""
     from photon_triage.core.engine.process import engine_status
+    from photon_triage.core.engine.restart import job_of
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -32,7 +34,8 @@ def status(
     else:
         rows = [("engine", str(state.get("status", "never started")) + ("" if state["alive"] else " (not at work)"))]
         if "pid" in state:
-            rows.append(("process", f"{state['pid']} on {state.get('host')}"))
+            who = f", started by {job.who}" if (job := job_of(state)) else ""
+            rows.append(("process", f"{state['pid']} on {state.get('host')}{who}"))
             rows.append(("heartbeat", f"{time.time() - state['heartbeat']:.1f} s ago"))
         if state.get("model"):
             rows.append(("model", f"{state['model']} on {state.get('device')}"))
@@ -71,3 +74,23 @@ def stop(session_path: SessionPath) -> None:
         say(f"The engine of {session.path} has stopped.")
     else:
         say(f"No engine was at work on {session.path}.")
+
+
+@app.command()
+def restart(session_path: SessionPath, device: DeviceOption = None, alarm_command: AlarmOption = None) -> None:
+    """Stop the engine and start another one on the same paths, under your account.
+
+    Whoever may write in the session can restart an engine that somebody else started, on the host where it runs. Its
+    alarm command is not taken over.
+    """
+    from photon_triage.core.engine.restart import restart_engine
+    from photon_triage.core.session.alarms import command_words
+    from photon_triage.core.session.session import Session
+
+    session = Session.open(session_path)
+    command = command_words(alarm_command) if alarm_command else ()
+    job, engine = restart_engine(session, device=device, alarm_command=command)
+    say(f"The engine of {session.path}, which {job.who} had started, has stopped; process {engine.pid} is at work now.")
+    say(f"It watches {', '.join(map(str, job.paths))}.")
+    if job.alarms and not command:
+        say("The alarm command of the engine before was not taken over: give it with --alarm-command.")

@@ -43,7 +43,7 @@ def metrics(
     """
     from photon_triage.core.errors import LabelError
     from photon_triage.core.metrics import confusion_at
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.label_files import latest_labels, match_files, read_labels
     from photon_triage.core.session.matching import points_against, scores_of_points
     from photon_triage.core.session.session import Session
 
@@ -54,7 +54,8 @@ def metrics(
     reader = session.results()
     try:
         simulated = reader.counts().simulated
-        labels = match_files(read_labels(against), reader.files()) if against else list(book.labels.values())
+        told = latest_labels(match_files(read_labels(against), reader.files())) if against else book.labels
+        labels = list(told.values())
         patches = session.recipe().patches
         scores = reader.scores()
         truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}

@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises TrainingError while another process has it, OSError where the folder cannot be written.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _take(handle, folder)
         yield
