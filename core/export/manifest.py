@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import read_bytes
 from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.label_files import iso_time
@@ -45,7 +46,7 @@ def build_manifest(
     models: frames scored by each. conflicts: frames that people judge differently. unknown_labels: labels of frames
     that the engine has not read. written: frames in the list.
     """
-    text = session.recipe_path.read_bytes()
+    text = read_bytes(session.recipe_path, session.path)
     rows = list(files)
     verdicts = Counter(label.verdict for label in labels)
     manifest: dict[str, Any] = {

@@ -17,6 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import sync_folder
+from photon_triage.core.containment import (
+    LARGEST_TABLE,
+    RefusedError,
+    make_folder,
+    open_binary,
+    open_regular,
+    parse_json,
+    report,
+    require_folder,
+)
 from photon_triage.core.errors import SessionError
 
 _TAIL, _TAIL_LINES = 64 * 1024, 20
@@ -98,8 +108,9 @@ class JournalWriter:
         data = b"".join(_line(record) for record in records)
         try:
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                session = self.path.parent.parent
+                make_folder(self.path.parent, session)
+                self._file = open_regular(self.path, session, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
                 sync_folder(self.path.parent)
             if self._torn:
                 data = b"\n" + data
@@ -148,10 +159,15 @@ class JournalFollower:
         found, self._held = self._held, []
         path = self._folder
         try:
+            require_folder(path, path.parent)
             for name in sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl")):
                 path = self._folder / name
-                with suppress(FileNotFoundError):
+                try:
                     found.extend(self._new_in(name))
+                except FileNotFoundError:
+                    continue
+                except RefusedError as error:
+                    report(error)
         except FileNotFoundError:
             return found
         except OSError as error:
@@ -163,7 +179,7 @@ class JournalFollower:
         return sorted(found, key=lambda record: record.order)
 
     def _new_in(self, name: str) -> Iterator[Record]:
-        with (self._folder / name).open("rb") as file:
+        with open_binary(self._folder / name, self._folder.parent, LARGEST_TABLE) as file:
             file.seek(self._offsets.get(name, 0))
             data = file.read()
         end = data.rfind(b"\n") + 1
@@ -191,8 +207,9 @@ def _last_stamp(folder: Path) -> float:
 
 def _last_stamp_in(entry: os.DirEntry[str]) -> float:
     """The latest stamp among a journal's last records; a decision on many frames may be a long line of its own."""
-    size = entry.stat().st_size
-    with open(entry.path, "rb") as file:  # noqa: PTH123
+    path = Path(entry.path)
+    with open_binary(path, path.parent.parent, LARGEST_TABLE) as file:
+        size = os.fstat(file.fileno()).st_size
         tail = _TAIL
         while True:
             file.seek(max(0, size - tail))
@@ -218,7 +235,7 @@ def parse_line(journal: str, line: bytes) -> Record | None:
     try:
         if int(checksum, 16) != zlib.crc32(body):
             return None
-        fields = json.loads(body)
+        fields = parse_json(body)
         if not isinstance(fields, dict):
             return None
         sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import open_binary, parse_json, read_bytes, regular_files
 from photon_triage.core.errors import SessionError
 
-LARGEST_HEADER = 100_000_000
-"""Bytes that the header of a safetensors file may have, by its format."""
-
+LARGEST_HEADER = 2**24
+"""Bytes of a safetensors file's header that are read: names and shapes of a hundred thousand tensors."""
 
 STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}
 """The kind of stage that a network of each family of architectures serves."""
@@ -42,12 +42,15 @@ class ModelEntry:
 def shipped_models() -> dict[str, ModelEntry]:
     """The models that come with the package, by name."""
     folder = Path(str(files("photon_triage.models"))) / "weights"
-    return _entries(folder, "shipped")
+    return _entries(folder.glob("*.safetensors"), "shipped")
 
 
 def session_models(folder: Path) -> dict[str, ModelEntry]:
-    """The models that were trained in a session, by name; of one name, the newest."""
-    return _entries(folder, "session")
+    """The models that were trained in a session, by name; of one name, the newest.
+
+    An entry of the folder that is no regular file, or lies outside of the session, is left out and reported.
+    """
+    return _entries(regular_files(folder, folder.parent, suffix=".safetensors"), "session")
 
 
 def find_model(name: str, folder: Path | None = None) -> ModelEntry:
@@ -68,20 +71,27 @@ def find_model(name: str, folder: Path | None = None) -> ModelEntry:
     )
 
 
-def _entries(folder: Path, origin: str) -> dict[str, ModelEntry]:
+def _entries(paths: Iterable[Path], origin: str) -> dict[str, ModelEntry]:
     found = {}
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(paths, key=_changed):
         metadata = _metadata(path)
         name = str(metadata.get("name", path.stem))
         found[name] = ModelEntry(name, path, origin, metadata)
     return found
 
 
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # removed just now
+        return 0
+
+
 def _metadata(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself in its header, else in the `.json` beside it; {} where neither can be read."""
-    for read in (_from_header, lambda path: path.with_suffix(".json").read_text(encoding="utf-8")):
+    for read in (_from_header, lambda path: read_bytes(path.with_suffix(".json"), path.parent)):
         try:
-            loaded = json.loads(read(path))
+            loaded = parse_json(read(path))
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(loaded, dict):
@@ -91,9 +101,9 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def _from_header(path: Path) -> str:
     """The metadata in the header of a safetensors file: its length in 8 bytes, then JSON; torch is not needed."""
-    with path.open("rb") as file:
+    with open_binary(path, path.parent) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > LARGEST_HEADER:
             raise ValueError("not a safetensors file")
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length))
     return str(header["__metadata__"]["photon_triage"])

@@ -20,11 +20,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import require_regular
 from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.learned import near
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.running.folder import writing
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.norm import BatchNorm
@@ -72,7 +74,9 @@ def adapt(
     frames can be read.
     """
     path = run.folder / MEASURED
-    if run.goes_on and path.exists():
+    with writing(run.folder):
+        there = run.goes_on and require_regular(path, session.path)
+    if there:
         with safe_open(path, "pt") as file:
             shift = Shift(**json.loads(file.metadata()["shift"]))
             measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
