@@ -6,7 +6,6 @@ or a link costs one line, and nothing outside of the session is read or written 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
 from photon_triage.models import regular
+from photon_triage.models.plain_json import parse_json
 from photon_triage.models.regular import RefusedError, refused
 
-__all__ = ["RefusedError", "refused"]
+__all__ = ["RefusedError", "parse_json", "refused"]
 
 log = logging.getLogger("photon_triage.refused")
 
@@ -24,8 +24,6 @@ LARGEST_TEXT = 2**20
 """Bytes of a file that states facts: a recipe, a status, settings."""
 LARGEST_TABLE = 2**29
 """Bytes of a journal, a curve or a table: millions of lines."""
-DEEPEST_JSON = 64
-"""Levels of lists and tables within each other; what this program writes has fewer than ten."""
 
 _reported: set[tuple[str, str]] = set()
 
@@ -72,17 +70,6 @@ def read_text(path: Path, root: Path, largest: int = LARGEST_TEXT) -> str:
 def read_json(path: Path, root: Path, largest: int = LARGEST_TEXT) -> Any:
     """The JSON value in a regular file within `root`; raises RefusedError, OSError or ValueError."""
     return parse_json(read_text(path, root, largest))
-
-
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; raises ValueError, also where it is nested more than DEEPEST_JSON levels deep."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if isinstance(value, dict | list):
-        _require_shallow(value)
-    return value
 
 
 def require_regular(path: Path, root: Path, largest: int | None = None) -> bool:
@@ -184,13 +171,3 @@ def _opened(path: Path, root: Path, largest: int | None, mode: str, **options: A
         os.close(descriptor)
         raise
     return open(descriptor, mode, **options)  # noqa: PTH123 - a descriptor has no path
-
-
-def _require_shallow(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST_JSON):
-        inside = [each.values() if isinstance(each, dict) else each for each in level]
-        level = [each for part in inside for each in part if isinstance(each, dict | list)]
-        if not level:
-            return
-    raise ValueError(f"it is nested more than {DEEPEST_JSON} levels deep")

@@ -14,8 +14,8 @@ SMALL = 2**24
 MOST_ENTRIES = 100_000
 
 
-def require_modest(file: BinaryIO, largest: int) -> None:
-    """Raise RefusedError for an archive that unpacks to more than `largest` bytes, or to far more than it has itself.
+def require_modest(file: BinaryIO, largest: int, highest: int = HIGHEST_RATIO) -> None:
+    """Raise RefusedError for an archive that unpacks to more than `largest` bytes, or to `highest` times its own.
 
     Anything else than a zip archive passes. file: stays at its beginning. Raises zipfile.BadZipFile for a damaged one.
     """
@@ -35,5 +35,5 @@ def require_modest(file: BinaryIO, largest: int) -> None:
         raise refused(name, f"it holds {len(entries):,} files, at most {MOST_ENTRIES:,} are read")
     if unpacked > largest:
         raise refused(name, f"it unpacks to {unpacked:,} bytes, at most {largest:,} are read")
-    if unpacked > SMALL and unpacked > HIGHEST_RATIO * packed:
-        raise refused(name, f"its {packed:,} bytes unpack to {unpacked:,}, more than {HIGHEST_RATIO} for one")
+    if unpacked > SMALL and unpacked > highest * packed:
+        raise refused(name, f"its {packed:,} bytes unpack to {unpacked:,}, more than {highest} for one")

@@ -88,7 +88,7 @@ def read_powder(folder: Path) -> Powder | None:
             told = parse_json((file.metadata() or {})["photon-triage"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         return _powder(told, arrays)
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError, MemoryError) as error:
         raise SessionError(
             f"Could not read {path}: {error}.",
             "Nothing but the powder is in it: remove it, and the engine begins a new one.",

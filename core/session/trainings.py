@@ -234,9 +234,8 @@ def _ended(status: Status) -> State:
 
 def _untold(folder: Path, curve: Sequence[CurvePoint], changed: float) -> tuple[State, str]:
     """The state of a training whose process has not said a word: it begins, has failed early, or is of an old kind."""
-    if is_locked(folder / LOCK, session_of(folder)) or (
-        time.time() - changed < FRESH_S and not curve and not log_tail(folder)
-    ):
+    is_held = is_locked(folder / LOCK, session_of(folder))
+    if is_held or (time.time() - changed < FRESH_S and not curve and not log_tail(folder)):
         return "starting", ""
     if (folder / SETTINGS).exists():
         return "interrupted", ""

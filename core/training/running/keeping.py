@@ -70,7 +70,7 @@ class Keeper:
                 return Kept(facts, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, MemoryError) as error:
             raise TrainingError(
                 f"Could not go on with the training kept in {self.path}: {error}.", "Delete the file to begin anew."
             ) from error
