@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
@@ -151,6 +152,22 @@ def folders_in(folder: Path, root: Path) -> Iterator[Path]:
                 report(error)
             else:
                 yield Path(entry.path)
+
+
+def foreign_entry(folder: Path, root: Path) -> RefusedError | None:
+    """Why a folder within `root` is not looked into: it, or an entry at any depth, is no folder or regular file."""
+    try:
+        require_folder(folder, root)
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                mode = (path := Path(place, name)).lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    return refused(folder, f"{path.relative_to(folder)} in it is no regular file")
+    except RefusedError as error:
+        return error
+    except OSError as error:
+        return refused(folder, error.strerror or str(error))
+    return None
 
 
 def report(error: OSError) -> None:

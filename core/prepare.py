@@ -206,7 +206,7 @@ def load_image(path: str) -> NDArray[Any]:
             return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
         info = inspect(path, any_image=True)
         return np.asarray(read_frames(info.path, info.dataset, 0, 1)[0])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise SourceError(f"Could not read the image {path}: {error}.", "Give a .npy, HDF5 or TIFF file.") from error
 
 

@@ -238,8 +238,10 @@ def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    with path.open("xb") as file:
+        file.write(data)
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)

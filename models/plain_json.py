@@ -17,8 +17,8 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
-        if not level:
-            return value
         inside = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for part in inside for each in part if isinstance(each, dict | list)]
-    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    if level:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    return value

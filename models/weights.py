@@ -122,7 +122,7 @@ def save(path: Path, layers: Layers, seen: int) -> None:
     """Write the layers' numbers; the file appears whole or not at all. Raises ModelError where it cannot."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(struct.pack("<iiiQ", *VERSION, seen))
             for _, layer in layers:
                 for tensor in stored_tensors(layer):

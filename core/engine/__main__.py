@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from photon_triage.core.containment import foreign_entry, report
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.errors import TriageError
@@ -41,6 +42,9 @@ def main(argument: str) -> int:
         from photon_triage.core.engine.pipeline import Engine
 
         paths = [Path(path) for path in job["paths"]]
+        if foreign := foreign_entry(session.recovered_path, session.path):
+            report(foreign)
+            session.recovered_path = session.path / "recovered.refused"  # not there: nothing is read from it
         engine = Engine(
             session,
             paths,

@@ -1,7 +1,6 @@
 """Commands of the program, each in a process of its own with little memory, killed where it does not end.
 
-Run as a module: what commands import is imported once, then a line of JSON on stdin is a command, and one on stdout says
-how it ended.
+What commands import is imported once; then a line of JSON on stdin is a command, and one on stdout says how it ended.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEMORY = 4 * 2**30
+PROGRAM = "from tests.faults.confined import main; main()"
 DEADLINE_S = 60.0
 """Far more than any command needs on a machine at work: what takes longer hangs."""
 
@@ -42,15 +42,15 @@ class Confined:
     def __init__(self, home: Path) -> None:
         environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
-             "from tests.faults.confined import main; main()"],
+            [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); {PROGRAM}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=home, text=True,
         )  # fmt: skip
 
     def run(self, *words: str, screen: bool = False) -> Ended:
         """Run a command; screen: on a terminal of its own, where `q` is pressed until it ends."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps([screen, *words]), file=self._process.stdin, flush=True)
+        self._process.stdin.write(json.dumps([screen, *words]) + "\n")
+        self._process.stdin.flush()
         return Ended(*json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
@@ -82,7 +82,8 @@ def main() -> None:
     for line in sys.stdin:
         screen, *words = json.loads(line)
         ended = _on_terminal(words) if screen else _run(words)
-        print(json.dumps([ended.code, ended.seconds, ended.output]), flush=True)
+        sys.stdout.write(json.dumps([ended.code, ended.seconds, ended.output]) + "\n")
+        sys.stdout.flush()
 
 
 def _run(words: Sequence[str]) -> Ended:

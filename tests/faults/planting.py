@@ -30,15 +30,22 @@ Plant = Callable[["Place"], None]
 
 @dataclass(frozen=True)
 class Place:
-    """A session to plant into, the folder outside of it that nothing may touch, and a program that leaves a mark."""
+    """A session to plant into, the folder outside of it that nothing may touch, and a program that marks it."""
 
     session: Path
     outside: Path
-    program: Path
 
     @property
     def secret(self) -> Path:
         return self.outside / "secret"
+
+    @property
+    def program(self) -> Path:
+        return self.session / "program"
+
+    @property
+    def mark(self) -> Path:
+        return self.outside / "mark"
 
 
 ENTRIES = (
@@ -52,8 +59,12 @@ ENTRIES = (
     "embeddings/order.npz", "embeddings/part-000001.npz", "embeddings/lock", "recovered/planted.h5",
 )  # fmt: skip
 """What a session can hold, by its place in it."""
-ALONE = tuple(entry for entry in ENTRIES if entry == "recipe.toml" or any(o.startswith(f"{entry}/") for o in ENTRIES))
-"""What leaves no room for others, or nothing for a command to do."""
+ALONE = tuple(
+    entry
+    for entry in ENTRIES
+    if entry.startswith(("recipe.toml", "results.db")) or any(other.startswith(f"{entry}/") for other in ENTRIES)
+)
+"""Folders of others, and what most commands cannot do without: planted one at a time."""
 
 
 def made(folder: Path) -> Session:
@@ -153,9 +164,9 @@ KINDS: dict[str, Callable[[Place, str], None]] = {
 
 
 def plant_all(place: Place, kind: Callable[[Place, str], None]) -> None:
-    """Plant one kind at every place but the recipe's and those of folders: they leave room for the others."""
+    """Plant one kind at every place that leaves room for the others."""
     for entry in ENTRIES:
-        if entry not in ALONE and not (os.environ.get("NODB") and entry.startswith("results.db")):
+        if entry not in ALONE:
             kind(place, entry)
 
 
@@ -176,19 +187,22 @@ def pids(place: Place) -> None:
 
 def commands(place: Place) -> None:
     """Everything that could name a command names one that leaves a mark."""
-    words = ["sh", "-c", f"touch {place.outside}/mark", str(place.program)]
+    place.program.write_text(f"#!/bin/sh\ntouch {place.mark}\n")
+    place.program.chmod(0o755)
     recipe = place.session / "recipe.toml"
     alarms = f"\n[alarms]\ncommand = {json.dumps([str(place.program)])}\nfiles_stop_s = 0.001\ndisk_free_gb = 1e9\n"
     recipe.write_text(recipe.read_text() + alarms)
     training = place.session / "training"
     evil = str(place.outside / "evil")
+    program = str(place.program)
     for name, given in {
-        "discs": ("watch", str(place.outside), "--session", evil, "--recipe", "spi", "--alarm-command", words[-1]),
+        "discs": ("watch", str(place.outside), "--session", evil, "--recipe", "spi", "--alarm-command", program),
         "other": ("train", str(place.session), "--images", str(place.secret), "--masks", str(place.secret)),
         "third": ("train", str(place.session), "--name", "../../../evil"),
         "fourth": ("models", "export", "hitnet-spi", "-o", evil + ".onnx"),
         "fifth": ("train", evil, "--recipe", "spi"),
-        "sixth": tuple(words),
+        "sixth": (program,),
+        "seventh": ("train", str(place.session), "--option", "cfg=" + str(place.secret), "--help"),
     }.items():
         (training / name).mkdir(exist_ok=True)
         write_status(training / name, Status("interrupted", "", 0, socket.gethostname(), given, str(place.outside)))
@@ -247,14 +261,15 @@ def models(place: Place) -> None:
 
 def archives(place: Place) -> None:
     """Archives that unpack to far more than they have."""
-    with zipfile.ZipFile(place.session / "models" / "bomb.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        with archive.open("archive/data.pkl", "w", force_zip64=True) as file:
-            for _ in range(512):
-                file.write(bytes(2**20))
+    with (
+        zipfile.ZipFile(place.session / "models" / "bomb.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("archive/data.pkl", "w", force_zip64=True) as file,
+    ):
+        for _ in range(256):
+            file.write(bytes(2**20))
     embeddings = place.session / "embeddings"
     embeddings.mkdir()
     np.savez_compressed(embeddings / "order.npz", vectors=np.zeros(2**27, np.uint8))
-    os.truncate(embeddings / "order.npz", (embeddings / "order.npz").stat().st_size)
 
 
 def schema(place: Place) -> None:
