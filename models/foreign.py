@@ -153,7 +153,8 @@ def _read_pickle(source: Path) -> object:
             _require_plain_archive(file, source)
             is_archive = zipfile.is_zipfile(file)
             file.seek(0)
-            return torch.load(file if is_archive else Steps(file), map_location="cpu", weights_only=True)
+            source_file: Any = file if is_archive else Steps(file)
+            return torch.load(source_file, map_location="cpu", weights_only=True)
     except RefusedError as error:
         raise ModelError(f"Cannot import {source}: {error.strerror}.", _SAVE_HINT) from error
     except pickle.UnpicklingError as error:
