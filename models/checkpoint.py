@@ -76,7 +76,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(source, framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)
-        metadata = parse_json(text or read_regular(source.with_suffix(".json"), LARGEST_HEADER))
+        metadata = parse_json(text or read_regular(source.with_suffix(".json"), LARGEST_HEADER, os.O_NOFOLLOW))
     except FileNotFoundError as error:
         raise ModelError(
             f"Cannot load {source}: neither its header nor a .json beside it says what it is.",

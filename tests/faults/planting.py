@@ -75,7 +75,8 @@ def made(folder: Path) -> Session:
     journal.close()
     training = folder / "training" / "discs"
     training.mkdir(parents=True)
-    write_status(training, Status("interrupted", "", 0, socket.gethostname(), ("train", str(folder)), str(folder)))
+    words = ("train", str(folder), "--name", "another")  # no command begins a process of its own
+    write_status(training, Status("interrupted", "", 0, socket.gethostname(), words, str(folder)))
     (training / "settings.json").write_text("{}")
     (folder / "engine.log").write_text("an engine began\n")
     (folder / "engine.lock").touch()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,7 @@ def test_entries_that_are_no_files_cost_a_line_each(prison: Confined, place: Pla
     )
 
 
-@pytest.mark.parametrize("kind", KINDS if SOAK > 1 else FEW)
-@pytest.mark.parametrize("entry", ALONE)
+@pytest.mark.parametrize(("kind", "entry"), [*product(KINDS if SOAK > 1 else FEW, ALONE), ("nested", "recipe.toml")])
 def test_an_entry_that_others_need_is_refused_and_nothing_else(
     prison: Confined, place: Place, kind: str, entry: str
 ) -> None:
