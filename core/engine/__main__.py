@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import foreign_entry, report
 from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
@@ -56,6 +57,9 @@ def main(argument: str) -> int:
     try:
         from photon_triage.core.engine.pipeline import Engine
 
+        if foreign := foreign_entry(session.recovered_path, session.path):
+            report(foreign)
+            session.recovered_path = session.path / "recovered.refused"  # not there: nothing is read from it
         engine = Engine(
             session,
             paths,

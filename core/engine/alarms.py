@@ -39,7 +39,8 @@ class Alarms:
     """Follows what the engine records and says what is wrong; may be called from any thread.
 
     folders: whose disks are watched. first_scores: the scores that a model gave first in this session. command: words
-    of a command that is run once for each alarm. free: bytes left on a path's disk.
+    of a command that is run once for each alarm; the table's own is not, because it comes with the session. free: bytes
+    left on a path's disk.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Alarms:
         command: Sequence[str] = (),
         free: Free = lambda path: shutil.disk_usage(path).free,
     ) -> None:
-        self._table, self._command = table, tuple(command) or table.command
+        self._table, self._command = table, tuple(command)
         self._rates = _Rates(table)
         self._drift = _Drift(table, first_scores)
         self._disks = _Disks(table, tuple(dict.fromkeys(folders)), free)

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from photon_triage.core.containment import open_regular, open_to_append
+from photon_triage.core.engine.identity import engine_process, write_identity
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.commands import ask_to_stop
 from photon_triage.core.session.locks import is_locked
@@ -24,6 +25,8 @@ from photon_triage.core.session.session import Session, engine_is_alive
 LOCK_FILE = "engine.lock"
 LOCK_TRIES = 10
 START_S = 10.0
+SILENT_S = 4.0
+"""How long an engine that is not known as a process of this host may be silent while it is waited for."""
 
 
 def lock_session(session: Session) -> int:
@@ -31,8 +34,15 @@ def lock_session(session: Session) -> int:
 
     Raises SessionError while another engine has it, and where the session is read-only.
     """
+    handle = _taken(session)
+    write_identity(handle)
+    return handle
+
+
+def _taken(session: Session) -> int:
+    """The open lock file of the session, locked, or where the file system knows no locks just open."""
     try:
-        handle = os.open(session.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = open_regular(session.path / LOCK_FILE, session.path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise SessionError(
             f"Could not start an engine on {session.path}: {error.strerror}.",
@@ -62,7 +72,7 @@ def refuse_second_host(session: Session) -> None:
 
 def engine_is_running(session: Session) -> bool:
     """Whether an engine holds the session on this host, or says from another one that it is alive."""
-    if is_locked(session.path / LOCK_FILE):
+    if is_locked(session.path / LOCK_FILE, session.path):
         return True
     try:
         state = session.engine_state()
@@ -82,9 +92,10 @@ def start_engine(
 ) -> subprocess.Popen[bytes]:
     """Start an engine that outlives this process and its terminal.
 
-    Raises SessionError when one is at work already.
+    alarm_command: words of a command that its user gave or approved: the engine runs no other one for alarms, whatever
+    the recipe says. Raises SessionError when one is at work already.
     """
-    os.close(lock_session(session))
+    os.close(_taken(session))
     refuse_second_host(session)
     job = {
         "session": str(session.path),
@@ -114,23 +125,40 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
     """
     if not engine_is_running(session):
         return False
-    state = session.engine_state()
     journal = session.journal()
     ask_to_stop(journal)
     journal.close()
-    if state.get("host") == socket.gethostname() and isinstance(state.get("pid"), int):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(state["pid"], signal.SIGTERM)
-    deadline = time.monotonic() + wait
+    # A signal is quicker, and needs an engine of this host and account; any other one reads the request.
+    process = engine_process(session.path / LOCK_FILE, session.path)
+    if process is not None:
+        process.signal(signal.SIGTERM)
+    where = "" if process is None else f" (process {process.pid} on this host)"
+    began, sign, seen = time.monotonic(), _last_sign(session), time.monotonic()
     while engine_is_running(session):
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if process is None and (newer := _last_sign(session)) != sign:
+            sign, seen = newer, now
+        if process is None and now - seen > SILENT_S:
             raise SessionError(
-                f"Could not stop the engine of {session.path} within {wait:g} s (process {state.get('pid')} on "
-                f"{state.get('host')}).",
+                f"Could not stop the engine of {session.path}: it has given no sign of life for {SILENT_S:g} s, and is "
+                "no process of this host that holds the session and could be sent a signal.",
+                f"The request to stop stays written; look into {session.log_path}, and on the host where it runs.",
+            )
+        if now - began > wait:
+            raise SessionError(
+                f"Could not stop the engine of {session.path} within {wait:g} s{where}.",
                 f"Look into {session.log_path}; as a last resort, kill that process: nothing recorded is lost.",
             )
         time.sleep(0.05)
     return True
+
+
+def _last_sign(session: Session) -> object:
+    """The heartbeat that an engine wrote last; None where results.db cannot be read."""
+    try:
+        return session.engine_state().get("heartbeat")
+    except SessionError:
+        return None
 
 
 def _another_is_at_work(session: Session, where: str = "") -> SessionError:
@@ -142,7 +170,7 @@ def _another_is_at_work(session: Session, where: str = "") -> SessionError:
 
 def _log(session: Session) -> IO[bytes]:
     try:
-        return session.log_path.open("ab")
+        return open_to_append(session.log_path, session.path)
     except OSError as error:
         raise SessionError(
             f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",

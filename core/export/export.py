@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import require_folder
 from photon_triage.core.errors import ExportError
 from photon_triage.core.export.content import Content, Options, stem_of
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
@@ -91,9 +92,20 @@ def export(
             changed_labels=len(book.changed),
             written=len(chosen),
         )
+        _refuse_link(session, output)
         return _write(kind, content, output, manifest | (dict(origin) if origin else {}), len(book.changed))
     finally:
         reader.close()
+
+
+def _refuse_link(session: Session, output: Path) -> None:
+    """Raise ExportError where a list would leave the session by a link of its own."""
+    if not output.absolute().is_relative_to(session.path):
+        return
+    try:
+        require_folder(output.absolute().parent, session.path)
+    except OSError as error:
+        raise ExportError(f"Could not write {output}: {error.strerror}.", "Name a file elsewhere.") from error
 
 
 def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str, Any], changed: int) -> Exported:

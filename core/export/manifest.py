@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import read_bytes
 from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.file_notes import group_notes
@@ -47,7 +48,7 @@ def build_manifest(
     models: frames scored by each. conflicts: frames that people judge differently. unknown_labels: labels of frames
     that the engine has not read. changed_labels: labels of frames that have changed since. written: frames in the list.
     """
-    text = session.recipe_path.read_bytes()
+    text = read_bytes(session.recipe_path, session.path)
     rows = list(files)
     verdicts = Counter(label.verdict for label in labels)
     manifest: dict[str, Any] = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import read_json, regular_files
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.session.models import ModelEntry, session_models, shipped_models
 from photon_triage.core.session.results import ResultsReader
@@ -77,7 +77,7 @@ def _facts(name: str, entry: ModelEntry | None, frames: int, in_use: bool) -> Mo
 def export_facts(folder: Path) -> tuple[ExportFacts, ...]:
     """What the .json files beside exported lists say, oldest first."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in regular_files(folder, folder.parent, suffix=".json"):
         manifest = _read(path)
         if manifest is None or manifest.get("product") != "photon-triage":
             continue
@@ -98,10 +98,8 @@ def export_facts(folder: Path) -> tuple[ExportFacts, ...]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            return None
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        loaded = read_json(path, path.parent, LARGEST_MANIFEST)
+    except (OSError, ValueError):
         return None
     return loaded if isinstance(loaded, dict) else None
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import uuid
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import require_entry
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
@@ -17,6 +20,11 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4
 """Of the tables: 1 knew no missing files and no frames passed over, 2 no scores of a second model, 3 neither notes nor
 changed frames."""
+
+FILE_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""Of the names of the files that SQLite opens for one data base."""
+LARGEST_VALUE = 2**27
+"""Bytes of one value: the mask of the largest frame is smaller."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "gpfs", "lustre", "beegfs", "fuse", "9p", "afs", "ceph")
 FILE_COLUMNS = (
@@ -50,11 +58,10 @@ _NOT_WRITABLE_HERE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 def make(path: Path) -> None:
     """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        partial.unlink(missing_ok=True)
         # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         db = connect(partial)
         try:
             db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")
@@ -69,24 +76,78 @@ def make(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that may write."""
+    """A connection that may write; raises SessionError where one of the data base's files is no regular file."""
+    _require_plain(path)
     try:
-        return sqlite3.connect(path, timeout=30.0, check_same_thread=False)
+        return _limited(sqlite3.connect(path, timeout=30.0, check_same_thread=False))
     except sqlite3.Error as error:
         raise SessionError(f"Could not open {path}: {error}.", "Check that the folder is writable.") from error
+
+
+def _require_plain(path: Path) -> None:
+    """Raise SessionError for a link that leaves the session, or an entry that is no file: SQLite would open it."""
+    for ending in FILE_ENDINGS:
+        try:
+            require_entry(path.with_name(path.name + ending), path.parent)
+        except OSError as error:
+            raise SessionError(
+                f"Could not open {path}: {Path(str(error.filename)).name} is refused, {error.strerror}.",
+                "Remove it, or copy the session from where it came from once more.",
+            ) from error
+
+
+def _limited(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection with bounds on what a file from somebody else can make SQLite do."""
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    return db
+
+
+def require_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Raise SessionError for a data base with views, triggers or computed columns: to read it would run what they say.
+
+    Raises sqlite3.Error.
+    """
+    for kind, name, statement in db.execute("SELECT type, name, sql FROM sqlite_master"):
+        is_virtual = str(statement).lstrip().upper().startswith("CREATE VIRTUAL")
+        if kind not in ("table", "index") or is_virtual:
+            raise _foreign(path, f"it has a {'virtual table' if is_virtual else kind} {name!a}")
+    computed = db.execute(
+        "SELECT t.name, c.name FROM sqlite_master t, pragma_table_xinfo(t.name) c WHERE t.type = 'table' AND c.hidden"
+    ).fetchone()
+    if computed is not None:
+        raise _foreign(path, f"the column {computed[1]!a} of its table {computed[0]!a} is computed")
+
+
+def _foreign(path: Path, why: str) -> SessionError:
+    return SessionError(
+        f"Could not use {path}: {why}, which no engine has written.",
+        "Do not use this session, or remove results.db and scan its files again: labels are in the journals.",
+    )
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that never writes; also where this account may not write, or the folder is on a read-only disk."""
     db = connect(path)
     try:
-        db.execute("SELECT count(*) FROM sqlite_master")
+        require_tables(db, path)
+    except SessionError:
+        db.close()
+        raise
     except sqlite3.Error as error:
         if error_code(error) not in _NOT_WRITABLE_HERE:
             return db
         db.close()
         # SQLite cannot make its index of the write-ahead log here; without a log the file alone says everything.
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        address = f"{path.absolute().as_uri()}?immutable=1"
+        db = _limited(sqlite3.connect(address, uri=True, check_same_thread=False))
+        try:
+            with suppress(sqlite3.Error):  # what cannot be read says so to who asks
+                require_tables(db, path)
+        except SessionError:
+            db.close()
+            raise
     db.execute("PRAGMA query_only=1")
     return db
 
@@ -96,8 +157,9 @@ def error_code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
-def bring_up_to_date(db: sqlite3.Connection) -> None:
-    """Give an older data base the tables of this version, in one transaction."""
+def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
+    """Give an older data base the tables of this version, in one transaction; raises SessionError for a foreign one."""
+    require_tables(db, path)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version >= VERSION:
         return

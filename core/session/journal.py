@@ -18,6 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import sync_folder
+from photon_triage.core.containment import (
+    LARGEST_TABLE,
+    RefusedError,
+    make_folder,
+    open_binary,
+    open_regular,
+    parse_json,
+    report,
+    require_folder,
+)
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.causal_order import CausalOrder, journal_id
 from photon_triage.core.session.hybrid_clock import HybridClock
@@ -122,8 +132,9 @@ class JournalWriter:
         data = b"".join(_line(record) for record in records)
         try:
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                session = self.path.parent.parent
+                make_folder(self.path.parent, session)
+                self._file = open_regular(self.path, session, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 sync_folder(self.path.parent)
             if self._torn:
                 data = b"\n" + data
@@ -203,6 +214,7 @@ class JournalFollower:
 
     def _journals(self) -> list[os.DirEntry[str]]:
         try:
+            require_folder(self._folder, self._folder.parent)
             with os.scandir(self._folder) as entries:
                 return sorted((each for each in entries if each.name.endswith(".jsonl")), key=attrgetter("name"))
         except FileNotFoundError:
@@ -222,10 +234,13 @@ class JournalFollower:
     def _read(self, path: Path, found: list[Record]) -> None:
         offset = self._progress[path.name].offset if path.name in self._progress else 0
         try:
-            with path.open("rb") as file:
+            with open_binary(path, self._folder.parent, LARGEST_TABLE) as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
+            return
+        except RefusedError as error:
+            report(error)
             return
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -261,7 +276,7 @@ class _JournalTails:
     def _read(self, entry: os.DirEntry[str], clock: HybridClock) -> None:
         start = self._offsets.get(entry.name, 0)
         # Opened even where nothing seems to be new: only that makes a network file system look.
-        with open(entry.path, "rb") as file:  # noqa: PTH123
+        with open_binary(Path(entry.path), self._folder.parent, LARGEST_TABLE) as file:
             status = os.fstat(file.fileno())
             tail = _TAIL
             while status.st_size > start:
@@ -311,7 +326,7 @@ def parse_line(journal: str, line: bytes) -> Record | None:
     try:
         if int(checksum, 16) != zlib.crc32(body):
             return None
-        fields = json.loads(body)
+        fields = parse_json(body)
         if not isinstance(fields, dict):
             return None
         sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))

@@ -69,6 +69,8 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
         database.make(partial)
         new = database.connect(partial)
         old = database.connect(path)
+        with suppress(sqlite3.Error):
+            database.require_tables(old, path)
         old.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             with new:

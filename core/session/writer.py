@@ -42,7 +42,7 @@ class ResultsWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
+        if not os.path.lexists(path):
             database.make(path)
         self._db = self._open()
 
@@ -52,7 +52,10 @@ class ResultsWriter:
             mode = "TRUNCATE" if database.on_network_file_system(self.path) else "WAL"
             db.execute(f"PRAGMA journal_mode={mode}")
             db.execute("PRAGMA synchronous=NORMAL" if mode == "WAL" else "PRAGMA synchronous=FULL")
-            database.bring_up_to_date(db)
+            database.bring_up_to_date(db, self.path)
+        except SessionError:
+            db.close()
+            raise
         except sqlite3.Error as error:
             db.close()
             raise refusal(self.path, error) from error

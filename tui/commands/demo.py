@@ -146,7 +146,9 @@ def _beamtime(kind: str, seconds: int, seed: int, keep: Path | None) -> Iterator
 
 
 def _last_lines(log: Path) -> str:
+    from photon_triage.core.containment import LARGEST_TABLE, read_bytes
+
     try:
-        return json.dumps(log.read_text(errors="replace").splitlines()[-3:])
+        return json.dumps(read_bytes(log, log.parent, LARGEST_TABLE).decode(errors="replace").splitlines()[-3:])
     except OSError:
         return "nothing"

@@ -45,11 +45,11 @@ def list_models(
             "name": entry.name,
             "origin": entry.origin,
             "path": str(entry.path),
-            "family": entry.metadata.get("architecture", {}).get("family"),
+            "family": entry.family or None,
             "parameters": _parameters(entry),
             "source": entry.metadata.get("source"),
             "parent": entry.metadata.get("parent"),
-            "scores": entry.metadata.get("scores", {}),
+            "scores": scores if isinstance(scores := entry.metadata.get("scores"), dict) else {},
             "in_use": entry.name == in_use,
         }
         for entry in entries
@@ -60,7 +60,7 @@ def list_models(
     rows = [("", "model", "origin", "network", "parameters", "made from", "F1 on held-back data")]
     for model in found:
         count = "" if model["parameters"] is None else f"{model['parameters']:,}"
-        made = model["parent"] or model["source"] or ""
+        made = str(model["parent"] or model["source"] or "")
         network = model["family"] or ""
         rows.append(("*" if model["in_use"] else "", model["name"], model["origin"], network, count, made, _f1(model)))
     say_table(rows)
@@ -68,13 +68,15 @@ def list_models(
 
 def _f1(model: dict[str, Any]) -> str:
     f1 = model["scores"].get("f1")
-    return "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')})"
+    return "" if not isinstance(f1, int | float) else f"{f1:.3f} (n = {model['scores'].get('n')})"
 
 
 def _parameters(entry: ModelEntry) -> int | None:
     """The learnable numbers of a model, as its metadata say, else counted; None where it cannot be built."""
+    from photon_triage.models.limits import LARGEST_NETWORK
+
     said = entry.metadata.get("parameters")
-    if isinstance(said, int):
+    if isinstance(said, int) and 0 <= said <= LARGEST_NETWORK:
         return said
     from photon_triage.models.checkpoint import parameter_count
     from photon_triage.models.errors import ModelError

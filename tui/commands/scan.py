@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from photon_triage.tui.commands.approval import ApproveOption, approved_alarm_command
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import (
     DeviceOption,
@@ -34,6 +35,7 @@ def scan(
         float, typer.Option(min=0, help="Seconds without a change after which an incomplete file is given up.")
     ] = 15.0,
     device: DeviceOption = None,
+    approve_commands: ApproveOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -48,7 +50,8 @@ def scan(
     require_paths(paths)
     session = open_session(session_path, recipe, roots)
     began = time.time()
-    engine = start_engine(session, paths, once=True, patience=patience, device=device)
+    command = approved_alarm_command(session, approve=approve_commands)
+    engine = start_engine(session, paths, once=True, patience=patience, device=device, alarm_command=command)
     began_work = False
     with progress_bar("scanning", None, quiet=quiet or as_json) as advance:
         try:

@@ -13,6 +13,7 @@ from photon_triage.tui.commands.options import parse_names, parse_options
 from photon_triage.tui.commands.output import say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_progress import shown_training
+from photon_triage.tui.resumption import approve_begun
 
 
 def weak(
@@ -72,6 +73,7 @@ def weak(
 
     checked = checked_loss(loss)
     lower_priority()
+    approve_begun(sys.argv[1:])
     session = open_session(session_path, recipe)
     network = NetworkJob(
         session=session,

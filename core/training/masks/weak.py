@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from photon_triage.core.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import session_models
 from photon_triage.core.session.trainings import trainings_path
@@ -144,11 +145,16 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
 
 def read_rounds(training: Path) -> list[dict[str, Any]]:
     """The rounds of a session so far, from its folder `training`; a torn last line is left out."""
-    path = training / ROUNDS
     rounds = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    try:
+        text = read_text(training / ROUNDS, training.parent, LARGEST_TABLE)
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"Could not read the rounds so far: {error}.", "Remove the file, or repair it.") from error
+    for line in text.splitlines():
         try:
-            rounds.append(json.loads(line))
+            rounds.append(parse_json(line))
         except ValueError:
             continue
     return rounds
@@ -158,7 +164,7 @@ def append_round(training: Path, record: dict[str, Any]) -> None:
     """Record a round that is done; raises TrainingError."""
     path = training / ROUNDS
     try:
-        with path.open("ab+") as file:
+        with open_to_append(path, training.parent) as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a torn line stays one of its own
