@@ -143,7 +143,7 @@ class PlainPage:
     def _decode(self, rows: np.ndarray, top: int = 0) -> None:
         """Rows of the frame, from `top` on, into an array of their shape and dtype, C-contiguous."""
         bottom, row = top + len(rows), self.shape[1] * self.dtype.itemsize
-        target = memoryview(rows.reshape(-1).view(np.uint8))
+        target = rows.reshape(-1).view(np.uint8).data
         try:
             for strip in self._strips:
                 low, high = max(strip.row, top), min(strip.row + strip.rows, bottom)
@@ -243,7 +243,7 @@ def _page(
     (width,), (length,), (bits,) = values[_WIDTH], values[_LENGTH], values[_BITS]
     (code,), (rows,) = values[_COMPRESSION], values.get(_ROWS, (length,))
     (sample_format,) = values.get(_FORMAT, (1,))
-    stored = np.dtype(_DTYPES[sample_format, bits]).newbyteorder(order)
+    stored = np.dtype(f"{order}{_DTYPES[sample_format, bits]}")
     offsets, counts, rows = values[_OFFSETS], values[_COUNTS], min(rows, length)
     size = width * length * stored.itemsize
     if not 0 < size <= BYTES_LIMIT or not rows or len(offsets) != len(counts) or len(counts) != -(-length // rows):
