@@ -11,7 +11,7 @@ from typing import Any
 from photon_triage.core.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.headers import text_geometry
-from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.info import Alternative, SourceInfo
 from photon_triage.core.sources.limits import ABANDONED, STABLE
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated, waited_for
@@ -36,7 +36,9 @@ def probe_tiff(state: FileState, *, explain: bool = False) -> tuple[SourceInfo, 
         facts = _facts(text)
         available, count = pages.available(), len(pages)
         run = facts.get("run")
-        layout, reason, notes, others = "TIFF", _EVERY_PAGE, (), ()
+        layout, reason = "TIFF", _EVERY_PAGE
+        notes: tuple[str, ...] = ()
+        others: tuple[Alternative, ...] = ()
         if isinstance(pages, OpenPages):
             if not whole_chain(state.path, state.size):
                 raise waited_for(state.path, "truncated file, its last page is missing", state.age, ErrorKind.TRUNCATED)

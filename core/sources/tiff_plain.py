@@ -19,6 +19,7 @@ import imagecodecs
 import numpy as np
 
 from photon_triage.core.errors import MissingError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources.limits import BYTES_LIMIT, SILENT
 from photon_triage.core.sources.opening import FileState, translated
 
@@ -102,15 +103,34 @@ class PlainPage:
             self._decode(self._kept)
         return int(bool(np.any(self._kept[:1]) or np.any(self._kept)))
 
+    @property
+    def cuts(self) -> bool:
+        """Whether reading a window of the frame saves the work for the rest."""
+        return self.compression == "none" or len(self._strips) > 1
+
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """The frame into `out`, (1, height, width) C-contiguous, if `start`, `stop` are 0, 1."""
-        if stop > 1:
-            raise MissingError(f"Reading {self.state.path}: page {stop - 1} was asked for, it has 1.")
+        self._require_page(stop)
         with translated(self.state.path):
             if self._kept is not None:
                 out[0] = self._kept
             else:
                 self._decode(out[0])
+
+    def read_window(self, start: int, stop: int, out: np.ndarray, window: Window) -> None:
+        """A window of the frame into `out`, (1, *window.shape), if `start`, `stop` are 0, 1."""
+        self._require_page(stop)
+        with translated(self.state.path):
+            if self._kept is not None:
+                out[0] = self._kept[window.rows, window.columns]
+            else:
+                rows = np.empty((window.height, self.shape[1]), self.dtype)
+                self._decode(rows, window.top)
+                out[0] = rows[:, window.columns]
+
+    def _require_page(self, stop: int) -> None:
+        if stop > 1:
+            raise MissingError(f"Reading {self.state.path}: page {stop - 1} was asked for, it has 1.")
 
     def present(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges."""
@@ -120,32 +140,44 @@ class PlainPage:
         """Let go of the file."""
         os.close(self._descriptor)
 
-    def _decode(self, frame: np.ndarray) -> None:
-        """The frame into an array of its shape and dtype, C-contiguous."""
-        row = self.shape[1] * self.dtype.itemsize
-        target = memoryview(frame.reshape(-1).view(np.uint8))
+    def _decode(self, rows: np.ndarray, top: int = 0) -> None:
+        """Rows of the frame, from `top` on, into an array of their shape and dtype, C-contiguous."""
+        bottom, row = top + len(rows), self.shape[1] * self.dtype.itemsize
+        target = rows.reshape(-1).view(np.uint8).data
         try:
             for strip in self._strips:
-                place = target[strip.row * row : (strip.row + strip.rows) * row]
-                raw = _bytes_at(self._descriptor, self._start, strip.offset, strip.length)
-                if self.compression == "none":
-                    place[:] = raw
-                elif len(imagecodecs.deflate_decode(raw, out=place)) != len(place):
-                    raise ValueError(f"a strip at byte {strip.offset} is too short")
+                low, high = max(strip.row, top), min(strip.row + strip.rows, bottom)
+                if low < high:
+                    self._decode_strip(strip, low - strip.row, target[(low - top) * row : (high - top) * row], row)
         except (RuntimeError, ValueError):
-            self._decode_with_tifffile(frame)
+            self._decode_with_tifffile(rows, top)
             return
         if not self._stored.isnative:
-            frame.byteswap(inplace=True)
+            rows.byteswap(inplace=True)
 
-    def _decode_with_tifffile(self, frame: np.ndarray) -> None:
+    def _decode_strip(self, strip: _Strip, first: int, place: memoryview, row: int) -> None:
+        """Rows of a strip, from its row `first` on, as bytes into `place`; row: bytes of each."""
+        if self.compression == "none":
+            place[:] = _bytes_at(self._descriptor, self._start, strip.offset + first * row, len(place))
+            return
+        size = strip.rows * row
+        whole = place if len(place) == size else memoryview(bytearray(size))
+        raw = _bytes_at(self._descriptor, self._start, strip.offset, strip.length)
+        if len(imagecodecs.deflate_decode(raw, out=whole)) != size:
+            raise ValueError(f"a strip at byte {strip.offset} is too short")
+        if whole is not place:
+            place[:] = whole[first * row : first * row + len(place)]
+
+    def _decode_with_tifffile(self, rows: np.ndarray, top: int) -> None:
         from photon_triage.core.sources.tiff_pages import OpenPages
 
+        frame = np.empty((1, *self.shape), self.dtype)
         pages = OpenPages(self.state)
         try:
-            pages.read(0, 1, frame[np.newaxis])
+            pages.read(0, 1, frame)
         finally:
             pages.close()
+        rows[...] = frame[0, top : top + len(rows)]
 
 
 def plain_page(state: FileState) -> PlainPage | None:
@@ -211,7 +243,7 @@ def _page(
     (width,), (length,), (bits,) = values[_WIDTH], values[_LENGTH], values[_BITS]
     (code,), (rows,) = values[_COMPRESSION], values.get(_ROWS, (length,))
     (sample_format,) = values.get(_FORMAT, (1,))
-    stored = np.dtype(_DTYPES[sample_format, bits]).newbyteorder(order)
+    stored = np.dtype(f"{order}{_DTYPES[sample_format, bits]}")
     offsets, counts, rows = values[_OFFSETS], values[_COUNTS], min(rows, length)
     size = width * length * stored.itemsize
     if not 0 < size <= BYTES_LIMIT or not rows or len(offsets) != len(counts) or len(counts) != -(-length // rows):

@@ -94,7 +94,12 @@ class Worker:
                 self._complete.clear()
             self._complete.add((info.path, info.dataset, state.signature))
         if info.shows:
-            found = shown_by(state, frozenset(info.shows), dataset, self._frame_files)
+            try:
+                found = shown_by(state, frozenset(info.shows), dataset, self._frame_files)
+            except BaseException:
+                if frames is not None:
+                    frames.close()
+                raise
             if found is not None:
                 path, shown = found
                 info = replace(info, shown_by=path, shown_with=tuple(sorted(shown.files)) if shown.whole else ())
@@ -125,7 +130,7 @@ class Worker:
             survey: dict[str, Any] = {"info": info.to_json()}
             size = info.frames * math.prod(info.shape) * np.dtype(info.dtype).itemsize
             whole = info.complete and info.available == info.frames and not info.missing
-            if not whole or not 0 < size <= left:
+            if not whole or info.shown_by or not 0 < size <= left:  # frames shown elsewhere may be counted there
                 return survey, 0
             start = room.at
             try:
@@ -134,7 +139,7 @@ class Worker:
                 pixels = self._pixels(frames, [(0, info.frames)], request["window"], room, path)
                 mask = read_mask(info, roots=self._roots)
                 valid = None if mask is None else self._handed_over(mask, room)
-            except (SourceError, MemoryError):  # told when they are read again, one by one
+            except Exception:  # told when they are read again, one by one
                 room.at = start
                 return survey, 0
             return survey | {"frames": pixels, "valid": valid}, size

@@ -71,8 +71,8 @@ def test_tiff_frames_come_exactly(
 ) -> None:
     frame = values(dtype, shape)
     path = tmp_path / "a.tif"
-    order = ">" if dtype.startswith(">") else "<"
-    tifffile.imwrite(path, frame, photometric="minisblack", compression=compression, byteorder=order)
+    order: dict[str, Any] = {"byteorder": ">" if dtype.startswith(">") else "<"}
+    tifffile.imwrite(path, frame, photometric="minisblack", compression=compression, **order)
 
     (survey,) = reader.survey([str(make_old(path))], read_bytes=2**26)
 

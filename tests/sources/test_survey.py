@@ -13,7 +13,7 @@ from photon_triage.core.errors import ErrorKind, MissingError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, inspect, worker
 from photon_triage.core.sources.channel import SharedMemory, memory_file
-from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_segment
+from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_plain, write_segment
 
 
 @pytest.fixture
@@ -94,6 +94,15 @@ def test_a_named_data_set_and_the_file_around_are_told(tmp_path: Path, reader: F
 
     assert survey.info == reader.inspect(segment, "/entry/data/data", around=True)
     assert survey.info is not None and survey.info.shows == (str(segment),)
+
+
+def test_frames_that_another_file_shows_are_not_read(tmp_path: Path, reader: FrameReader) -> None:
+    master = write_eiger_legacy(tmp_path, frames_of(4), per_file=2)
+    segment = make_old(tmp_path / "lyso_1_data_000001.h5")
+
+    (survey,) = reader.survey([str(segment)], around=True, read_bytes=2**20)
+
+    assert survey.info is not None and survey.info.shown_by == str(master) and survey.frames is None
 
 
 def test_frames_of_an_earlier_survey_are_not_overwritten(tmp_path: Path, reader: FrameReader) -> None:

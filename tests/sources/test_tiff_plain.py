@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photon_triage.core.errors import SourceError
+from photon_triage.core.frames import Window
 from photon_triage.core.sources import inspect, read_frames, tiff
-from photon_triage.core.sources.local import probe
+from photon_triage.core.sources.local import WindowedFrames, probe
 from photon_triage.core.sources.opening import look
 from photon_triage.core.sources.tiff_plain import PlainPage, plain_page
 from tests.builders.detector_files import frames_of, make_old, write_simulated_tiff
@@ -120,6 +121,45 @@ def test_files_with_a_meaning_of_their_own_are_left_to_tifffile(tmp_path: Path, 
     write(tmp_path / "a.tif")
 
     assert plain_page(look(tmp_path / "a.tif")) is None
+
+
+@pytest.mark.parametrize("age", [0.0, 3600.0])
+@pytest.mark.parametrize(
+    "window", [Window(0, 3, 5, 40), Window(6, 0, 15, 64), Window(40, 20, 8, 44), Window(9, 9, 1, 1)]
+)
+@pytest.mark.parametrize("options", PLAIN.values(), ids=PLAIN)
+def test_a_window_of_a_plain_file(tmp_path: Path, options: dict[str, Any], window: Window, age: float) -> None:
+    path = tmp_path / "a.tif"
+    frame = np.random.default_rng(1).integers(0, 99, (48, 64)).astype("u2")
+    tifffile.imwrite(path, frame, **{"photometric": "minisblack"} | options)
+    _, page = probe(look(make_old(path, age)))
+    assert isinstance(page, PlainPage) and isinstance(page, WindowedFrames)
+
+    out = np.empty((1, *window.shape), "u2")
+    page.read_window(0, 1, out, window)
+    page.close()
+
+    np.testing.assert_array_equal(out[0], frame[window.rows, window.columns])
+    assert page.cuts or options.get("compression")
+
+
+def test_a_damaged_strip_outside_the_window_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, frames_of(1)[0], photometric="minisblack", compression="zlib", rowsperstrip=8)
+    with tifffile.TiffFile(path) as file:
+        at = file.pages.first.dataoffsets[5]
+    raw = bytearray(path.read_bytes())
+    raw[at : at + 8] = bytes(8)
+    path.write_bytes(raw)
+    _, page = probe(look(path))
+    assert isinstance(page, PlainPage)
+
+    out = np.empty((1, 10, 64), "i2")
+    page.read_window(0, 1, out, Window(4, 0, 10, 64))
+    np.testing.assert_array_equal(out[0], frames_of(1)[0, 4:14])
+    with pytest.raises(SourceError, match=r"Reading .*a\.tif"):
+        page.read_window(0, 1, out, Window(38, 0, 10, 64))
+    page.close()
 
 
 def test_a_simulated_file_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
