@@ -114,7 +114,7 @@ class Ledger:
         replaced = past.is_other(file) and bool(past.taken)
         tracked = self._track(file, past.index, Spans() if replaced else Spans(past.taken), now)
         tracked.announced, tracked.layout = True, past.layout
-        if not replaced and not past.is_same(file):
+        if past.status.is_final and not replaced:  # a file that was not over has grown
             tracked.unverified = Spans(past.taken)
         return tracked, replaced
 

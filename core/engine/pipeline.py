@@ -56,8 +56,8 @@ class _Step(Protocol):
 class Engine:
     """Runs a session's recipe over the files of some folders.
 
-    once: end when all files are read instead of waiting for more. patience: see Tracker. alarm_command: words of a
-    command that is run for each alarm, in place of the recipe's.
+    once: end when all files are read instead of waiting for more. patience: see Tracker. alarm_command: words of the
+    only command that is run, once for each alarm.
     """
 
     def __init__(
