@@ -27,6 +27,7 @@ from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
 from photon_triage.models.detector import load_detector
 from photon_triage.models.errors import ModelError
+from photon_triage.models.half_precision import precision_notice
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -38,6 +39,9 @@ class RunningStages:
         self._recipe, self._models_path, self._device = session.recipe(), session.models_path, device
         self.models: dict[str, str] = {table.kind: table.model for table in self._recipe.networks}
         """The model in use by kind of stage."""
+        notice = precision_notice(device) if self.models else ""
+        self.notices = [notice] if notice else []
+        """What an operator should know of how the networks run."""
         self.stages = [self._stage(table, self.models.get(table.kind, "")) for table in self._recipe.stages]
 
     @property
