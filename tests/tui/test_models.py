@@ -58,6 +58,17 @@ def test_list_counts_parameters(capsys: Capture) -> None:
     (shipped,) = (model for model in json.loads(done(capsys, "list", "--json")) if model["name"] == "hitnet-spi")
     assert (shipped["family"], shipped["parameters"]) == ("darknet", Darknet.from_cfg("hitnet").parameter_count())
     assert "894,964" in done(capsys, "list")
+    assert shipped["evaluated_on"] == "simulated data held out of training"
+
+
+def test_f1_stands_beside_what_it_was_measured_on(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    session, told = build_session(tmp_path / "s", {}), "40 ranked labels held out of training"
+    metadata = {"name": "mine", "scores": {"f1": 0.8, "n": 40}, "data": {"evaluated_on": told}}
+    path = checkpoint.save(session.models_path / "mine.safetensors", network, metadata)
+    (line,) = (line for line in done(capsys, "list", session.path).splitlines() if line.split()[0] == "mine")
+    assert line.endswith(f"0.800 (n = 40) on {told}")
+    (line,) = (line for line in done(capsys, "inspect", path).splitlines() if line.startswith("score: f1"))
+    assert line.endswith(f"0.800 on {told}")
 
 
 def test_inspect_a_checkpoint(tmp_path: Path, network: Darknet, capsys: Capture) -> None:

@@ -51,6 +51,7 @@ def list_models(
             "source": entry.metadata.get("source"),
             "parent": entry.metadata.get("parent"),
             "scores": entry.metadata.get("scores", {}),
+            "evaluated_on": entry.evaluated_on,
             "in_use": entry.name in in_use,
         }
         for entry in entries
@@ -58,7 +59,7 @@ def list_models(
     if as_json:
         say_json(found)
         return
-    rows = [("", "model", "origin", "network", "parameters", "made from", "F1 on held-back data")]
+    rows = [("", "model", "origin", "network", "parameters", "made from", "F1")]
     for model in found:
         count = "" if model["parameters"] is None else f"{model['parameters']:,}"
         made = model["parent"] or model["source"] or ""
@@ -69,7 +70,7 @@ def list_models(
 
 def _f1(model: dict[str, Any]) -> str:
     f1 = model["scores"].get("f1")
-    return "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')})"
+    return "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')}) on {model['evaluated_on']}"
 
 
 def _parameters(entry: ModelEntry) -> int | None:
