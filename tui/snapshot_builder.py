@@ -13,10 +13,11 @@ from typing import Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.recipe import Unit
+from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import RUN
-from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.label_follower import LabelFollower
@@ -81,11 +82,14 @@ class SnapshotBuilder:
         if reader is None or asks_labels(request.spec.order, request.spec.shown, request.spec.text):
             return None
         state, counts = reader.state(), reader.counts()
+        presence = presence_of(self._session.path, state)
         return Snapshot(
             time=time.time(),
             state=state,
             started=True,
-            alive=engine_is_alive(state),
+            alive=presence.alive,
+            silent_s=presence.silent_s,
+            died=presence.died,
             counts=counts,
             history=reader.history(),
             run=reader.newest_run(),
@@ -128,13 +132,16 @@ class SnapshotBuilder:
             lambda: reader.listing(self._unit).selected_count(threshold),
             now=request.threshold is not None,
         )
+        presence = presence_of(self._session.path, state)
         measure_key = (labels.key, labels.census, audit, threshold)
         return Snapshot(
             time=time.time(),
             state=state,
             version=version,
             started=True,
-            alive=engine_is_alive(state),
+            alive=presence.alive,
+            silent_s=presence.silent_s,
+            died=presence.died,
             counts=counts,
             history=rates.history(reader, version),
             run=rates.newest_run(reader, version),

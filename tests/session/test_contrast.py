@@ -113,7 +113,9 @@ def test_the_largest_unsigned_value_is_a_gap(dtype: type[np.unsignedinteger[Any]
 
 
 @given(
-    arrays.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.floats(0, 2.0**100, width=32)),
+    arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.floats(0, 2.0**100, width=32)
+    ),
     st.integers(1, 20),
     st.booleans(),
     st.booleans(),

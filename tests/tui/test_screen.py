@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from photon_triage.core.session.presence import Presence
+
 from .driver import SIZES, opened
 from .fake_session import FakeSession, make_session
 
@@ -106,6 +108,36 @@ async def test_a_dead_engine_is_told_with_the_way_to_start_it(hits: FakeSession)
     hits.run_engine(heartbeat=1.0)
     async with opened(hits) as driver:
         await driver.shows("○ engine not running", "watch PATH starts it")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_engine_that_does_not_answer_is_told_with_the_seconds(
+    hits: FakeSession, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(True, silent_s=13.0))
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows(
+            "◌ does not answer for 13 s", "The engine does not answer for 13 s (process 4242 on beamline)"
+        )
+        assert "412 Hz" not in driver.text().splitlines()[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_engine_that_is_busy_with_a_file_names_it(hits: FakeSession, size: str) -> None:
+    hits.run_engine(busy_with="run_19[red]_a_name_of_many_letters.tif", busy_s=44.0)
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows("◑ busy with run_19[red]", "for 44 s", "A 0X" if size == "narrow" else "hit rate")
+    hits.run_engine(busy_with="19.tif", busy_s=44.0)
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows("◑ busy with 19.tif for 44 s")
+
+
+async def test_an_engine_that_died_is_told_with_the_way_to_start_it(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(died=True))
+    async with opened(hits) as driver:
+        await driver.shows("✗ ENGINE DIED", "it was killed, or has crashed", "watch PATH starts it")
 
 
 @pytest.mark.parametrize(
