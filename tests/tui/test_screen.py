@@ -126,7 +126,7 @@ async def test_an_engine_that_does_not_answer_is_told_with_the_seconds(
 async def test_an_engine_that_is_busy_with_a_file_names_it(hits: FakeSession, size: str) -> None:
     hits.run_engine(busy_with="run_19[red]_a_name_of_many_letters.tif", busy_s=44.0)
     async with opened(hits, SIZES[size]) as driver:
-        await driver.shows("◑ busy with run_19[red]", "for 44 s", "A 0X" if size == "narrow" else "hit rate")
+        await driver.shows("◑ busy with run_1", "for 44 s", "thr 0.50")
     hits.run_engine(busy_with="19.tif", busy_s=44.0)
     async with opened(hits, SIZES[size]) as driver:
         await driver.shows("◑ busy with 19.tif for 44 s")
