@@ -64,9 +64,12 @@ class SnapshotBuilder:
             try:
                 return replace(self._build(request), trainings=trainings)
             except (sqlite3.Error, OSError, SessionError) as error:
-                return Snapshot(
-                    time.time(), started=self._reader is not None, problem=str(error), saves=-1, trainings=trainings
-                )
+                problem = str(error)
+            except Exception as error:  # whatever a half-written file makes of itself: the next look may find it whole
+                problem = f"{type(error).__name__}: {error}"
+            return Snapshot(
+                time.time(), started=self._reader is not None, problem=problem, saves=-1, trainings=trainings
+            )
 
     def close(self) -> None:
         """Close the connection."""

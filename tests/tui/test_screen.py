@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.presence import Presence
 
 from .driver import SIZES, opened
@@ -154,6 +155,30 @@ async def test_an_engine_that_says_nothing_is_no_reason_to_fail(fake: FakeSessio
     async with opened(fake, SIZES["wide"]) as driver:
         await driver.ready()
         await driver.shows("engine not running")
+
+
+async def test_what_nobody_foresaw_in_the_session_is_a_banner_and_no_end(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        with monkeypatch.context() as broken:
+            broken.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: [][0])
+            await driver.shows("Could not read the session: IndexError")
+        await driver.until(lambda: "Could not read" not in driver.text())
+
+
+async def test_a_decision_that_fails_is_told_and_the_next_one_is_saved(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        with monkeypatch.context() as broken:
+            broken.setattr(LabelWriter, "decide_all", lambda *_, **__: [][0])
+            await driver.press("a")
+            await driver.shows("Could not save a decision: IndexError")
+        await driver.press("x")
+        await driver.until(lambda: [label.verdict for label in driver.on_disk().values()] == ["rejected"])
 
 
 async def test_damaged_journal_lines_are_counted(hits: FakeSession) -> None:
