@@ -107,7 +107,7 @@ class LineDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         """Read keys until the application ends, or the terminal has hung up: then it is left in order."""
         try:
-            super().run_input_thread()  # type: ignore[no-untyped-call]
+            super().run_input_thread()
         except OSError:
             if isinstance(self._app, LineApp) and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._app.hang_up)

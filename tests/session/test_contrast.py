@@ -25,14 +25,17 @@ PEAKS = [(60 + 80 * row, 75 + 75 * column) for row in range(7) for column in ran
 
 def preview_of(pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, counts: bool = True) -> Preview:
     valid = np.ones(pixels.shape, bool) if valid is None else valid
-    return Preview(FrameKey("a.h5", "", 0), np.where(valid, pixels, 0).astype(np.float32), valid, 0, 0, *pixels.shape,
-        counts=counts)  # fmt: skip
+    height, width = pixels.shape
+    shown = np.where(valid, pixels, 0).astype(np.float32)
+    return Preview(FrameKey("a.h5", "", 0), shown, valid, 0, 0, height, width, counts=counts)
 
 
 def crystal(*, peaks: bool = True) -> NDArray[np.float32]:
     """Counts of a scattering background that falls with the distance from the beam, and 49 Bragg peaks on it."""
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
-    frame = np.random.default_rng(0).poisson(1 + 8 * np.exp(-np.hypot(y, x) / 150)).astype(np.float32)
+    frame: NDArray[np.float32] = (
+        np.random.default_rng(0).poisson(1 + 8 * np.exp(-np.hypot(y, x) / 150)).astype(np.float32)
+    )
     for row, column in PEAKS if peaks else ():
         frame[row - 1 : row + 2, column - 1 : column + 2] += np.array([[20, 60, 20], [60, 300, 60], [20, 60, 20]])
     return frame

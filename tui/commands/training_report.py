@@ -90,8 +90,8 @@ def _say_candidates(each: Mapping[str, Any], evaluated_on: str) -> None:
     say_table(rows)
     for model, scores in each.items():
         patches = scores["patches"]
-        values = ", ".join(f"{key} {_value(patches[key])}" for key in MEASURES)
-        say(f"{model}, patch by patch (n = {patches['n']}, half of them objects, of {evaluated_on}): {values}")
+        told = ", ".join(f"{key} {_value(patches[key])}" for key in MEASURES)
+        say(f"{model}, patch by patch (n = {patches['n']}, half of them objects, of {evaluated_on}): {told}")
 
 
 def _value(value: float | None) -> str:
