@@ -243,13 +243,16 @@ def _models(models: Sequence[ModelFacts]) -> str:
     rows = []
     for model in models:
         scores = "; ".join(f"{name} {_value(e)} {_interval(e)}" for name, e in model.scores.items())
-        held = f" (n = {model.held_back:,} held back)" if model.held_back is not None and scores else ""
+        count = "" if model.evaluated is None else f" (n = {model.evaluated:,})"
+        evaluated = f"{count} on {model.evaluated_on}" if scores else ""
         note = ", simulated" if model.simulated else ""
         made = ", ".join(part for part in (model.created, f"from {model.parent}" if model.parent else "") if part)
         trained = f"{model.trained_on}{note}" if model.trained_on else note.removeprefix(", ")
         name = model.name + (" (in use)" if model.in_use else "")
-        rows.append((name, model.origin, f"{model.frames:,}", made, trained, scores + held))
-    return _table(("model", "origin", "#frames scored", "made", "trained on", "scores on held-back data"), rows)
+        rows.append((name, model.origin, f"{model.frames:,}", made, trained, scores + evaluated))
+    return _table(
+        ("model", "origin", "#frames scored", "made", "trained on", "scores, and what they were measured on"), rows
+    )
 
 
 def _exports(report: Report) -> str:

@@ -56,6 +56,10 @@ class Snapshot:
     started: bool = False
     """Whether an engine has ever written results here."""
     alive: bool = False
+    silent_s: float = 0.0
+    """Seconds for which an engine whose process is there has not answered; 0 while it does."""
+    died: bool = False
+    """Whether the engine's process has ended without saying so: killed, or a crash."""
     counts: Counts = field(default_factory=Counts)
     note: tuple[str, str] = ("", "")
     """The newest note: the path of its file, and the text."""

@@ -86,6 +86,8 @@ class Engine:
 
         running = RunningStages(session, self._device)
         self._running = running
+        for notice in running.notices:
+            self._say(notice, logging.WARNING)
         self._shadow = Shadow(session, running, results, self._is_calm, self._say)
         self._rereads = Rereads(results, running, self._shadow, session)
         powder = GrowingPowder(session.path) if self._recipe.grows_powder else None

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.engine.process import LOCK_FILE, engine_status, start_engine, stop_engine
+from photon_triage.core.engine.process import ending_of, engine_status, start_engine, stop_engine
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session.presence import ENGINE_LOCK
 from photon_triage.core.session.session import Session
 
 START_HINT = "Start one with `photon-triage watch PATH --session SESSION`."
@@ -96,10 +97,9 @@ def restart_engine(
         device=device or job.device,
         alarm_command=alarm_command,
     )
-    if (code := engine.poll()) is not None and not (job.once and code == 0):
+    if reason := ending_of(session, engine):
         raise SessionError(
-            f"Could not restart the engine of {session.path}: the old one has stopped, and the new one ended at once "
-            f"with {code}.",
+            f"Could not restart the engine of {session.path}: the old one has stopped, and {reason}.",
             f"Look into {session.log_path}. {START_HINT}",
         )
     return job, engine
@@ -110,7 +110,7 @@ def _written(session: Session) -> Iterable[Path]:
     results = session.results_path
     names = [results.with_name(results.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
     folders = [session.path, session.journal_path, session.recovered_path]
-    return [path for path in (*folders, *names, session.path / LOCK_FILE, session.log_path) if path.exists()]
+    return [path for path in (*folders, *names, session.path / ENGINE_LOCK, session.log_path) if path.exists()]
 
 
 def _who(state: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ LARGEST_MANIFEST = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model: what it was made from and how it scored on data that were held back."""
+    """A model: what it was made from and how it scored on what."""
 
     name: str
     in_use: bool
@@ -30,7 +30,9 @@ class ModelFacts:
     trained_on: str
     created: str
     scores: Mapping[str, Estimate]
-    held_back: int | None
+    evaluated: int | None
+    """How many frames, labels, objects or pixels it was scored on."""
+    evaluated_on: str
     simulated: bool
 
 
@@ -70,6 +72,7 @@ def _facts(name: str, entry: ModelEntry | None, frames: int, in_use: bool) -> Mo
         str(metadata.get("created") or ""),
         {key: found for key in ("precision", "recall", "f1") if (found := _estimate(scores, key))},
         _whole(scores.get("n")),
+        entry.evaluated_on if entry else "",
         bool(data.get("simulated")) or "imulated" in str(metadata.get("note", "")),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +38,21 @@ class ModelEntry:
     def stage(self) -> str | None:
         """The kind of stage that it serves, None where its architecture tells of none."""
         return STAGE_OF_FAMILY.get(self.family)
+
+    @property
+    def evaluated_on(self) -> str:
+        """What its scores were measured on, in words; "" where it has none."""
+        return evaluated_on(self.metadata)
+
+
+def evaluated_on(metadata: Mapping[str, Any]) -> str:
+    """What the scores in a model's metadata were measured on, in words; "" where there are none."""
+    data = metadata.get("data")
+    told = data if isinstance(data, dict) else {}
+    if not metadata.get("scores"):
+        return ""
+    unnamed = "simulated data held out of training" if told.get("simulated") else "data that its record does not name"
+    return str(told.get("evaluated_on") or unnamed)
 
 
 def shipped_models() -> dict[str, ModelEntry]:

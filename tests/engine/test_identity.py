@@ -17,6 +17,7 @@ import pytest
 from photon_triage.core.engine import process
 from photon_triage.core.engine.identity import engine_process
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session.presence import ENGINE_LOCK
 from photon_triage.core.session.session import Session
 
 HOLD = """
@@ -48,7 +49,7 @@ def holder(folder: Path, told: str = "") -> Iterator[subprocess.Popen[bytes]]:
 
 
 def found(folder: Path) -> int | None:
-    engine = engine_process(folder / process.LOCK_FILE, folder)
+    engine = engine_process(folder / ENGINE_LOCK, folder)
     return None if engine is None else engine.pid
 
 
@@ -56,7 +57,7 @@ def test_the_process_that_holds_the_lock_is_the_engine(tmp_path: Path) -> None:
     assert found(tmp_path) is None
     with holder(tmp_path) as held:
         assert found(tmp_path) == held.pid
-        engine = engine_process(tmp_path / process.LOCK_FILE, tmp_path)
+        engine = engine_process(tmp_path / ENGINE_LOCK, tmp_path)
         assert engine is not None
         engine.signal(signal.SIGTERM)
         assert held.wait(60) == -signal.SIGTERM
@@ -66,7 +67,7 @@ def test_the_process_that_holds_the_lock_is_the_engine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["pid", "host", "boot", "began", "uid"])
 def test_a_process_that_is_not_the_one_the_lock_names_is_none(tmp_path: Path, field: str) -> None:
     with holder(tmp_path) as held:
-        lock = tmp_path / process.LOCK_FILE
+        lock = tmp_path / ENGINE_LOCK
         told = json.loads(lock.read_text())
         told[field] = told[field] + 1 if isinstance(told[field], int) else "elsewhere"
         lock.write_text(json.dumps(told))
@@ -84,7 +85,7 @@ def test_a_lock_file_that_names_everybody_names_nobody(tmp_path: Path, pid: int,
 
 def test_one_who_only_looks_whether_it_is_locked_is_no_engine(tmp_path: Path) -> None:
     with holder(tmp_path) as held:
-        lock = tmp_path / process.LOCK_FILE
+        lock = tmp_path / ENGINE_LOCK
         told = lock.read_text()
         held.kill()
         held.wait()
@@ -99,7 +100,7 @@ def test_a_lock_file_elsewhere_is_not_believed(tmp_path: Path) -> None:
     session = tmp_path / "session"
     session.mkdir()
     with holder(tmp_path):
-        (session / process.LOCK_FILE).symlink_to(tmp_path / process.LOCK_FILE)
+        (session / ENGINE_LOCK).symlink_to(tmp_path / ENGINE_LOCK)
         assert found(session) is None
 
 

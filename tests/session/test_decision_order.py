@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from photon_triage.core import containment
 from photon_triage.core.session.commands import CommandFollower, ask_to_use
 from photon_triage.core.session.hybrid_clock import AHEAD_S
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
@@ -212,13 +213,13 @@ class CountedFolder:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.opened = 0.0, 0
         self.follower = JournalFollower(folder, monotonic=lambda: self.now)
-        open_path: Callable[..., object] = Path.open
+        open_binary: Callable[..., object] = containment.open_binary
 
-        def counted(path: Path, *arguments: object) -> object:
+        def counted(*arguments: object) -> object:
             self.opened += 1
-            return open_path(path, *arguments)
+            return open_binary(*arguments)
 
-        monkeypatch.setattr(Path, "open", counted)
+        monkeypatch.setattr("photon_triage.core.session.journal.open_binary", counted)
 
     def opens(self, *, complete: bool = False) -> int:
         before = self.opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ def status(
     """Say how the engine is; ends with 1 when none is at work."""
     from photon_triage.core.engine.process import engine_status
     from photon_triage.core.engine.restart import job_of
+    from photon_triage.core.session.presence import busy_text
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -32,7 +33,7 @@ def status(
     if as_json:
         say_json(state | {"counts": counts})
     else:
-        rows = [("engine", str(state.get("status", "never started")) + ("" if state["alive"] else " (not at work)"))]
+        rows = [("engine", _word(state))]
         if "pid" in state:
             who = f", started by {job.who}" if (job := job_of(state)) else ""
             rows.append(("process", f"{state['pid']} on {state.get('host')}{who}"))
@@ -45,6 +46,8 @@ def status(
             rows.append(("behind", f"{behind}; {state.get('passed_over', 0)} of them to be caught up"))
         if state.get("shadow"):
             rows.append(("shadow", f"{state['shadow']}, {state.get('shadow_scored', 0)} frames scored"))
+        if state["alive"] and (busy := busy_text(state)):
+            rows.append(("busy", busy))
         if state["alive"] and state.get("stalled_s"):
             rows.append(("trouble", f"the file system has not answered for {state['stalled_s']:.0f} s"))
         for place, reason in (state.get("problems") or {}).items():
@@ -61,6 +64,16 @@ def status(
         say_table(rows)
     if not state["alive"]:
         raise typer.Exit(1)
+
+
+def _word(state: dict[str, Any]) -> str:
+    """The engine's state in a few words."""
+    status = str(state.get("status", "never started"))
+    if state["silent_s"]:
+        return f"{status}, but it does not answer for {state['silent_s']:.0f} s"
+    if status == "died":
+        return "died (not at work): it was killed, or has crashed; engine.log says more"
+    return status if state["alive"] else f"{status} (not at work)"
 
 
 @app.command()

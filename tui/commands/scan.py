@@ -44,12 +44,11 @@ def scan(
     It ends when all is done: nothing more comes, or has come for as long as --patience. Ends with 1 when a file could
     not be read or misses something; the others are done all the same.
     """
-    from photon_triage.core.engine.process import start_engine, stop_engine
+    from photon_triage.core.engine.process import ending_of, start_engine, stop_engine
     from photon_triage.core.errors import SessionError
 
     require_paths(paths)
     session = open_session(session_path, recipe, roots)
-    began = time.time()
     command = approved_alarm_command(session, approve=approve_commands)
     engine = start_engine(session, paths, once=True, patience=patience, device=device, alarm_command=command)
     began_work = False
@@ -57,7 +56,7 @@ def scan(
         try:
             while True:
                 ended = engine.poll() is not None
-                began_work = began_work or session.engine_state().get("started", 0.0) >= began
+                began_work = began_work or session.engine_state().get("pid") == engine.pid
                 if began_work:
                     counts = count_frames(session)
                     advance(counts.frames, total=counts.frames + counts.pending or None, note=f"{counts.hits} hits")
@@ -71,13 +70,13 @@ def scan(
                 "The same command goes on where it was.",
                 title="Interrupted",
             ) from None
-    state = session.engine_state()
-    if engine.returncode != 0 or not began_work:
+    if reason := ending_of(session, engine):
         raise SessionError(
-            f"The scan of {session.path} failed: {state.get('message') or 'its engine did not start'}.",
-            f"The whole story is in {session.log_path}.",
+            f"The scan of {session.path} failed: {reason}.",
+            f"What was recorded is kept, and the same command continues. The engine's log: {session.log_path}.",
             title="Engine failed",
         )
+    state = session.engine_state()
     seconds = float(state["heartbeat"]) - float(state.get("working_since", state["started"]))
     report = summary(session)
     report |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}

@@ -70,7 +70,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train a model and score it on what it has not seen.
+    """Train a model and evaluate it on labels or images that are held out of training.
 
     Without --model and --init the model in use goes on learning from the session's labels: of frames for a detector,
     of candidates for a patch network, of accepted masks for a segmenter. A third of the labels is held back to score

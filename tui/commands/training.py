@@ -35,7 +35,7 @@ def list_trainings(
     if as_json:
         say_json([training.report() for training in trainings])
         return
-    rows = [("training", "state", "batches", "loss", "best F1", "left", "")]
+    rows = [("training", "state", "batches", "loss", "best F1 on held-out data", "left", "")]
     for each in trainings:
         loss = f"{each.curve[-1].loss:.4f}" if each.curve else ""
         f1 = "" if each.best_f1 is None else f"{each.best_f1:.3f}"

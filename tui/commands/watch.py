@@ -50,7 +50,8 @@ def watch(
     Where the session's engine is at work already, this opens a screen on it. An alarm command that the recipe names is
     run only after you approved it.
     """
-    from photon_triage.core.engine.process import engine_is_running, start_engine
+    from photon_triage.core.engine.process import ending_of, engine_is_running, start_engine
+    from photon_triage.core.errors import SessionError
     from photon_triage.core.session.alarms import command_words
 
     require_paths(paths)
@@ -61,7 +62,13 @@ def watch(
         say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
     else:
         command = command or approved_alarm_command(session, approve=approve_commands)
-        start_engine(session, paths, device=device, alarm_command=command)
+        engine = start_engine(session, paths, device=device, alarm_command=command)
+        if reason := ending_of(session, engine):
+            raise SessionError(
+                f"Could not watch with {session.path}: {reason}.",
+                f"The engine's log: {session.log_path}.",
+                title="Engine failed",
+            )
         command = ()  # the engine runs it, whether a screen is open or not
     if screen:
         _open_screen(session.path, who, display, alarm_command=command)

@@ -118,7 +118,7 @@ def _say(record: dict[str, Any]) -> None:
     f1 = "undefined" if record["f1"] is None else f"{record['f1']:.3f}"
     say(
         f"Round {record['round']}: {record['model']} learned from {record['images']} masks, {len(record['corrected'])} "
-        f"of them corrected; F1 {f1} on the clean set{gain}{first}."
+        f"of them corrected; F1 {f1} on {record['evaluated_on']}{gain}{first}."
     )
     if record["left_out"]:
         say(f"Not learned from, for they are of the clean set or next to it: {', '.join(record['left_out'])}.")

@@ -24,6 +24,10 @@ def engine_summary(snapshot: Snapshot) -> str:
     dropped = number(state.get("dropped")) or counts.dropped
     if state.get("status") == "failed":
         return f"engine failed: {safe_text(str(state.get('message', 'see engine.log')))}"
+    if snapshot.died:
+        return f"engine died: it was killed, or has crashed · watch PATH starts it · drop {dropped:.0f}"
+    if snapshot.silent_s:
+        return f"engine does not answer for {snapshot.silent_s:.0f} s"
     if not snapshot.alive and state.get("status") != "finished":
         return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
     parts = []
@@ -40,6 +44,9 @@ def engine_trouble(snapshot: Snapshot) -> str:
     state = snapshot.state
     if not snapshot.alive:
         return ""
+    if snapshot.silent_s:
+        where = f"process {safe_text(str(state.get('pid')))} on {safe_text(str(state.get('host')))}"
+        return f"The engine does not answer for {snapshot.silent_s:.0f} s ({where}); what was recorded is safe."
     silent = number(state.get("stalled_s"))
     if silent:
         return f"The file system has not answered for {silent:.0f} s; what was read is safe."

@@ -127,6 +127,7 @@ def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any
         "accepted",
         "rejected",
         "held_back",
+        "evaluated_on",
         "unreachable",
         "unreadable",
         "sources",

@@ -33,6 +33,7 @@ from photon_triage.core.training.network.network_job import (
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_masks
 from photon_triage.models.device import best_device
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter, load_segmenter
@@ -87,6 +88,7 @@ def train_on_maps(
     """The same on images and class maps that were read already, held back as `groups` where they are split already."""
     began = time.time()
     device = best_device(job.device)
+    accepted = groups is not None
     if groups is None:
         keys = [each.image.key for each in mapped]
         groups = split(mapped, keys, contents_of(each.image.pixels for each in mapped))
@@ -118,7 +120,10 @@ def train_on_maps(
         "device": str(device),
     }
     run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
-    return registered(job, base, segmenter, scores, facts_of_images(groups), how)
+    facts = facts_of_images(groups)
+    if accepted:
+        facts["evaluated_on"] = held_out_masks(len(groups.test), chose=groups.same)
+    return registered(job, base, segmenter, scores, facts, how)
 
 
 def new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:

@@ -37,6 +37,7 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import can_go_on, training_run
 from photon_triage.core.training.running.settings import settings_of
+from photon_triage.core.training.scores.evaluation_set import clean_images
 from photon_triage.models.device import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
@@ -109,7 +110,9 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
             "round": number, "corrected": sorted(found.corrected),
         }  # fmt: skip
         run.record_trained_on(each.image.key for each in weak)
-        facts = facts_of_images(groups) | {"validated_on": 0, "chosen_by_held_back": False}
+        facts = facts_of_images(groups) | {
+            "validated_on": 0, "chosen_by_held_back": False, "evaluated_on": clean_images(len(found.clean)),
+        }  # fmt: skip
         trained = registered(replace(network, name=name), None, segmenter, {name: scores}, facts, how)
         doubtful = {key: each for key, each in found.weak.items() if key not in found.corrected}
         ranked = tuple(doubts(segmenter, doubtful, device, found.rejected))
@@ -125,6 +128,7 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
             "newly_corrected": sorted(set(found.corrected) - set(before[-1]["corrected"] if before else ())),
             "left_out": found.left_out,
             "clean": clean,
+            "evaluated_on": facts["evaluated_on"],
             "f1": scores["f1"],
             "scores": scores,
             **_gains(scores["f1"], [each for each in before if each["clean"] == clean]),

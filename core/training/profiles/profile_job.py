@@ -24,6 +24,7 @@ from photon_triage.core.training.representation.representing import represent
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.core.training.scores.scoring import confusion_scores
 from photon_triage.models.device import best_device
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
@@ -71,6 +72,7 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
         "accepted": int(learned.accepted.sum()),
         "rejected": int((~learned.accepted).sum()),
         "held_back": len(judges.keys),
+        "evaluated_on": held_out_labels(chosen.counts(judges.keys)),
         "unreachable": sum(label.verdict != "skipped" for label in chosen.labels) - len(profiles.keys),
         "simulated": simulated,
         "representation": represent(
