@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 import traceback
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from photon_triage.core.containment import RefusedError
 from photon_triage.core.errors import TriageError, UsageError
 from photon_triage.tui.text import safe_text
 
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     click's own ways out (--help, wrong options) leave by SystemExit with the same codes.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _say_what_is_skipped()
     try:
         build_app(given)(given, prog_name="photon-triage")
     except TriageError as error:
@@ -74,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USAGE if isinstance(error, UsageError) else FOUND_WRONG
     except sqlite3.DatabaseError as error:
         _complain("Results not readable", f"{error}.", "`photon-triage session repair SESSION` looks into it.")
+        return FOUND_WRONG
+    except RefusedError as error:
+        _complain(
+            "Not opened",
+            f"Could not open {error.filename}: {error.strerror}.",
+            "Remove it, or copy the session once more from where it came from.",
+        )
         return FOUND_WRONG
     except OSError as error:
         # What no module turned into an error of its own: the system's words name the file and the cause.
@@ -143,6 +153,21 @@ def _is_model_error(error: Exception) -> bool:
     from photon_triage.models.errors import ModelError
 
     return isinstance(error, ModelError)
+
+
+class _Skipped(logging.Handler):
+    """Prints a line on stderr for each entry of a session that is not opened; names in it are made safe."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line."""
+        typer.echo(safe_text(record.getMessage()), err=True)
+
+
+def _say_what_is_skipped() -> None:
+    log = logging.getLogger("photon_triage.refused")
+    if not log.handlers:
+        log.addHandler(_Skipped())
+        log.propagate = False
 
 
 def _complain(title: str, message: str, hint: str) -> None:

@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> None:
                         for file in files[start : start + FILES_AT_ONCE]
                     ]
                     send(connection, {"files": part})
-                told = {"problems": watch.problems, "left_out": watch.left_out}
-                send(connection, {"cpu_s": time.process_time() - began, **told})
+                told = {"problems": watch.problems, "ignored": watch.ignored}
+                send(connection, {"cpu_s": time.process_time() - began} | told)
             except (EOFError, OSError):
                 return
 

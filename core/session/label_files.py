@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
+from operator import attrgetter
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +22,9 @@ from photon_triage.core.session.labels import VERDICTS, Label, Verdict
 from photon_triage.core.session.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+DIGEST, CHANGED = "digest", "changed"
+"""Written where labels have them: the digest of the frame's bytes that a label was given on; "yes" where the frame has
+changed since."""
 POINT_COLUMNS = ("x", "y")
 """Pixels of the whole frame, x along a row; written where a table holds candidates."""
 ALIASES = {
@@ -35,18 +40,24 @@ ALIASES = {
     "user": "who",
     "labelled at": "time",
 }
+_DIGEST = re.compile(r"[!-~]{0,128}")
 ACCEPTED_CLASS = "single"
 """Where a table gives a class and no verdict, this one is accepted and every other rejected."""
 
 
 def read_labels(path: Path) -> list[Label]:
-    """The labels of a CSV table, in its order.
+    """The labels of a CSV table, in its order, but those of frames that have changed since; see read_table."""
+    return read_table(path)[0]
+
+
+def read_table(path: Path) -> tuple[list[Label], int]:
+    """The labels of a CSV table, in its order, and how many were left out: their frames have changed since.
 
     A relative file name starts at the table's own folder. The separator may be a comma, a semicolon or a tab; columns
-    beyond `COLUMNS` and `POINT_COLUMNS` are ignored. A label with x and y is of a candidate. Without a verdict the
-    class decides: "single" is accepted, any other rejected. Without a time the table's own counts. A last line that
-    does not end and cannot be read is still being written, and is left out. Raises LabelError that names the line and
-    what is allowed.
+    beyond `COLUMNS`, `POINT_COLUMNS`, `DIGEST` and `CHANGED` are ignored. A label with x and y is of a candidate.
+    Without a verdict the class decides: "single" is accepted, any other rejected. Without a time the table's own
+    counts. A last line that does not end and cannot be read is still being written, and is left out. Raises LabelError
+    that names the line and what is allowed.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -55,28 +66,41 @@ def read_labels(path: Path) -> list[Label]:
         raise LabelError(
             f"Could not read labels from {path}: {error.strerror}.", "Name a CSV file that you may read."
         ) from error
-    labels = []
+    labels, changed = [], 0
     for number, row, last in _rows(path, text):
         try:
-            labels.append(_label(row, path.resolve().parent, written))
+            label = _label(row, path.resolve().parent, written)
+            if _is_changed(row):
+                changed += 1
+            else:
+                labels.append(label)
         except ValueError as error:
             if last and not text.endswith(("\n", "\r")):
                 break
             raise LabelError(f"Could not read labels from {path}, line {number}: {error}.", _ALLOWED) from error
-    return labels
+    return labels, changed
 
 
-def write_labels(path: Path, labels: Iterable[Label]) -> int:
+def write_labels(path: Path, labels: Iterable[Label], changed: Iterable[Label] = ()) -> int:
     """Write labels as a CSV table that read_labels reads, whole or not at all; returns how many.
 
-    Times are ISO 8601 in UTC, to the microsecond. Raises LabelError.
+    Times are ISO 8601 in UTC, to the microsecond. changed: labels of frames that have changed since; they are written
+    among the others, by their keys, and marked. Raises LabelError.
     """
-    kept = list(labels)
+    kept, marked = list(labels), list(changed)
+    if marked:
+        kept = sorted([*kept, *marked], key=attrgetter("key"))
     columns: tuple[str, ...] = COLUMNS
     rows: list[tuple[str, ...]] = [_row(label) for label in kept]
     if any(label.key.point for label in kept):
-        columns = (*COLUMNS, *POINT_COLUMNS)
+        columns = (*columns, *POINT_COLUMNS)
         rows = [(*row, *map(str, label.key.point or ("", ""))) for row, label in zip(rows, kept, strict=True)]
+    if any(label.digest for label in kept):
+        columns = (*columns, DIGEST)
+        rows = [(*row, label.digest) for row, label in zip(rows, kept, strict=True)]
+    if marked:
+        columns, keys = (*columns, CHANGED), {label.key for label in marked}
+        rows = [(*row, "yes" if label.key in keys else "") for row, label in zip(rows, kept, strict=True)]
     try:
         with atomic_file(path) as file:
             file.writelines(csv_lines([columns, *rows]))
@@ -106,6 +130,15 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
         reach[label.key.file] = max(reach.get(label.key.file, 0), label.key.index + 1)
     rows = _rows_of(reach, list(files))
     return [replace(label, key=_key_in(label.key, rows[label.key.file])) for label in kept]
+
+
+def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
+    """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
+    latest: dict[FrameKey, Label] = {}
+    for label in labels:
+        if label.key not in latest or label.time >= latest[label.key].time:
+            latest[label.key] = label
+    return latest
 
 
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
@@ -170,7 +203,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     for cell in cells:
         name = " ".join(cell.lower().replace("_", " ").split())
         name = ALIASES.get(name, name)
-        names.append(name if name in (*COLUMNS, *POINT_COLUMNS) and name not in names else "")
+        names.append(name if name in (*COLUMNS, *POINT_COLUMNS, DIGEST, CHANGED) and name not in names else "")
     missing = [name for name in ("file", "index") if name not in names]
     if not {"verdict", "class"} & set(names):
         missing.append("verdict")
@@ -190,7 +223,18 @@ def _label(row: dict[str, str], folder: Path, written: float) -> Label:
     point = _point(row.get("x", "").strip(), row.get("y", "").strip())
     key = FrameKey(_absolute(file, folder), row.get("dataset", ""), _index(row.get("index", "")), point)
     category = row.get("class", "")
-    return Label(key, _verdict(row.get("verdict", ""), category), row.get("who", ""), _time(row, written), category)
+    verdict, digest = _verdict(row.get("verdict", ""), category), _digest(row.get(DIGEST, "").strip())
+    return Label(key, verdict, row.get("who", ""), _time(row, written), category, digest)
+
+
+def _digest(cell: str) -> str:
+    if not _DIGEST.fullmatch(cell):
+        raise ValueError(f"got {cell[:40]!a} for digest, allowed: up to 128 characters without spaces, or nothing")
+    return cell
+
+
+def _is_changed(row: Mapping[str, str]) -> bool:
+    return row.get(CHANGED, "").strip().lower() not in ("", "no", "0", "false")
 
 
 def _absolute(file: str, folder: Path) -> str:

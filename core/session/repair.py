@@ -19,8 +19,10 @@ from photon_triage.core.session.writer import HISTORY_BIN_S
 _BLOCK = 4096
 _MOST_LOST = 200_000
 _HIGHEST = 50_000_000
-_FILE = f"{database.FILE_COLUMNS}, device, inode"
-_FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures"
+_FILE = f"{database.FILE_COLUMNS}, device, inode, notes, replaced"
+_FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures, changed"
+_MISSING = {"device": "0", "inode": "0", "notes": "'[]'", "replaced": "0", "changed": "NULL"}
+"""What stands for columns that an older data base has not."""
 _FINDS = {
     "detections": "frame_id, class, score, x, y, width, height",
     "candidates": "frame_id, x, y, score",
@@ -67,6 +69,8 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
         database.make(partial)
         new = database.connect(partial)
         old = database.connect(path)
+        with suppress(sqlite3.Error):
+            database.require_tables(old, path)
         old.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             with new:
@@ -90,15 +94,15 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
 def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[int], None]) -> tuple[int, int, int]:
     new.executemany("INSERT OR IGNORE INTO models (id, name) VALUES (?, ?)", _rows(old, "models", "id, name"))
     recorded: dict[int, Spans] = {}
-    for row in _rows(old, "files", _FILE if _has(old, "files", "device") else f"{database.FILE_COLUMNS}, 0, 0"):
-        if isinstance(row[1], str) and _is_json(row[8]):
+    for row in _rows(old, "files", _there(old, "files", _FILE)):
+        if isinstance(row[1], str) and _is_json(row[8]) and _is_json(row[19], list):
             new.execute(f"INSERT OR IGNORE INTO files ({_FILE}) VALUES ({','.join('?' * len(row))})", row)
             recorded[row[0]] = Spans()
     frames = 0
     finds = {table: columns for table, columns in _FINDS.items() if _has(old, table, columns)}
-    for row in _rows(old, "frames", _FRAME):
+    for row in _rows(old, "frames", _there(old, "frames", _FRAME)):
         _, file_id, index = row[:3]
-        if file_id in recorded and isinstance(index, int) and index >= 0 and _is_json(row[-1]):
+        if file_id in recorded and isinstance(index, int) and index >= 0 and _is_json(row[9]):
             frames += _save_frame(old, new, row, finds, recorded[file_id])
             if frames % 1000 == 0:
                 advance(frames)
@@ -177,8 +181,15 @@ def _has(db: sqlite3.Connection, table: str, columns: str) -> bool:
     return set(columns.split(", ")) <= there
 
 
-def _is_json(text: Any) -> bool:
+def _there(db: sqlite3.Connection, table: str, columns: str) -> str:
+    """These columns of a table, with a constant for each that it has not."""
+    return ", ".join(
+        _MISSING[name] if name in _MISSING and not _has(db, table, name) else name for name in columns.split(", ")
+    )
+
+
+def _is_json(text: Any, kind: type = dict) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text), kind)
     except (TypeError, ValueError):
         return False

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.calibration import require_frames
 from photon_triage.core.sources.edf import EdfImage, edf_images
 from photon_triage.core.sources.headers import text_geometry
@@ -83,7 +83,9 @@ class OpenImages:
             self._load = _READERS[state.format](self)
             first = self._load(0)
         if first is None or first.ndim != 2 or first.dtype.kind not in "iuf":
-            raise SourceError(f"Reading {state.path}: there is no image in it.", "It may be damaged.")
+            raise SourceError(
+                f"Reading {state.path}: there is no image in it.", "It may be damaged.", kind=ErrorKind.DAMAGED
+            )
         self._first: np.ndarray = first
         self.dtype: np.dtype[Any] = np.dtype(first.dtype).newbyteorder("=")
         self.shape = (int(first.shape[0]), int(first.shape[1]))
@@ -146,11 +148,13 @@ def _cbf(images: OpenImages) -> _Load:
     if (elements and elements != pixels) or (stored and stored < least):
         told = f"{elements} elements" if elements and elements != pixels else f"{stored} bytes for them"
         raise SourceError(
-            f"Reading {state.path}: its header says {shape[0]} x {shape[1]} pixels, and {told}.", "It may be damaged."
+            f"Reading {state.path}: its header says {shape[0]} x {shape[1]} pixels, and {told}.",
+            "It may be damaged.",
+            kind=ErrorKind.DAMAGED,
         )
     start = len(header) + len(_CBF_STARTS_BINARY)
     if start + stored > state.size:
-        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age)
+        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age, ErrorKind.TRUNCATED)
     stored = stored or _up_to_end(state, start)
     further = _further_images(state, start + stored)
     if further:
@@ -183,6 +187,7 @@ def _short(state: FileState, pixels: int) -> SourceError:
     return SourceError(
         f"Reading {state.path}: its image has {pixels} pixels by its header, and fewer in its bytes.",
         "It may be damaged.",
+        kind=ErrorKind.DAMAGED,
     )
 
 
@@ -190,7 +195,7 @@ def _up_to_end(state: FileState, start: int) -> int:
     """The bytes of a binary section whose header does not say how many there are."""
     end = _bytes(state, start, state.size - start).find(_CBF_ENDS_BINARY)
     if end < 0:
-        raise waited_for(state.path, "truncated file, its image does not end", state.age)
+        raise waited_for(state.path, "truncated file, its image does not end", state.age, ErrorKind.TRUNCATED)
     return end
 
 
@@ -229,10 +234,12 @@ def _smv(images: OpenImages) -> _Load:
     size = require_size("the image", shape, item, state.path)
     told = _positive(fields.get("HEADER_BYTES")) + size
     if "COMPRESSION" not in fields and told > state.size:
-        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age)
+        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age, ErrorKind.TRUNCATED)
     if "COMPRESSION" not in fields and state.size - told >= size:
         raise SourceError(
-            f"Reading {state.path}: its header says {told} bytes, and the file has {state.size}.", "It may be damaged."
+            f"Reading {state.path}: its header says {told} bytes, and the file has {state.size}.",
+            "It may be damaged.",
+            kind=ErrorKind.DAMAGED,
         )
     return _by_fabio(images)
 
@@ -253,6 +260,7 @@ def _by_fabio(images: OpenImages) -> _Load:
         raise SourceError(
             f"Reading {state.path}: it has {images.count} images by its headers, and fabio finds {found}.",
             "It may be damaged.",
+            kind=ErrorKind.DAMAGED,
         )
     return lambda position: (file if position == 0 else file.getframe(position)).data
 
@@ -268,7 +276,7 @@ def _header(state: FileState, before: bytes) -> str:
     raw = _bytes(state, 0, _LONGEST_HEADER)
     end = raw.find(before)
     if end < 0:
-        raise waited_for(state.path, "truncated file, its header does not end", state.age)
+        raise waited_for(state.path, "truncated file, its header does not end", state.age, ErrorKind.TRUNCATED)
     return raw[:end].decode("latin-1")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.errors import ErrorKind, SourceError
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, waited_for
 
@@ -68,6 +68,7 @@ def edf_images(state: FileState) -> list[EdfImage]:
                     state.path,
                     f"truncated file, {what} behind {len(images)} images, at byte {at} of {state.size}",
                     state.age,
+                    ErrorKind.TRUNCATED,
                 )
             text, start = header
             image = _image(state, text, start, len(images))
@@ -77,12 +78,15 @@ def edf_images(state: FileState) -> list[EdfImage]:
                     f"truncated file, image {len(images)} needs {image.size} bytes from byte {start} on, and the file "
                     f"has {state.size}",
                     state.age,
+                    ErrorKind.TRUNCATED,
                 )
             images.append(image)
             at = start + image.size
     finally:
         os.close(descriptor)
-    raise SourceError(f"Reading {state.path}: it has more than {_MOST_IMAGES} images.", "It may be damaged.")
+    raise SourceError(
+        f"Reading {state.path}: it has more than {_MOST_IMAGES} images.", "It may be damaged.", kind=ErrorKind.DAMAGED
+    )
 
 
 def _header(descriptor: int, at: int) -> tuple[str, int] | None:
@@ -130,6 +134,7 @@ def _image(state: FileState, text: str, start: int, number: int) -> EdfImage:
             f"Reading {state.path}: image {number} says {shape[0]} x {shape[1]} pixels of {kind}, {pixels} bytes, and "
             f"a size of {told} bytes.",
             "It may be damaged; or its header was edited.",
+            kind=ErrorKind.DAMAGED,
         )
     return EdfImage(shape, dtype, "none", start, pixels, text)
 

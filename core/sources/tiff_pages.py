@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.blank import without_blank_end
 from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.limits import ABANDONED, SILENT, require_size
@@ -75,14 +75,14 @@ class OpenPages:
             try:
                 self.file = tifffile.TiffFile(state.path, _multifile=False)
             except _CUT_SHORT as error:
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
+                raise waited_for(state.path, f"truncated file ({error})", state.age, ErrorKind.TRUNCATED) from error
             try:
                 self.groups = self._grouped()
                 self.group = self._chosen()
                 self._virtual = self._images_without_pages()
             except _CUT_SHORT as error:
                 self.file.close()
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
+                raise waited_for(state.path, f"truncated file ({error})", state.age, ErrorKind.TRUNCATED) from error
             except BaseException:
                 self.file.close()
                 raise
@@ -103,6 +103,11 @@ class OpenPages:
         """(height, width)."""
         axes, shape = self.first.axes, self.group.shape
         return int(shape[axes.index("Y")]), int(shape[axes.index("X")])
+
+    @property
+    def description(self) -> str:
+        """The first page's description, "" where it has none."""
+        return self.first.description or ""
 
     @property
     def compression(self) -> str:
@@ -167,7 +172,9 @@ class OpenPages:
             page = self.group.pages[number]
             pixels = page.asarray(maxworkers=1)
             if pixels is None or pixels.shape != self.group.shape:
-                raise SourceError(f"Reading {self.state.path}: page {page.index} cannot be decoded.")
+                raise SourceError(
+                    f"Reading {self.state.path}: page {page.index} cannot be decoded.", kind=ErrorKind.DAMAGED
+                )
             self._kept = (number, np.asarray(pixels))
         pixels = self._kept[1]
         if pixels.ndim == 2:
@@ -191,7 +198,7 @@ class OpenPages:
         for page in pages:
             if page.offset in seen or len(seen) >= _MOST_PAGES:
                 how = "pages that go in a circle" if page.offset in seen else f"more than {_MOST_PAGES} pages"
-                raise SourceError(f"Reading {path}: it has {how}.", "It may be damaged.")
+                raise SourceError(f"Reading {path}: it has {how}.", "It may be damaged.", kind=ErrorKind.DAMAGED)
             seen.add(page.offset)
             dtype = np.dtype(page.dtype or "V1")
             key = (page.shape, dtype, page.subfiletype & (_REDUCED | _MASK))
@@ -229,7 +236,9 @@ class OpenPages:
         require_size(f"a tile of page {page.index}", page.chunks, item, path)
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > self.state.size or not page.dataoffsets:
-            raise waited_for(path, f"truncated file, page {page.index} goes beyond its end", self.state.age)
+            raise waited_for(
+                path, f"truncated file, page {page.index} goes beyond its end", self.state.age, ErrorKind.TRUNCATED
+            )
         parts, expected = len(page.databytecounts), int(np.prod(page.chunked, dtype=np.int64))
         if min(parts, len(page.dataoffsets)) < expected or 0 in page.databytecounts[:expected]:
             lacking = expected - sum(count > 0 for count in page.databytecounts[:expected])
@@ -237,6 +246,7 @@ class OpenPages:
                 path,
                 f"page {page.index} should have {expected} strips or tiles, {lacking} are not there",
                 self.state.age,
+                ErrorKind.TRUNCATED,
             )
         stored = sum(page.databytecounts)
         if int(page.compression) == 1 and stored < -(-page.size * int(page.bitspersample) // 8):
@@ -244,6 +254,7 @@ class OpenPages:
                 f"Reading {path}: page {page.index} says {' x '.join(map(str, page.shape))} pixels of "
                 f"{page.bitspersample} bits, and keeps {stored} bytes.",
                 "It may be damaged.",
+                kind=ErrorKind.DAMAGED,
             )
 
     def _images_without_pages(self) -> int:

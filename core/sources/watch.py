@@ -38,8 +38,8 @@ _SHORT = 16
 _MOST_UNSURE = 1000
 _USER_BLOCK = 512
 """Where HDF5 begins behind a user block, as MATLAB writes it."""
-FOLDERS, NO_ENDING = "folders", "no ending"
-"""What is left out and has no ending: folders inside the one that is watched, and files without a dot."""
+FOLDERS = "folders"
+"""Among the suffixes of what is ignored: folders inside the one that is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class _Folder:
     """All that the folder lists."""
     files: dict[str, int | None] = field(default_factory=dict)
     """The names that are wanted, with a hash of what the file system said of each; None where it is no file to read."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    """The other names, with their endings."""
+    ignored: dict[str, str] = field(default_factory=dict)
+    """The other names, with their suffixes."""
     unsure: set[str] = field(default_factory=set)
     """Of those, files that are too short yet to tell their format."""
     lively: dict[str, float] = field(default_factory=dict)
@@ -82,6 +82,7 @@ class FolderWatch:
     files, FIFOs and devices, and an Eiger's numbered data files once their master file, which links to them, is there.
 
     gone, problems: of the last scan, the files that are not there any more, and why a folder could not be listed.
+    ignored: how many names there are of what is not read, by suffix, "" for files without one; `FOLDERS` count too.
     alive: called now and then during a scan.
     """
 
@@ -100,13 +101,8 @@ class FolderWatch:
         self._clock, self._alive = clock, alive
         self._folders: dict[str, _Folder] = {}
         self.problems: dict[str, str] = {}
+        self.ignored: dict[str, int] = {}
         self.gone: list[str] = []
-
-    @property
-    def left_out(self) -> dict[str, int]:
-        """How many names of each ending are no files that are read, as of the last scan; folders count too."""
-        found = Counter(ending for folder in self._folders.values() for ending in folder.left_out.values())
-        return dict(sorted(found.items()))
 
     def scan(self) -> list[WatchedFile]:
         """New or changed files since the last scan (the first time: all), by modification time, then name.
@@ -136,6 +132,8 @@ class FolderWatch:
                     del folder.lively[name]
         for place in self._folders.keys() - places.keys():
             del self._folders[place]
+        ignored = Counter(suffix for folder in self._folders.values() for suffix in folder.ignored.values())
+        self.ignored = dict(ignored.most_common())
         return sorted(found.values(), key=lambda file: (file.mtime_ns, _NUMBERS.sub(_padded, file.path)))
 
     def _names_to_ask(self, place: str, folder: _Folder, now: float) -> tuple[str, Iterable[str]]:
@@ -167,10 +165,10 @@ class FolderWatch:
         folder.names = names = set(listed)
         gone = before - names
         for name in gone:
+            folder.ignored.pop(name, None)
             if folder.files.pop(name, None) is not None:
                 self.gone.append(_joined(root, name))
             folder.lively.pop(name, None)
-            folder.left_out.pop(name, None)
             folder.unsure.discard(name)
         new = names - before
         if any("_master." in name for name in new | gone):
@@ -187,21 +185,21 @@ class FolderWatch:
         return wanted + self._sorted_out(root, folder, [*others, *(folder.unsure - new)][: len(others) + _MOST_UNSURE])
 
     def _sorted_out(self, root: str, folder: _Folder, names: list[str]) -> list[str]:
-        """Of names with other endings those of files that begin as a detector file does; the rest is left out."""
+        """Of names with other suffixes those of files that begin as a detector file does; the rest is ignored."""
         wanted = []
         for number, name in enumerate(names):
             if number % _BETWEEN_SIGNS == 0:
                 self._alive()
             folder.unsure.discard(name)
-            ending, shows = _sort_out(root, name, self._roots)
+            suffix, shows = _sort_out(root, name, self._roots)
             if shows:
-                folder.left_out.pop(name, None)
+                folder.ignored.pop(name, None)
                 wanted.append(name)
                 continue
             if shows is None:
                 folder.unsure.add(name)
-            if ending:
-                folder.left_out[name] = ending
+            if suffix is not None:
+                folder.ignored[name] = suffix
         return wanted
 
     def _some_others(self, folder: _Folder, now: float) -> Iterator[str]:
@@ -233,16 +231,19 @@ class FolderWatch:
         return not (segment and f"{name[: segment.start()]}_master{name[segment.end() :]}" in names)
 
 
-def _sort_out(root: str, name: str, roots: Sequence[str]) -> tuple[str, bool | None]:
-    """(the ending of a name, whether its file begins as a detector file does; None while it is too short to tell)."""
+def _sort_out(root: str, name: str, roots: Sequence[str]) -> tuple[str | None, bool | None]:
+    """(the suffix of a name, whether its file begins as a detector file does; None while it is too short to tell).
+
+    The suffix is `FOLDERS` for a folder, and None for what is neither a folder nor a file that may be read.
+    """
     lower = name.lower()
     stem, dot, ending = lower.rpartition(".")
-    told = f".{ending}" if dot and stem and len(ending) <= 10 else NO_ENDING
+    told = f".{ending}" if dot and stem and len(ending) <= 10 else ""
     if lower.endswith(_NEVER):
         return told, False
     file = _ask(root, name, roots)
     if file is None:
-        return (FOLDERS if os.path.isdir(_joined(root, name)) else ""), False  # noqa: PTH112
+        return (FOLDERS if os.path.isdir(_joined(root, name)) else None), False  # noqa: PTH112
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

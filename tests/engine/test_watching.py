@@ -11,7 +11,7 @@ from photon_triage.core.sources import WatchedFile
 from tests.builders.detector_files import frames_of, write_plain
 
 
-def test_a_watcher_tells_how_many_files_it_leaves_out(tmp_path: Path) -> None:
+def test_a_watcher_tells_how_many_files_it_ignores(tmp_path: Path) -> None:
     write_plain(tmp_path / "frames", "images", frames_of(1))
     for name in ("a.log", "b.log", "README"):
         (tmp_path / name).write_text("some text that is long enough")
@@ -32,4 +32,4 @@ def test_a_watcher_tells_how_many_files_it_leaves_out(tmp_path: Path) -> None:
         watcher.close()
 
     assert found == ["frames"]
-    assert watcher.left_out == {".log": 2, "no ending": 1}
+    assert watcher.ignored == {".log": 2, "": 1}

@@ -198,16 +198,16 @@ def test_files_of_other_names_that_begin_as_detector_files_do_are_read(tmp_path:
     watch = FolderWatch([tmp_path])
 
     assert set(names(watch)) == {"frames.dat", "lysozyme_0001", "stack.h5_1", "run.0007", "matlab.mat"}
-    assert watch.left_out == {".json5": 1, "no ending": 1}
+    assert watch.ignored == {".json5": 1, "": 1}
 
 
 def test_a_file_of_another_name_is_read_once_it_tells_its_format(tmp_path: Path) -> None:
     path = touch(tmp_path / "frames", "")
     watch = FolderWatch([tmp_path])
-    assert (names(watch), watch.left_out) == ([], {"no ending": 1})
+    assert (names(watch), watch.ignored) == ([], {"": 1})
 
     write_plain(path, "images", frames_of(1))
-    assert (names(watch), watch.left_out) == (["frames"], {})
+    assert (names(watch), watch.ignored) == (["frames"], {})
     assert names(watch) == []
 
 
@@ -221,14 +221,14 @@ def test_files_compressed_as_a_whole_are_named(tmp_path: Path, ending: str) -> N
         inspect(path)
 
 
-def test_what_is_left_out_is_counted_by_ending(tmp_path: Path) -> None:
+def test_what_is_ignored_is_counted_by_suffix(tmp_path: Path) -> None:
     for name in ("a.txt", "b.TXT", "c.png", "d.h5", "e.h5.part", ".hidden"):
         touch(tmp_path / name)
     (tmp_path / "inner").mkdir()
     watch = FolderWatch([tmp_path])
     watch.scan()
-    assert watch.left_out == {".part": 1, ".png": 1, ".txt": 2, "folders": 1}
+    assert watch.ignored == {".part": 1, ".png": 1, ".txt": 2, "folders": 1}
 
     (tmp_path / "a.txt").unlink()
     watch.scan()
-    assert watch.left_out[".txt"] == 1
+    assert watch.ignored[".txt"] == 1

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.representation_report import say_representation
 from photon_triage.tui.commands.sessions import DeviceOption
-
-if TYPE_CHECKING:
-    from photon_triage.core.session.labels import Label, LabelBook
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,20 +27,26 @@ def import_labels(
         str | None,
         typer.Option("--as", "--who", metavar="NAME", help="Who made the labels that name nobody; you, if not given."),
     ] = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Let the table's labels count where newer decisions stand, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take labels over into a session, with their names and times.
 
-    Relative file names start at the table's own folder. A label that stands in the session already is passed over.
+    Relative file names start at the table's own folder. A label that the session has already is skipped, and so is one
+    that the table marks as changed: its frame is another one now. Where a frame has labels of different times the
+    newest counts: an older table overrides no newer decision, unless --override is given.
     """
     from photon_triage.core.session.journal import user_name
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.label_files import match_files, read_table
     from photon_triage.core.session.labels import LabelWriter
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
     name = who or user_name()
-    labels = [label if label.who else replace(label, who=name) for label in read_labels(table)]
+    read, changed = read_table(table)
+    labels = [label if label.who else replace(label, who=name) for label in read]
     files = []
     if session.results_path.exists():
         reader = session.results()
@@ -51,12 +54,14 @@ def import_labels(
         reader.close()
     labels = match_files(labels, files)
     book = session.labels()
-    fresh = [label for label in labels if not _stands(label, book)]
+    fresh = [label for label in labels if not (book.counts(label) if override else book.holds(label))]
     journal = session.journal(name)
     try:
-        LabelWriter(journal).take_over(fresh)
+        LabelWriter(journal).take_over(fresh, override=override)
     finally:
         journal.close()
+    book.refresh(complete=True)
+    older = sum(not book.counts(label) for label in fresh)
     known = {(row.path, row.dataset) for row in files}
     elsewhere = sum((label.key.file, label.key.dataset) not in known for label in fresh)
     verdicts = Counter(label.verdict for label in fresh)
@@ -65,6 +70,8 @@ def import_labels(
             {
                 "imported": len(fresh),
                 "already_there": len(labels) - len(fresh),
+                "of_changed_frames": changed,
+                "older": older,
                 "accepted": verdicts["accepted"],
                 "rejected": verdicts["rejected"],
                 "skipped": verdicts["skipped"],
@@ -75,7 +82,11 @@ def import_labels(
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "skipped"))
     say(f"Imported {len(fresh)} labels from {table}: {counts}.")
     if len(labels) > len(fresh):
-        say(f"{len(labels) - len(fresh)} stood in the session already.")
+        say(f"{len(labels) - len(fresh)} were in the session already.")
+    if changed:
+        say(f"{changed} were skipped: the table marks their frames as changed since.")
+    if older:
+        say(f"{older} are older than another label of the same frame and do not count; --override makes them count.")
     if elsewhere:
         say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
 
@@ -86,20 +97,27 @@ def export_labels(
     table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The table to write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the labels of a session as a table; where two people differ, the later word."""
+    """Write the labels of a session as a table; of several labels of a frame, the last.
+
+    Labels of frames that have changed since are written too, with "yes" in the column changed.
+    """
     from operator import attrgetter
 
     from photon_triage.core.session.label_files import write_labels
     from photon_triage.core.session.session import Session
 
     book = Session.open(session_path).labels()
-    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")))
+    changed = len(book.changed)
+    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")), book.changed.values())
     if as_json:
-        say_json({"path": str(table.absolute()), "written": written, "conflicts": len(book.conflicts)})
+        counts = {"written": written, "conflicts": len(book.conflicts), "of_changed_frames": changed}
+        say_json({"path": str(table.absolute())} | counts)
         return
     say(f"Wrote {written} labels to {table}.")
+    if changed:
+        say(f"{changed} of them are of frames that have changed since, and are marked so.")
     if book.conflicts:
-        say(f"On {len(book.conflicts)} frames people differ; the later word was written.")
+        say(f"On {len(book.conflicts)} frames people differ; the label that counts was written.")
 
 
 @app.command("report")
@@ -116,13 +134,3 @@ def report_labels(session_path: SessionPath, device: DeviceOption = None, as_jso
         say_json({"representation": said})
     else:
         say_representation(said)
-
-
-def _stands(label: Label, book: LabelBook) -> bool:
-    known = book.labels.get(label.key)
-    return (
-        known is not None
-        and (known.verdict, known.category, known.who) == (label.verdict, label.category, label.who)
-        # Tables hold times to the microsecond.
-        and abs(known.time - label.time) < 1e-5
-    )
