@@ -28,6 +28,8 @@ from tests.builders.tiff_files import (
     write_with_thumbnails,
 )
 
+UNKNOWN_UNITS = PILATUS_DESCRIPTION.replace("0.18700 m", "0.18700 ell").replace("pixels", "furlong")
+
 PLAIN: dict[str, dict[str, Any]] = {
     "uncompressed": {},
     "deflate": {"compression": "zlib"},
@@ -39,6 +41,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "BigTIFF, big-endian": {"bigtiff": True, "byteorder": ">", "rowsperstrip": 5},
     "no metadata": {"metadata": None},
     "PILATUS": {"description": PILATUS_DESCRIPTION, "metadata": None},
+    "PILATUS in unknown units": {"description": UNKNOWN_UNITS, "metadata": None},
     "two descriptions": {"description": "a description"},
     "short description": {"description": "abc", "metadata": None},
     "EPICS": {
@@ -95,6 +98,33 @@ def test_plain_files_are_read_like_tifffile_reads_them(
     page.close()
     assert result_of(path) == from_tifffile(monkeypatch, path)
     np.testing.assert_array_equal(read_frames(path, "", 0, 1)[0], tifffile.imread(path))
+
+
+def test_notes_of_plain_files_are_those_that_tifffile_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, frames_of(1)[0], photometric="minisblack", description=UNKNOWN_UNITS, metadata=None)
+
+    info = inspect(path)
+    assert info.notes[0] == "detector distance is passed over: ell is no known unit" and len(info.notes) == 3
+    assert from_tifffile(monkeypatch, path)[0].notes == info.notes
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("StripByteCounts", 5), ("StripByteCounts", 0), ("RowsPerStrip", 24), ("ImageLength", 47), ("ImageLength", 96)],
+)
+@pytest.mark.parametrize("age", [0.0, 3600.0])
+def test_headers_that_contradict_the_file_are_left_to_tifffile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, value: int, age: float
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, frames_of(1)[0], photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags[tag].overwrite(value)
+    make_old(path, age)
+
+    assert plain_page(look(path)) is None
+    assert result_of(path) == from_tifffile(monkeypatch, path)
 
 
 @pytest.mark.parametrize("options", OTHER.values(), ids=OTHER)

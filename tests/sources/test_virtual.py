@@ -9,10 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from photon_triage.core.sources.local import open_frames
 from photon_triage.core.sources.opening import look
+from photon_triage.core.sources.stack_layout import StackLayout
 from tests.builders.detector_files import frames_of, make_old, write_plain
 
 SHAPE = (48, 64)
@@ -40,6 +41,52 @@ def present(path: Path, count: int) -> list[int]:
         return [frame for low, high in frames.present(0, count) for frame in range(low, high)]
     finally:
         frames.close()
+
+
+def read_as_found(path: Path, layout: StackLayout | None) -> list[bytes | type[SourceError]]:
+    """Each frame on its own, or why it is not read."""
+    info = inspect(path)
+    found: list[bytes | type[SourceError]] = []
+    for frame in range(info.frames):
+        out = np.empty((1, *info.shape), info.dtype)
+        frames = open_frames(look(path), "/images", layout)
+        try:
+            frames.read(frame, frame + 1, out)
+            found.append(out.tobytes())
+        except SourceError as error:
+            found.append(type(error))
+        finally:
+            frames.close()
+    return found
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+@pytest.mark.parametrize("kind", ["in turn", "half mapped", "gaps", "flattened"])
+def test_what_was_found_before_is_read_like_what_is_found_anew(tmp_path: Path, kind: str, lacking: bool) -> None:
+    frames = frames_of(6, dtype="f4")
+    make_old(write_plain(tmp_path / "a.h5", "data", frames.reshape(3, 2, *SHAPE), chunks=(1, 1, *SHAPE)))
+    source = h5py.VirtualSource("a.h5", "data", (3, 2, *SHAPE))
+    layout = h5py.VirtualLayout((6, *SHAPE), "f4")
+    if kind == "in turn":
+        path = write_interleaved(tmp_path, frames)
+    elif kind == "flattened":
+        layout[:] = source
+        path = write_layout(tmp_path / "all.h5", layout)
+    else:
+        layout[:4, :24] = source[:2, :, :24]
+        layout[4:5, :12] = source[2, 0, :12]
+        path = write_layout(tmp_path / "all.h5", layout, np.nan if kind == "gaps" else 0)
+    if lacking:
+        (tmp_path / ("1.h5" if kind == "in turn" else "a.h5")).unlink()
+
+    stack = inspect(path).stack
+
+    assert stack is not None
+    known, anew = read_as_found(path, stack), read_as_found(path, None)
+    assert known == anew and any(isinstance(each, bytes) for each in known) == (not lacking or kind == "in turn")
+    opened = open_frames(look(path), "/images", stack)
+    assert [frame for low, high in opened.present(0, 6) for frame in range(low, high)] == present(path, 6)
+    opened.close()
 
 
 def test_frames_that_two_writers_wrote_in_turn(tmp_path: Path) -> None:
