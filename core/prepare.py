@@ -61,9 +61,16 @@ class Preparation(nn.Module):
 
     def batch(self, batch: Batch, device: torch.device, start: int, stop: int) -> Tensor:
         """The network's input for the frames start .. stop-1 of a batch; only their ROI goes to the device."""
+        return self.fit(self.counts(batch, device, start, stop)[0])
+
+    def counts(self, batch: Batch, device: torch.device, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Counts in the ROI of the frames start .. stop-1 of a batch, 0 where a pixel is bad or a gap; where none is.
+
+        Each is (frames, rows, columns), float32 and bool.
+        """
         rows, columns = self._window(batch.shape)
         part = batch.cut(rows, columns)[start:stop].to(device)
-        return self.fit(self._usable(part, batch.shape, batch.valid))
+        return self._counts(part, batch.shape, batch.valid)
 
     def fit(self, counts: Tensor) -> Tensor:
         """The network's input from counts in the ROI, (batch, rows, columns) as `region` gives them."""
@@ -76,10 +83,10 @@ class Preparation(nn.Module):
         """Counts in the ROI, (batch, rows, columns) float32, 0 where a pixel is bad or a gap."""
         shape = (frames.shape[-2], frames.shape[-1])
         rows, columns = self._window(shape)
-        return self._usable(frames[:, rows, columns], shape, valid)
+        return self._counts(frames[:, rows, columns], shape, valid)[0]
 
-    def _usable(self, region: Tensor, shape: tuple[int, int], valid: Tensor | None) -> Tensor:
-        """Counts where pixels are good, 0 elsewhere, of the ROI of frames of a shape."""
+    def _counts(self, region: Tensor, shape: tuple[int, int], valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Counts where pixels are good, 0 elsewhere, of the ROI of frames of a shape; which pixels are good."""
         rows, columns = self._window(shape)
         counts = counts_of(region, masked=valid is not None)
         usable = counts >= 0
@@ -91,7 +98,7 @@ class Preparation(nn.Module):
             _check_shape(self.dark, shape, "dark frame")
             counts = counts - self.dark[rows, columns]
             usable = usable & counts.isfinite()
-        return torch.where(usable, counts, 0.0).clamp_min(0)
+        return torch.where(usable, counts, 0.0).clamp_min(0), usable
 
     def scaled(self, counts: Tensor) -> Tensor:
         """Counts (batch, rows, columns) to [0, 1]; the recipe's full scale, or each frame's maximum, becomes 1."""

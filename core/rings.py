@@ -32,7 +32,7 @@ class Rings:
         Raises RecipeError where the geometry is not known.
         """
         ring = self._rings(batch)
-        counts, usable = counts_in(batch, self._roi)
+        counts, usable = counts_in(batch, self._roi, required=False)
         return self._sums(counts, ring), self._sums(usable.float(), ring)
 
     def _sums(self, values: Tensor, ring: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class OfImages:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
         """The features of some frames, (batch, size) float32."""
-        images, usable = image_in(batch, self._roi)
+        images, usable = image_in(batch, self._roi, required=False)
         # One by one: the feature maps of large frames take much memory.
         pairs = zip(torch.split(images, 1), torch.split(usable, 1), strict=True)
         normalised = (self._normalise(image.to(self._device), good.to(self._device)) for image, good in pairs)

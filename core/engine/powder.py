@@ -141,7 +141,7 @@ class _Sums:
         roi = Roi(top=window.top, left=window.left, height=window.height, width=window.width) if window else None
         wanted = torch.zeros(len(batch), dtype=torch.bool)
         wanted[members] = True
-        counts, usable = counts_in(batch.select(wanted.to(batch.frames.device)), roi)
+        counts, usable = counts_in(batch.select(wanted.to(batch.frames.device)), roi, required=False)
         return counts.sum(0), counts.amax(0), usable.any(0)
 
     def powder(self) -> Powder:

@@ -21,7 +21,7 @@ from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, Geometry
 from photon_triage.core.session.commands import Wishes
 from photon_triage.core.stages.cascade import Outcome, StageFailure, run_cascade
-from photon_triage.core.stages.stage import Stage
+from photon_triage.core.stages.stage import Stage, UnusableFrameError
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -37,10 +37,14 @@ FILES_REMEMBERED = 1000
 
 @dataclass(frozen=True)
 class FrameFailure:
-    """Why a frame could not be scored. misfit: the recipe does not fit the file."""
+    """Why a frame could not be scored.
+
+    misfit: the recipe does not fit the file. unusable: none of the frame's pixels, which says nothing about the file.
+    """
 
     reason: str
     misfit: bool = False
+    unusable: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class FrameScorer:
         for path, result in zip(paths, results, strict=True):
             scored, failed = self._tallies.pop(path, (False, 0))
             if isinstance(result, FrameFailure):
-                failed += 1
+                failed += not result.unusable
                 if result.misfit or failed >= (FAILING_FRAMES if scored else SET_ASIDE_AFTER):
                     set_aside.add(path)
             else:
@@ -321,6 +325,9 @@ def _failure(error: Exception) -> FrameFailure:
     if isinstance(error, TriageError):
         return FrameFailure(f"The recipe does not fit: {error}", misfit=True)
     cause = error.cause if isinstance(error, StageFailure) else error
+    if isinstance(cause, UnusableFrameError):
+        text = str(cause)
+        return FrameFailure(f"{text[0].upper()}{text[1:]}.", unusable=True)
     stage = f"The stage {error.stage}" if isinstance(error, StageFailure) else "Scoring"
     text = " ".join(str(cause).split()) or type(cause).__name__
     return FrameFailure(f"{stage} failed on it: {type(cause).__name__}: {text[:300]}")

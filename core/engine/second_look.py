@@ -14,7 +14,7 @@ from photon_triage.core.session.in_use import models_in_use
 from photon_triage.core.session.second_scores import nearest_score
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
-from photon_triage.core.stages.cascade import Outcome, run_cascade
+from photon_triage.core.stages.cascade import Outcome, run_on_usable
 
 FRAMES_AT_ONCE = 32
 
@@ -29,7 +29,7 @@ def look_again(
     """The scores of frames, or of the candidates at labelled points, by a model in its stage of the session's recipe.
 
     A score is None where an earlier stage refuses the frame, or no candidate is near the point. Frames that cannot be
-    read any more are left out. note: called with how many frames are done.
+    read any more, or have no usable pixel, are left out. note: called with how many frames are done.
 
     Raises SessionError, RecipeError or ModelError where the model cannot be used.
     """
@@ -51,8 +51,9 @@ def look_again(
                     batch = _read(reader, session, path, dataset, part, device)
                 except SourceError:
                     continue
-                for index, outcome in zip(part, run_cascade(running.stages, batch), strict=True):
-                    found |= {key: _score(key, outcome, radius) for key in frames[index]}
+                for index, outcome in zip(part, run_on_usable(running.stages, batch), strict=True):
+                    if outcome is not None:
+                        found |= {key: _score(key, outcome, radius) for key in frames[index]}
                 done += len(part)
                 note(done)
     return found

@@ -23,7 +23,7 @@ from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.in_use import joint_name
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.session import Session
-from photon_triage.core.stages.cascade import Outcome, StageFailure, run_cascade
+from photon_triage.core.stages.cascade import Outcome, StageFailure, run_on_usable
 from photon_triage.core.stages.stage import Stage, StageResult
 from photon_triage.models.errors import ModelError
 
@@ -175,13 +175,14 @@ class Shadow:
 
     def _score(self, stages: Sequence[Stage], batch: Batch) -> list[ShadowScores]:
         try:
-            outcomes = run_cascade(stages, batch)
+            outcomes = run_on_usable(stages, batch)
         except (TriageError, StageFailure) as error:  # of the shadow alone: the triage continues
             self._give_up(error)
             return []
         of_file: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
         for key, outcome in zip(batch.keys, outcomes, strict=True):
-            of_file[key.file].append((key.index, outcome))
+            if outcome is not None:
+                of_file[key.file].append((key.index, outcome))
         found = []
         for path, frames in of_file.items():
             scored = [(index, each.score, each.candidates) for index, each in frames if each.score is not None]

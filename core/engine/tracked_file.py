@@ -59,7 +59,7 @@ class TrackedFile:
     unverified: Spans = field(default_factory=Spans)
     """Recorded frames of a file that has changed since: they are read again, after those that are new."""
     layout: Layout | None = None
-    """That of the recorded frames."""
+    """That of the frames that were emitted, or that earlier engines recorded."""
     denied: Spans = field(default_factory=Spans)
     """Frames that the file says are there and that were not when they were read, each time until patience was over."""
     damaged: Spans = field(default_factory=Spans)
@@ -99,6 +99,13 @@ class TrackedFile:
     def over(self) -> bool:
         """Whether nothing more is expected of it."""
         return self.status.is_final
+
+    @property
+    def read_as(self) -> Layout | None:
+        """The layout of the frames that were or are being read; None where there are none."""
+        if self.layout is None and self.info is not None and self.taken:
+            return layout_of(self.info)
+        return self.layout
 
     @property
     def look_planned(self) -> bool:
@@ -249,11 +256,12 @@ class TrackedFile:
             self.give_up(f"{error.message} It was skipped: it has cost {self.losses} reader processes.")
 
     def damage_at(self, index: int, reason: str, kind: ErrorKind | None = None, *, verb: str = "read") -> None:
-        """A frame cannot be read or scored; the others are, unless there are too many of its kind."""
+        """A frame cannot be read or scored; the others are, unless too many in a row cannot be read."""
         if not self.damage:
             self.damage, self.damage_verb = reason, verb
         self.damaged.add(index, index + 1)
-        if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
+        in_vain = verb == "read"  # of those that cannot be scored the scorer says when they are too many
+        if in_vain and any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
             self.give_up(reason, kind)
 
     def revive(self, now: float, *, quiet: bool = False) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch
-from photon_triage.core.stages.stage import Found, Stage
+from photon_triage.core.stages.stage import Found, Stage, UnusableFrameError
 from photon_triage.core.stages.threads import few_threads
 
 
@@ -88,6 +88,19 @@ def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
         with few_threads(batch.frames.numel()):
             batch = batch.select(result.passed.to(batch.frames.device))
     return outcomes
+
+
+def run_on_usable(stages: Sequence[Stage], batch: Batch) -> list[Outcome | None]:
+    """The same, with None for a frame without a usable pixel, which costs the others nothing."""
+    try:
+        return [*run_cascade(stages, batch)]
+    except StageFailure as error:
+        if not isinstance(error.cause, UnusableFrameError):
+            raise
+    if len(batch) == 1:
+        return [None]
+    places = torch.arange(len(batch), device=batch.frames.device)
+    return [run_on_usable(stages, batch.select(places == place))[0] for place in range(len(batch))]
 
 
 def _rounded(value: float) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage
-from photon_triage.core.stages.stage import Found, StageResult
+from photon_triage.core.stages.stage import Found, StageResult, require_usable
 from photon_triage.models.detector import Detector, best_of_class
 from photon_triage.models.runtime import prepare_for_inference
 
@@ -49,8 +49,9 @@ class Classify:
         scores: list[Tensor] = []
         detections: list[tuple[Found, ...]] = []
         for start in range(0, len(batch), self._size):
-            part = self._prepare.batch(batch, self._device, start, start + self._size)
-            best = best_of_class(self._run(part), self._detector, self._index)
+            counts, usable = self._prepare.counts(batch, self._device, start, start + self._size)
+            require_usable(usable)
+            best = best_of_class(self._run(self._prepare.fit(counts)), self._detector, self._index)
             scores.append(best.scores)
             columns = (best.likeliest.tolist(), best.likeliest_scores.tolist(), best.boxes.tolist())
             for category, score, (x, y, w, h) in zip(*columns, strict=True):

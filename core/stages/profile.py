@@ -7,7 +7,7 @@ import torch
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import ClassifyStage, Roi
 from photon_triage.core.rings import Rings
-from photon_triage.core.stages.stage import StageResult
+from photon_triage.core.stages.stage import StageResult, require_usable
 from photon_triage.models.radialnet import ProfileClassifier
 
 
@@ -30,5 +30,6 @@ class ClassifyProfile:
     def __call__(self, batch: Batch) -> StageResult:
         """Pass frames whose score reaches the recipe's threshold."""
         counts, pixels = self._rings(batch)
+        require_usable(pixels[..., None] > 0)
         scores = self._classifier.scores(counts.to(self._device), pixels.to(self._device)).float()
         return StageResult(scores >= self._threshold, {}, scores)

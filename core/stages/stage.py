@@ -13,6 +13,16 @@ from photon_triage.core.frames import Batch, Box
 from photon_triage.core.prepare import check_roi, counts_of
 from photon_triage.core.recipe import Roi
 
+_SAMPLED = 16
+"""Rows and columns of which one is looked at first where most frames have usable pixels in all places."""
+
+
+class UnusableFrameError(Exception):
+    """A frame has no pixel that can be used in the region that a stage looks at: no result can be given for it."""
+
+    def __init__(self) -> None:
+        super().__init__("none of its pixels can be used: all are masked, gaps or not finite")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -64,32 +74,49 @@ class Stage(Protocol):
         ...
 
 
-def counts_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
+def counts_in(batch: Batch, roi: Roi | None, *, required: bool = True) -> tuple[Tensor, Tensor]:
     """Counts and usable pixels of a region: (batch, rows, columns) float32, 0 where unusable; bool.
 
-    The usable pixels are (1, rows, columns) where they are the same on all frames.
+    The usable pixels are (1, rows, columns) where they are the same on all frames. required: raise UnusableFrameError
+    where a frame has none.
     """
     frames, valid = _region(batch, roi)
     counts = counts_of(frames, masked=valid is not None)
     if counts.amin() >= 0:  # no gap anywhere, as most often
         if valid is None or valid.all():
             return counts, torch.ones_like(counts[:1], dtype=torch.bool)
-        return torch.where(valid, counts, 0.0), valid[None]
-    usable = counts >= 0
-    if valid is not None:
-        usable = usable & valid
-    return torch.where(usable, counts, 0.0), usable
+        counts, usable = torch.where(valid, counts, 0.0), valid[None]
+    else:
+        usable = counts >= 0
+        if valid is not None:
+            usable = usable & valid
+        counts = torch.where(usable, counts, 0.0)
+    if required:
+        require_usable(usable)
+    return counts, usable
 
 
-def image_in(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor]:
+def image_in(batch: Batch, roi: Roi | None, *, required: bool = True) -> tuple[Tensor, Tensor]:
     """Grey values and usable pixels of a region, (batch, rows, columns) each: float32, negative ones as they are; bool.
 
-    For images that are not counts: reconstructed slices, micrographs.
+    For images that are not counts: reconstructed slices, micrographs. required: see `counts_in`.
     """
     frames, valid = _region(batch, roi)
     frames = frames.float()
     usable = frames.isfinite()
-    return frames, usable if valid is None else usable & valid
+    if valid is not None:
+        usable = usable & valid
+    if required:
+        require_usable(usable)
+    return frames, usable
+
+
+def require_usable(usable: Tensor) -> None:
+    """UnusableFrameError where one of the frames, (frames, rows, columns) bool, has no usable pixel."""
+    if usable[:, ::_SAMPLED, ::_SAMPLED].flatten(1).any(1).all():
+        return
+    if not usable.flatten(1).any(1).all():
+        raise UnusableFrameError
 
 
 def _region(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor | None]:

@@ -12,7 +12,7 @@ from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.second_look import look_again
 from photon_triage.core.engine.shadow import Shadow
-from photon_triage.core.frames import FrameKey
+from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.judging import judge
 from photon_triage.core.session.labels import LabelWriter
@@ -142,6 +142,17 @@ def test_a_shadow_that_cannot_be_used_is_said_once_and_nothing_is_asked_for(sess
         assert shadow.next_frames(()) is None and shadow.model is None
     results.close()
     assert len(said) == 1 and "second not used as a shadow" in said[0]
+
+
+def test_a_frame_without_a_usable_pixel_costs_the_shadow_nothing_else(session: Session) -> None:
+    results = Recorder(ResultsWriter(session.results_path))
+    shadow = shadow_of_second(session, results, calm=True)
+    frames = torch.from_numpy(frames_of(8).astype("f4"))
+    frames[5] = float("nan")
+    keys = tuple(FrameKey("a.h5", DATASET, index) for index in range(8))
+    scored = shadow.look_again(Batch(keys, frames, None, Geometry()))
+    results.close()
+    assert [index for each in scored for index, _, _ in each.scores] == [4, 6, 7] and shadow.model == "second"
 
 
 def test_the_frames_of_an_audit_come_first_then_labelled_ones_then_the_newest(session: Session, tmp_path: Path) -> None:

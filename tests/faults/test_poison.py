@@ -22,7 +22,7 @@ from photon_triage.core.recipe import recipe_text, shipped_recipes
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.stages.stage import Stage, StageResult
-from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi
+from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_nxmx
 
 from .engines import counts, engine, files, make_session, recorded, scan, wait_for
 from .scale import SOAK, scaled
@@ -184,6 +184,47 @@ def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: 
         elif row.status != FileStatus.COMPLETE:
             assert row.reason
     figure(f"recipe {name}: {len(good)} good files among {len(rows)}, all scored")
+
+
+UNUSABLE = "None of its pixels can be used: all are masked, gaps or not finite."
+
+
+@pytest.mark.parametrize("recipe", ["spots", "lit-pixels"])
+def test_frames_without_a_usable_pixel_are_listed_and_no_misses(tmp_path: Path, recipe: str) -> None:
+    rng = np.random.default_rng(4)
+    (data := tmp_path / "data").mkdir()
+    good = rng.poisson(3, (2, 48, 64)).astype("i4")
+    blank = {"nan": np.full(good.shape, np.nan, "f4"), "gap": np.full(good.shape, -1, "i4")}
+    for name, bad in (*blank.items(), ("masked", good)):
+        for side in ("before", "after"):
+            write_cxi(data / f"{name}_{side}.h5", good)
+        path = (write_cxi if bad.dtype == good.dtype else write_nxmx)(data / f"{name}.h5", bad)
+        if name == "masked":  # what the mask leaves are gaps
+            with h5py.File(path, "r+") as file:
+                images = file["entry_1/data_1/data"]
+                images[:, :20] = -1
+                mask = np.ones(good.shape[1:], "u4")
+                mask[:20] = 0
+                file["entry_1/data_1/mask"][...] = mask
+    mixed = rng.poisson(3, (90, 48, 64)).astype("f4")
+    mixed[:80] = np.nan
+    write_nxmx(data / "mixed.h5", mixed)
+    for path in data.iterdir():
+        make_old(path, 100)
+    session = make_session(tmp_path / "session", f'name = "all"\n[[stages]]\nkind = "{recipe}"\n')
+
+    scan(session, [data])
+
+    rows, found = files(session), recorded(session)
+    for name in (*blank, "masked"):
+        row = rows[f"{name}.h5"]
+        assert (row.status, row.done) == (FileStatus.UNREADABLE, 0)
+        assert row.reason == f"2 frames cannot be scored: 0-1. {UNUSABLE}"
+        for side in ("before", "after"):
+            row = rows[f"{name}_{side}.h5"]
+            assert (row.status, row.done) == (FileStatus.COMPLETE, 2)
+    assert sorted(found["mixed.h5"]) == list(range(80, 90)), "they say nothing about the file's other frames"
+    assert rows["mixed.h5"].reason == f"80 frames cannot be scored: 0-79. {UNUSABLE}"
 
 
 class Gate:
