@@ -113,7 +113,7 @@ class Ledger:
             return None, False
         replaced = past.is_other(file) and bool(past.taken)
         tracked = self._track(file, past.index, Spans() if replaced else Spans(past.taken), now)
-        tracked.announced, tracked.layout = True, past.layout
+        tracked.announced, tracked.layout = True, past.layout if past.taken else None
         if past.status.is_final and not replaced:  # a file that was not over has grown
             tracked.unverified = Spans(past.taken)
         return tracked, replaced
@@ -195,7 +195,7 @@ class Ledger:
             self._past[path] = replace(past, status=FileStatus.WAITING)
             return None
         tracked = self._track(past.file, past.index, Spans(past.taken), now)
-        tracked.announced = True
+        tracked.announced, tracked.layout = True, past.layout if past.taken else None
         tracked.reported = (past.status, past.reason, None)
         tracked.revive(now, quiet=quiet)
         return tracked

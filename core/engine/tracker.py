@@ -321,19 +321,22 @@ class Tracker:
         if not tracked.taken and self.ledger.counts_elsewhere(info):  # each frame is counted once
             info = replace(info, frames=0, available=0, complete=True, missing=())
         info = replace(info, shows=(), shows_whole=False, shown_by="", shown_with=())
+        if info.frames and tracked.read_as not in (None, layout_of(info)):  # what was read of it are other frames
+            self._restart(tracked, now)
+            return False
         for seconds, frames in tracked.update_info(info, now):
             self.queue.ripens(tracked, now + seconds, frames)
-        recorded_otherwise = tracked.layout is not None and tracked.layout != layout_of(info)
-        if info.frames and tracked.unverified and recorded_otherwise:  # frames of another kind, in the same file
-            tracked.taken, tracked.unverified = Spans(), Spans()
-            self._replace(tracked.file.path)
         if tracked.shrunk and now - tracked.shrunk >= REPLACED_S:
-            new = self.ledger.restart(tracked, tracked.file, now)
-            self.queue.forget(tracked)
-            self.queue.add(new)
-            self._replace(tracked.file.path)
+            self._restart(tracked, now)
             return False
         return True
+
+    def _restart(self, tracked: TrackedFile, now: float) -> None:
+        """Forget what was read of a file that has turned out to hold other frames, and begin again."""
+        new = self.ledger.restart(tracked, tracked.file, now)
+        self.queue.forget(tracked)
+        self.queue.add(new)
+        self._replace(tracked.file.path)
 
     def _end_look(self, tracked: TrackedFile, now: float, *, wait: float | None = None) -> None:
         tracked.looking = False
@@ -403,6 +406,7 @@ class Tracker:
     ) -> None:
         info = tracked.info
         assert info is not None
+        tracked.layout = layout_of(info)
         window = self._window if frames.shape[1:] != info.shape else None
         purpose = Purpose.VERIFY if verify else Purpose.SCORE
         indices = tuple(range(start, start + len(frames)))

@@ -44,26 +44,32 @@ PATIENCE = 60.0
 
 @dataclass
 class DiskFile:
-    """A file as it lies on the model's disk; what stands in a frame's pixels is its content's number and its index."""
+    """A file as it lies on the model's disk; what stands in a frame's pixels is its content's number and its index.
+
+    The data set that it shows has the content's number in its name.
+    """
 
     path: str
     content: int
     written: int
     complete: bool
     damaged: set[int] = field(default_factory=set)
+    inode: int = 0
     disturbed: bool = False
     """A reader was lost over it, or it could not be opened: it may be given up with frames that were not read."""
 
     @property
     def watched(self) -> WatchedFile:
-        return WatchedFile(self.path, 8 * self.written + 1, self.content * 1000 + self.written, 1, self.content)
+        return WatchedFile(
+            self.path, 8 * self.written + 1, self.content * 1000 + self.written, 1, self.inode or self.content
+        )
 
     def info(self) -> SourceInfo:
         return SourceInfo(
             path=self.path,
             format="HDF5",
             layout="test",
-            dataset="/images",
+            dataset=f"/images_{self.content}",
             frames=self.written,
             available=self.written,
             complete=self.complete,
@@ -77,8 +83,9 @@ class DiskFile:
             proven=True,
         )
 
-    def frames(self, start: int, stop: int) -> np.ndarray:
-        values = 1000 * self.content + np.arange(start, stop, dtype=np.int32)
+    def frames(self, start: int, stop: int, dataset: str = "") -> np.ndarray:
+        content = int(dataset.removeprefix("/images_") or self.content)
+        values = 1000 * content + np.arange(start, stop, dtype=np.int32)
         return np.broadcast_to(values[:, None, None], (stop - start, *SHAPE))
 
 
@@ -138,6 +145,14 @@ class TrackerMachine(RuleBasedStateMachine):
     def replace(self, path: str, written: int) -> None:
         self.contents += 1
         self.disk[path] = DiskFile(path, self.contents, written, True)
+        self.see(path)
+
+    @rule(path=files, written=st.integers(1, 20))
+    def show_another_data_set(self, path: str, written: int) -> None:
+        self.contents += 1
+        before = self.disk[path]
+        inode = before.watched.inode
+        self.disk[path] = DiskFile(path, self.contents, written, before.complete, set(), inode, before.disturbed)
         self.see(path)
 
     @rule(seconds=st.floats(0.01, 20.0))
@@ -254,9 +269,13 @@ class TrackerMachine(RuleBasedStateMachine):
                     return (
                         ReadReply(error=next(iter(bad.values())))
                         if bad
-                        else ReadReply([(start, file.frames(start, stop))])
+                        else ReadReply([(start, file.frames(start, stop, info.dataset))])
                     )
-                pieces = [(index, file.frames(index, index + 1)) for index in range(start, stop) if index not in bad]
+                pieces = [
+                    (index, file.frames(index, index + 1, info.dataset))
+                    for index in range(start, stop)
+                    if index not in bad
+                ]
                 return ReadReply(pieces, errors=bad)
             case ProbeRequest(info, start, stop):
                 return ProbeReply([(start, min(stop, self.disk[info.path].written))])
@@ -288,7 +307,7 @@ class TrackerMachine(RuleBasedStateMachine):
                     content, stored = divmod(int(frame[0, 0]), 1000)
                     assert stored == index
                     told.frames[index] = content
-            case Frames() | RequestFailed():
+            case Frames(purpose=Purpose.RESCORE) | RequestFailed():
                 self.answered += 1
 
 
