@@ -320,7 +320,7 @@ def stream(folder: Path, options: dict[str, Any], rate: float, seconds: float) -
         while not session.results_path.exists():
             time.sleep(0.05)
         reader = session.results()
-        while not reader.state().get("heartbeat") or reader.state().get("status") != "running":
+        while not reader.state().heartbeat or reader.state().status != "running":
             time.sleep(0.05)
         time.sleep(3.0)  # the watcher has seen the empty file, and the reader's process is there
         before = _processor_time(engine.pid)

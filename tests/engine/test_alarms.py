@@ -14,6 +14,7 @@ from photon_triage.core.errors import RecipeError, UsageError
 from photon_triage.core.recipe import AlarmsTable, parse_recipe
 from photon_triage.core.session.alarms import Alarm, alarms_in, command_words, run_command
 from photon_triage.core.session.rows import FrameResult
+from photon_triage.core.session.state import EngineState
 
 PLENTY = 10**12
 
@@ -131,8 +132,8 @@ def test_a_command_without_words_or_with_an_open_quote_is_refused(command: str) 
 
 
 def test_what_does_not_look_like_an_alarm_is_left_out() -> None:
-    state = {"alarms": [{"kind": "disk", "text": "full", "since": 1}, {"kind": 3}, "nonsense"]}
-    assert alarms_in(state) == (Alarm("disk", "full", 1.0),) and alarms_in({}) == ()
+    state = EngineState(alarms=[{"kind": "disk", "text": "full", "since": 1}, {"kind": 3}, "nonsense"])
+    assert alarms_in(state) == (Alarm("disk", "full", 1.0),) and alarms_in(EngineState()) == ()
 
 
 def test_thresholds_stand_in_the_recipe_and_are_checked() -> None:

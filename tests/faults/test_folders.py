@@ -34,7 +34,7 @@ def test_a_large_folder_costs_little_and_hides_no_new_file(tmp_path: Path, figur
     small = _memory(sessions[0], tmp_path / "nowhere")
     engine = start_engine(sessions[1], [data])
     try:
-        wait_for(lambda: sessions[1].engine_state().get("status") == "running")
+        wait_for(lambda: sessions[1].engine_state().status == "running")
         wait_for(lambda: _is_scanned(engine.pid))
         time.sleep(2)
         began = [time.monotonic(), _all_processor_s(engine.pid)]

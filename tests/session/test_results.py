@@ -147,11 +147,11 @@ def test_a_note_is_told_where_the_engine_cannot_write_its_state(writer: ResultsW
     note = TroubleNote(tmp_path / "results.db")
     writer.set_state({"heartbeat": time.time(), "message": "well"})
     reader = ResultsReader(tmp_path / "results.db")
-    assert reader.state()["message"] == "well"
+    assert reader.state().message == "well"
     note.say("the disk is full")
-    assert reader.state()["trouble"] == reader.state()["message"] == "the disk is full"
+    assert reader.state().trouble == reader.state().message == "the disk is full"
     note.clear()
-    assert reader.state()["message"] == "well" and "trouble" not in reader.state()
+    assert reader.state().message == "well" and not reader.state().trouble
 
 
 def test_frames_of_an_unreadable_file_are_dropped_not_pending(writer: ResultsWriter, tmp_path: Path) -> None:
