@@ -25,11 +25,11 @@ from photon_triage.core.session.matching import labels_of, scores_of_points
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts, FileRow, FrameRow
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, FileStatus
 
 SHEET_FRAMES = 24
 """Frames on a contact sheet."""
-GIVEN_UP = ("unreadable", "missing", "waiting")
+GIVEN_UP = (FileStatus.UNREADABLE, FileStatus.MISSING, FileStatus.WAITING)
 NEAR = 500
 """Frames nearest to the threshold among which undecided ones are looked for."""
 MEASURES = {
