@@ -11,6 +11,9 @@ make-up.
 
 Stream: a process writes frames at a rate into an HDF5 file (SWMR), an engine follows it with hit finding; the lag of a
 frame is from when it was flushed to when its result was recorded.
+
+Single, waiting: files of one frame each through a whole engine with the recipe `sfx`, in the journal mode of network
+disks, compressed, and where very many of them wait.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 from measure import machine
+from single_files import single, waiting
 
 HEIGHT, WIDTH, KINDS_OF_FRAMES, AT_ONCE = 512, 1024, 64, 20
 FORMATS: dict[str, dict[str, Any]] = {
@@ -229,7 +233,7 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
     results = Recorder(ResultsWriter(session.results_path))
     engine = Engine(session, [folder / "data"], results, once=True, patience=1)
     network, seen, first = [0.0], [0], [0.0]
-    classify, score = engine._running.stages[-1], engine._score
+    classify, score = engine._running.stages[-1], engine._score._scorer.score
     forward = classify._run  # type: ignore[attr-defined]
 
     def timed(images: torch.Tensor) -> Any:
@@ -239,11 +243,11 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
         seen[0] += len(images)
         return outputs
 
-    def scored(chunks: Any) -> str | None:
+    def scored(*arguments: Any) -> Any:
         first[0] = first[0] or time.perf_counter()
-        return score(chunks)
+        return score(*arguments)
 
-    classify._run, engine._score = timed, scored  # type: ignore[attr-defined, method-assign]
+    classify._run, engine._score._scorer.score = timed, scored  # type: ignore[attr-defined, method-assign]
     began = time.perf_counter()
     engine.run()
     ended = time.perf_counter()
@@ -316,7 +320,7 @@ def stream(folder: Path, options: dict[str, Any], rate: float, seconds: float) -
         while not session.results_path.exists():
             time.sleep(0.05)
         reader = session.results()
-        while not reader.state().get("heartbeat") or reader.state().get("status") != "running":
+        while not reader.state().heartbeat or reader.state().status != "running":
             time.sleep(0.05)
         time.sleep(3.0)  # the watcher has seen the empty file, and the reader's process is there
         before = _processor_time(engine.pid)
@@ -374,7 +378,8 @@ def main() -> None:
     parser.add_argument("--scan-frames", type=int, default=150)
     parser.add_argument("--rates", type=float, nargs="*", default=[2000, 1500, 1000, 500], help="of the stream, in Hz")
     parser.add_argument("--seconds", type=float, default=8.0, help="of the stream; a quarter of them uncompressed")
-    parser.add_argument("--only", choices=["reading", "files", "scan", "stream"])
+    parser.add_argument("--only", choices=["reading", "files", "scan", "stream", "single", "waiting"])
+    parser.add_argument("--waiting", type=int, nargs="*", default=[2000, 100_000], help="files that wait")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the files are written; left open, a temporary one")
     arguments = parser.parse_args()
@@ -398,11 +403,17 @@ def main() -> None:
                     report["stream"][f"{name}, {rate:g} Hz"] = found
                     if found["largest_lag_s"] < 1:
                         break
+        if arguments.only in (None, "single"):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                report["single"] = single(Path(folder), 8 * arguments.files)
+        if arguments.only in (None, "waiting"):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                report["waiting"] = waiting(Path(folder), tuple(arguments.waiting))
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return
     for name, value in report.items():
-        parts = value if name in ("reading", "files", "stream") else {name: value}
+        parts = value if name in ("reading", "files", "stream", "single", "waiting") else {name: value}
         for title, found in parts.items():
             sys.stdout.write(
                 f"{name}, {title}: {json.dumps(found)}\n" if parts is value else f"{name}: {json.dumps(found)}\n"

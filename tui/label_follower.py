@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
-from photon_triage.core.session.results import CHANGES, ResultsReader
+from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
 from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
 from photon_triage.tui.measuring import TABLE_THRESHOLDS
@@ -75,7 +75,7 @@ class LabelFollower:
         """How many frames have each verdict."""
         return self._verdicts.get(self._version, self._count_verdicts, now=True)
 
-    def follow(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts, version: int) -> None:
+    def follow(self, reader: ResultsReader, state: EngineState, counts: Counts, version: int) -> None:
         """Follow what the engine committed; version: of the results."""
         self._follow_moves(reader, state, counts)
         self._follow_frames(reader, state, version)
@@ -99,18 +99,18 @@ class LabelFollower:
             verdicts[label.verdict] += 1
         return verdicts
 
-    def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
+    def _follow_moves(self, reader: ResultsReader, state: EngineState, counts: Counts) -> None:
         """Find labelled frames again whose files were moved, once files have come or were moved."""
-        known = (counts.files, state.get("moved"), state.get(CHANGES), self._version)
+        known = (counts.files, state.moved, state.changes, self._version)
         if self._moved.get(known, lambda: self.book.follow_moves(reader)):
             self._version += 1
             self._moved.value = False
 
-    def _follow_frames(self, reader: ResultsReader, state: Mapping[str, Any], version: int) -> None:
+    def _follow_frames(self, reader: ResultsReader, state: EngineState, version: int) -> None:
         """Look up labelled frames that were not known, and all again when another model scores or time has passed."""
         told = self._told.get(self._version, lambda: _told(self.book.labels), now=True)
         self._census.get((version, self._version), lambda: _census(reader, told))
-        model = state.get("model")
+        model = state.model
         if model != self._model:
             self._known.clear()
             self._model = model
@@ -122,7 +122,7 @@ class LabelFollower:
             now=True,
         )
         # Many labels are looked up again every so often only: an engine that scores again is in no hurry either.
-        running = state.get("status") == "running"
+        running = state.status == "running"
         everything = int(time.monotonic() // AGAIN_S) if running and len(wanted) > MANY_LABELS else version
         found = len(self._known)
         missing = self._missing.get(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from photon_triage.core.session.results import CHANGES, ResultsReader
+from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
+from photon_triage.core.session.state import EngineState
 from photon_triage.tui.paced import Paced
 
 
@@ -34,14 +34,14 @@ class RateFollower:
         """What the hit rate can be shown against."""
         return self._axes.get(version, lambda: (*AXES, *reader.recorded_numbers()))
 
-    def runs(self, reader: ResultsReader, state: Mapping[str, Any], version: int, *, wanted: bool) -> Sequence[RunRow]:
+    def runs(self, reader: ResultsReader, state: EngineState, version: int, *, wanted: bool) -> Sequence[RunRow]:
         """The table of runs; the last one told where none is wanted."""
         if not wanted:
             return self._runs.value
         tally = self._run_tally = self._run_tally or reader.run_tally()
         return self._runs.get(version, lambda: tally.rows(_epoch(state)))
 
-    def bars(self, reader: ResultsReader, state: Mapping[str, Any], version: int, axis: str) -> Sequence[Bar]:
+    def bars(self, reader: ResultsReader, state: EngineState, version: int, axis: str) -> Sequence[Bar]:
         """The hit rate against `axis`, where that is not the time; against runs by the table told last."""
         if axis == TIME:
             return ()
@@ -53,6 +53,6 @@ class RateFollower:
         return self._bars.get(version, lambda: tally.bars(_epoch(state)))
 
 
-def _epoch(state: Mapping[str, Any]) -> object:
+def _epoch(state: EngineState) -> object:
     """What changes when frames are forgotten, files move, or another model scores."""
-    return state.get(CHANGES), state.get("moved"), state.get("model")
+    return state.changes, state.moved, state.model

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import AXES, TIME, Bar, RunRow
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.trainings import Training
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.listed import Ids
@@ -50,7 +50,7 @@ class Snapshot:
     """The state of a session at one moment."""
 
     time: float
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: EngineState = field(default_factory=EngineState)
     version: int = 0
     """Changes with whatever the engine commits."""
     started: bool = False

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.recipe import Unit
@@ -18,6 +17,7 @@ from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import RUN
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.label_follower import LabelFollower
@@ -48,7 +48,7 @@ class SnapshotBuilder:
         self._labels = LabelFollower(session, recipe.unit, radius)
         self._list = ListFollower(session, recipe.unit, radius)
         self._rates = RateFollower()
-        self._state: Paced[dict[str, Any]] = Paced({})
+        self._state: Paced[EngineState] = Paced(EngineState())
         self._counts = Paced(Counts())
         self._note = Paced(("", ""))
         self._selected = Paced(0)

@@ -56,7 +56,7 @@ class Ledger:
         """Files of which frames could not be scored after they were over: reason before, frames, first failure."""
         self._count = 0
         for row, taken in rows:
-            status = FileStatus(row.status)
+            status = row.status
             # A file may have been found complete before its last frames were recorded.
             if not status.is_incomplete and not (status.is_final and row.done >= row.frames):
                 status = FileStatus.WAITING

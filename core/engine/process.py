@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,7 @@ from photon_triage.core.session.commands import ask_to_stop
 from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.presence import ACTIVE, ENGINE_LOCK, presence_of
 from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.core.session.state import EngineState
 
 LOCK_TRIES = 10
 START_S = 10.0
@@ -70,8 +72,8 @@ def _taken(session: Session) -> int:
 def refuse_second_host(session: Session) -> None:
     """Raise SessionError while an engine on another host says that it is alive: its lock may not be seen here."""
     state = session.engine_state()
-    if engine_is_alive(state) and state.get("host") != socket.gethostname():
-        raise _another_is_at_work(session, f" on {state.get('host')}")
+    if engine_is_alive(state) and state.host != socket.gethostname():
+        raise _another_is_at_work(session, f" on {state.host}")
 
 
 def engine_is_running(session: Session) -> bool:
@@ -82,7 +84,7 @@ def engine_is_running(session: Session) -> bool:
         state = session.engine_state()
     except SessionError:  # a damaged results.db, which is to be repaired, tells of nobody
         return False
-    if state.get("host") != socket.gethostname():
+    if state.host != socket.gethostname():
         return engine_is_alive(state)
     # As if its heartbeat were old: then its process is looked for, where the file system knows no locks.
     return presence_of(session.path, state, now=math.inf).alive
@@ -146,12 +148,12 @@ def ending_of(session: Session, engine: EngineProcess) -> str:
     if code is None or code == 0:
         return ""
     state = session.engine_state()
-    began = state.get("pid") == engine.pid and state.get("host") == socket.gethostname()
+    began = state.pid == engine.pid and state.host == socket.gethostname()
     when = "" if began else " before it began to work"
     if code < 0:
         told = "; the system kills processes where memory runs out" if -code == signal.SIGKILL else ""
         return f"its engine was ended by {_name_of(-code)}{when}{told}"
-    reason = str(state.get("message") or "") if began and state.get("status") == "failed" else ""
+    reason = state.message if began and state.status == "failed" else ""
     reason = reason or _last_line(session.log_path, engine.log_begins) or f"its log says nothing, exit code {code}"
     return f"its engine ended{when}: {reason.rstrip('.')}"
 
@@ -214,7 +216,7 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
 def _last_sign(session: Session) -> object:
     """The heartbeat that an engine wrote last; None where results.db cannot be read."""
     try:
-        return session.engine_state().get("heartbeat")
+        return session.engine_state().heartbeat
     except SessionError:
         return None
 
@@ -236,14 +238,33 @@ def _log(session: Session) -> IO[bytes]:
         ) from error
 
 
-def engine_status(session: Session) -> dict[str, Any]:
-    """What the engine last said of itself, with `alive` and `silent_s` as seen from here.
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The engine's last report of itself, and how it is as seen from here.
 
-    silent_s: seconds for which an engine whose process is there has not answered; 0 while it does.
+    alive: whether it is at work. silent_s: seconds for which an engine whose process is there has not answered; 0 while
+    it does.
     """
+
+    state: EngineState
+    alive: bool
+    silent_s: float
+
+    @property
+    def status(self) -> str:
+        """That of the state, "died" where it ended without a word; "" before the first engine."""
+        died = not self.alive and self.state.status in ACTIVE
+        return "died" if died else self.state.status
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as what JSON can carry; nothing of an engine where none ever ran."""
+        report = asdict(self.state) if self.state.status else {}
+        return report | ({"status": self.status} if report else {}) | {"alive": self.alive, "silent_s": self.silent_s}
+
+
+def engine_status(session: Session) -> EngineStatus:
+    """How the engine of a session is."""
     state = session.engine_state()
     alive = engine_is_running(session)
     silent = presence_of(session.path, state).silent_s if alive else 0.0
-    if not alive and state.get("status") in ACTIVE:
-        state["status"] = "died"
-    return state | {"alive": alive, "silent_s": silent}
+    return EngineStatus(state, alive, silent)

@@ -6,7 +6,7 @@ import os
 import pwd
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from photon_triage.core.engine.process import ending_of, engine_status, start_en
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.presence import ENGINE_LOCK
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState
 
 START_HINT = "Start one with `photon-triage watch PATH --session SESSION`."
 
@@ -46,9 +47,9 @@ class EngineJob:
         }
 
 
-def job_of(state: Mapping[str, Any]) -> EngineJob | None:
+def job_of(state: EngineState) -> EngineJob | None:
     """The job that an engine's state tells, None where it tells none or is not of that form."""
-    match state.get("job"):
+    match state.job:
         case {
             "paths": [str(), *_] as paths,
             "once": bool(once),
@@ -69,12 +70,13 @@ def restart_engine(
     device: in place of the job's. Raises SessionError, and leaves the engine at work, where this account could not
     start another one, or where the engine runs on another host.
     """
-    state = engine_status(session)
-    if not state["alive"]:
+    status = engine_status(session)
+    state = status.state
+    if not status.alive:
         raise _refused(session, "none is at work", START_HINT)
-    runs = f"{_who(state)} runs it on {state.get('host')} (process {state.get('pid')})"
-    if state.get("host") != socket.gethostname():
-        raise _refused(session, runs, f"Give the same command on {state.get('host')}.")
+    runs = f"{_who(state)} runs it on {state.host} (process {state.pid})"
+    if state.host != socket.gethostname():
+        raise _refused(session, runs, f"Give the same command on {state.host}.")
     job = job_of(state)
     if job is None:
         raise _refused(
@@ -113,7 +115,7 @@ def _written(session: Session) -> Iterable[Path]:
     return [path for path in (*folders, *names, session.path / ENGINE_LOCK, session.log_path) if path.exists()]
 
 
-def _who(state: Mapping[str, Any]) -> str:
+def _who(state: EngineState) -> str:
     job = job_of(state)
     return job.who if job else "another account"
 

@@ -36,6 +36,6 @@ def as_wished(rows: Iterable[tuple[FileRow, Spans]], wishes: Iterable[Retry]) ->
     """A ledger in which the files that are to be tried again were not given up."""
     wishes = list(wishes)
     for row, recorded in rows:
-        given_up = FileStatus(row.status).is_incomplete
+        given_up = row.status.is_incomplete
         again = given_up and any(wish.holds(row.path) for wish in wishes)
         yield (replace(row, status=FileStatus.WAITING, reason="") if again else row), recorded

@@ -19,8 +19,9 @@ from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import Counts, FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import FileStatus
 
-SKIPPED = ("missing", "unreadable", "waiting")
+SKIPPED = (FileStatus.MISSING, FileStatus.UNREADABLE, FileStatus.WAITING)
 """Status of files whose frames are not all in a list."""
 
 
@@ -71,7 +72,7 @@ def build_manifest(
         "files": {
             "seen": counts.files,
             "waiting": counts.waiting,
-            "still_growing": sum(row.status == "reading" for row in rows),
+            "still_growing": sum(row.status is FileStatus.READING for row in rows),
             "unreadable": counts.unreadable,
             "missing": counts.missing,
             "noted": counts.noted,
@@ -79,7 +80,7 @@ def build_manifest(
         "unreadable": [
             {"path": row.path, "reason": row.reason, "frames_lost": max(row.frames - row.done, 0)}
             for row in rows
-            if row.status == "unreadable"
+            if row.status is FileStatus.UNREADABLE
         ],
         "skipped": [
             {"path": row.path, "status": row.status, "reason": row.reason, "frames": max(row.frames - row.done, 0)}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,11 @@ from photon_triage.core.session.matching import labels_of, scores_of_points
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts, FileRow, FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState, FileStatus
 
 SHEET_FRAMES = 24
 """Frames on a contact sheet."""
-GIVEN_UP = ("unreadable", "missing", "waiting")
+GIVEN_UP = (FileStatus.UNREADABLE, FileStatus.MISSING, FileStatus.WAITING)
 NEAR = 500
 """Frames nearest to the threshold among which undecided ones are looked for."""
 MEASURES = {
@@ -154,9 +155,9 @@ def gather(session: Session) -> Report:
         reader.close()
 
 
-def _notes(files: Sequence[FileRow], state: Mapping[str, Any]) -> tuple[NoteGroup, ...]:
+def _notes(files: Sequence[FileRow], state: EngineState) -> tuple[NoteGroup, ...]:
     """The notes on files, and on what was ignored in their folders."""
-    ignored = ignored_note(state.get("ignored") or {})
+    ignored = ignored_note(state.ignored)
     return (*group_notes(files), *([NoteGroup(ignored, ())] if ignored else ()))
 
 

@@ -52,7 +52,7 @@ class ExportFacts:
 def model_facts(session: Session, reader: ResultsReader) -> tuple[ModelFacts, ...]:
     """The models that the session scored with, those that were trained in it, and the one in use."""
     scored = reader.scoring_models()
-    in_use = str(reader.state().get("model") or "")
+    in_use = reader.state().model or ""
     own = session_models(session.models_path)
     known = shipped_models() | own
     names = dict.fromkeys([*scored, *own, *([in_use] if in_use else [])])

@@ -7,12 +7,12 @@ import os
 import shlex
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from photon_triage.core.errors import UsageError
+from photon_triage.core.session.state import EngineState
 
 log = logging.getLogger("photon_triage.alarms")
 
@@ -29,11 +29,10 @@ class Alarm:
     since: float
 
 
-def alarms_in(state: Mapping[str, Any]) -> tuple[Alarm, ...]:
+def alarms_in(state: EngineState) -> tuple[Alarm, ...]:
     """The alarms that an engine's state tells; what does not look like one is left out."""
-    told = state.get("alarms")
     found = []
-    for each in told if isinstance(told, list) else []:
+    for each in state.alarms:
         match each:
             case {"kind": str(kind), "text": str(text), "since": int() | float() as since}:
                 # A command takes the text as its last word: never as an option.

@@ -24,7 +24,7 @@ def draw_more(session: Session, book: LabelBook, threshold: float, more: int, se
             labels_of(keys, book.labels, _radius(session)),
             threshold=threshold,
             more=more,
-            model=str(reader.state().get("model") or ""),
+            model=reader.state().model or "",
             seed=seed,
         )
     finally:

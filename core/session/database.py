@@ -15,6 +15,7 @@ from photon_triage.core.containment import require_entry
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.state import FileStatus
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4
@@ -229,7 +230,7 @@ def read_files(db: sqlite3.Connection, remarkable: int | None = None) -> list[Fi
 def file_row(values: tuple[Any, ...], notes: str = "[]") -> FileRow:
     """A row of FILE_COLUMNS, and of what follows them in FileRow; notes: JSON."""
     row = list(values)
-    row[8], row[9] = Geometry(**json.loads(row[8])), bool(row[9])
+    row[8], row[9], row[12] = Geometry(**json.loads(row[8])), bool(row[9]), FileStatus(row[12])
     return replace(FileRow(*row), notes=notes_of(notes))
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.session import HEARTBEAT_LIMIT_S
+from photon_triage.core.session.state import EngineState
 
 ENGINE_LOCK = "engine.lock"
 ACTIVE = ("starting", "running")
@@ -38,21 +37,21 @@ class Presence:
     died: bool = False
 
 
-def presence_of(folder: Path, state: Mapping[str, Any], now: float | None = None) -> Presence:
+def presence_of(folder: Path, state: EngineState, now: float | None = None) -> Presence:
     """The presence of the engine that has left this state in a session's folder.
 
     On this host its lock and its process tell, on another one the age of its heartbeat alone.
     """
-    status = state.get("status")
+    status = state.status
     if status not in ACTIVE:
         return Presence()
     # Either way: where a clock has jumped back, the last word of an engine that died lies in the future.
-    age = abs((time.time() if now is None else now) - float(state.get("heartbeat", 0)))
-    if state.get("host") != socket.gethostname():
+    age = abs((time.time() if now is None else now) - state.heartbeat)
+    if state.host != socket.gethostname():
         return Presence(alive=age < HEARTBEAT_LIMIT_S, died=False)
     if age < FRESH_S:
         return Presence(alive=True)
-    is_there = _is_process(folder, state.get("pid"))
+    is_there = _is_process(folder, state.pid)
     if not is_there and not is_locked(folder / ENGINE_LOCK, folder):
         return Presence(died=True)
     # Where another process holds the lock, a new engine has begun, and has not written its state yet.
@@ -72,9 +71,8 @@ def _is_process(folder: Path, pid: object) -> bool | None:
     return ENGINE_MODULE in words and any(json.dumps(str(folder)).encode() in word for word in words)
 
 
-def busy_text(state: Mapping[str, Any]) -> str:
+def busy_text(state: EngineState) -> str:
     """With what an engine has been busy for BUSY_S and more, such as "busy with 19.tif for 44 s"; "" otherwise."""
-    what, seconds = state.get("busy_with"), state.get("busy_s")
-    if not what or isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < BUSY_S:
+    if not state.busy_with or state.busy_s < BUSY_S:
         return ""
-    return f"busy with {what} for {seconds:.0f} s"
+    return f"busy with {state.busy_with} for {state.busy_s:.0f} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
 from photon_triage.core.session.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.second_scores import Moved, changed_sides, scored_by_both, scores_by
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.trouble import with_trouble
 from photon_triage.core.session.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
@@ -186,9 +186,9 @@ class ResultsReader:
             ).fetchall()
         )
 
-    def state(self) -> dict[str, Any]:
-        """What the engine last said of itself."""
-        return with_trouble(self._path, database.read_state(self._db))
+    def state(self) -> EngineState:
+        """The engine's last report of itself."""
+        return with_trouble(self._path, EngineState.from_json(database.read_state(self._db)))
 
     def scoring_models(self) -> dict[str, int]:
         """The models that gave the scores, and how many frames each."""

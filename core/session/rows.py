@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.frames import Box, FrameKey, Geometry
+from photon_triage.core.session.state import FileStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class FileRow:
     simulated: bool
     frames: int
     done: int
-    status: str
+    status: FileStatus
     reason: str
     size: int
     mtime_ns: int

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.containment import make_folder, read_text
@@ -17,6 +16,7 @@ from photon_triage.core.recipe import Recipe, parse_recipe
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import refusal
 
 HEARTBEAT_LIMIT_S = 10.0
@@ -120,10 +120,10 @@ class Session:
         chosen = (book or self.labels()).threshold
         return self.recipe().default_threshold if chosen is None else chosen
 
-    def engine_state(self) -> dict[str, Any]:
-        """What the engine last said of itself; empty before the first one has run."""
+    def engine_state(self) -> EngineState:
+        """The engine's last report of itself; its defaults before the first one has run."""
         if not self.results_path.exists():
-            return {}
+            return EngineState()
         reader = self.results()
         try:
             return reader.state()
@@ -133,9 +133,9 @@ class Session:
             reader.close()
 
 
-def engine_is_alive(state: dict[str, Any], now: float | None = None) -> bool:
+def engine_is_alive(state: EngineState, now: float | None = None) -> bool:
     """Whether an engine's state is that of one at work: running, with a heartbeat not older than HEARTBEAT_LIMIT_S."""
-    if state.get("status") not in ("starting", "running"):
+    if state.status not in ("starting", "running"):
         return False
     # Either way: where a clock has jumped back, the last word of an engine that died lies in the future.
-    return abs((now or time.time()) - float(state.get("heartbeat", 0))) < HEARTBEAT_LIMIT_S
+    return abs((now or time.time()) - state.heartbeat) < HEARTBEAT_LIMIT_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -38,21 +39,23 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What an engine reports of itself twice a second.
+    """What an engine reports of itself twice a second, and what results.db keeps of a session's engines.
 
-    version: of these fields. status: starting, running, finished, stopped or failed. heartbeat, started, working_since,
-    message_at: seconds since 1970. rate_hz: frames recorded a second, over the last seconds. lag_s: from when a frame
-    could be read to when it was recorded. queue: frames that can be read and are not scored; passed_over: those of them
-    that newer ones went before. busy_with, busy_s: what one step has been at work on, and for how many seconds.
-    stalled_s: for how many seconds the file system has not answered. problems: why a folder cannot be listed. ignored:
-    how many files in the folders are not read, by suffix, and folders inside them.
+    version: of these fields. status: starting, running, finished, stopped or failed, "" before the first engine.
+    heartbeat, started, working_since, message_at: seconds since 1970. rate_hz: frames recorded a second, over the last
+    seconds. lag_s: from when a frame could be read to when it was recorded. queue: frames that can be read and are not
+    scored; passed_over: those of them that newer ones went before. busy_with, busy_s: what one step has been at work
+    on, and for how many seconds. stalled_s: for how many seconds the file system has not answered. problems: why a
+    folder cannot be listed. ignored: files in the folders that are not read, by suffix, and folders inside them. job:
+    what the engine was started for. retried: names of the retry commands that were followed. moved, changes: how often
+    files got another name, and recorded frames other bytes. trouble: why results cannot be written.
     """
 
-    pid: int
-    host: str
-    started: float
-    status: str
-    heartbeat: float
+    pid: int = 0
+    host: str = ""
+    started: float = 0.0
+    status: str = ""
+    heartbeat: float = 0.0
     version: int = STATE_VERSION
     rate_hz: float = 0.0
     lag_s: float = 0.0
@@ -73,12 +76,58 @@ class EngineState:
     stalled_s: float = 0.0
     problems: dict[str, str] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
-    alarms: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[Any] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    job: dict[str, Any] = field(default_factory=dict)
+    retried: list[str] = field(default_factory=list)
+    moved: int = 0
+    changes: int = 0
+    trouble: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as what JSON can carry."""
-        return asdict(self)
+        """The fields that an engine reports, as what JSON can carry."""
+        return {name: value for name, value in asdict(self).items() if name not in _KEPT}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> EngineState:
+        """The state in some values; one of another kind than its field, or of no field, is left out."""
+        return EngineState(
+            **{
+                each.name: values[each.name]
+                for each in fields(EngineState)
+                if each.name in values and _CHECKS[str(each.type)](values[each.name])
+            }
+        )
 
 
-STATE_FIELDS = tuple(each.name for each in fields(EngineState))
+_KEPT = ("job", "retried", "moved", "changes", "trouble")
+"""Fields that are not reported with the heartbeat."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "int": _is_integer,
+    "float": _is_number,
+    "str": _is_text,
+    "str | None": lambda value: value is None or _is_text(value),
+    "list[str]": _are_texts,
+    "list[Any]": lambda value: isinstance(value, list),
+    "dict[str, str]": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "dict[str, int]": lambda value: isinstance(value, dict) and all(map(_is_integer, value.values())),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+}

@@ -6,10 +6,11 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from photon_triage.core.containment import open_regular, parse_json, read_bytes
+from photon_triage.core.session.state import EngineState
 
 _SIZE = 4096
 _LONGEST = 800
@@ -45,7 +46,7 @@ class TroubleNote:
                 os.pwrite(self._file, text.ljust(_SIZE), 0)
 
 
-def with_trouble(results_path: Path, state: dict[str, Any]) -> dict[str, Any]:
+def with_trouble(results_path: Path, state: EngineState) -> EngineState:
     """An engine's state, completed by its note if there is one that is newer: `trouble`, `message`, `heartbeat`."""
     try:
         path = _place(results_path)
@@ -53,9 +54,9 @@ def with_trouble(results_path: Path, state: dict[str, Any]) -> dict[str, Any]:
         text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
     except (OSError, ValueError, AttributeError):
         return state
-    if not text or heartbeat < float(state.get("heartbeat", 0.0)):
+    if not text or heartbeat < state.heartbeat:
         return state
-    return state | {"trouble": text, "message": text, "heartbeat": heartbeat}
+    return replace(state, trouble=str(text), message=str(text), heartbeat=heartbeat)
 
 
 def _place(results_path: Path) -> Path:

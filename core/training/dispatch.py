@@ -101,7 +101,7 @@ def trains_network(job: NetworkJob) -> bool:
 
 def _profiles_in_use(job: NetworkJob) -> bool:
     """Whether the model that classifies in this session is one on radial profiles."""
-    name = job.session.engine_state().get("models", {}).get("classify")
+    name = job.session.engine_state().models.get("classify")
     return bool(name) and family_of(find_model(str(name), job.session.models_path)) in PROFILERS
 
 

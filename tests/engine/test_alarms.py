@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from photon_triage.core.errors import RecipeError, UsageError
 from photon_triage.core.recipe import AlarmsTable, parse_recipe
 from photon_triage.core.session.alarms import Alarm, alarms_in, command_words, run_command
 from photon_triage.core.session.rows import FrameResult
+from photon_triage.core.session.state import EngineState
 
 PLENTY = 10**12
 
@@ -130,8 +132,8 @@ def test_a_command_without_words_or_with_an_open_quote_is_refused(command: str) 
 
 
 def test_what_does_not_look_like_an_alarm_is_left_out() -> None:
-    state = {"alarms": [{"kind": "disk", "text": "full", "since": 1}, {"kind": 3}, "nonsense"]}
-    assert alarms_in(state) == (Alarm("disk", "full", 1.0),) and alarms_in({}) == ()
+    state = EngineState(alarms=[{"kind": "disk", "text": "full", "since": 1}, {"kind": 3}, "nonsense"])
+    assert alarms_in(state) == (Alarm("disk", "full", 1.0),) and alarms_in(EngineState()) == ()
 
 
 def test_thresholds_stand_in_the_recipe_and_are_checked() -> None:
@@ -139,3 +141,31 @@ def test_thresholds_stand_in_the_recipe_and_are_checked() -> None:
     assert parse_recipe(text, "test").alarms.command == ("say", "-v")
     with pytest.raises(RecipeError, match=r"line 5, alarms\.rate_fall"):
         parse_recipe(text.replace("0.7", "1.7"), "test")
+
+
+def test_frames_are_recorded_while_alarms_are_checked(tmp_path: Path) -> None:
+    """The thread that records and the heartbeat use the same alarms; a deque that changes while it is read raises."""
+    engine = Engine(tmp_path, rate_window_s=60)
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def check() -> None:
+        try:
+            while not over.is_set():
+                engine.alarms._next = 0.0
+                engine.alarms.check(engine.now)
+        except BaseException as error:
+            failures.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=check)
+    thread.start()
+    try:
+        for index in range(30_000):
+            engine.alarms.saw("r1", [FrameResult(index, 1, True)], engine.now)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert not failures

@@ -59,7 +59,7 @@ def test_a_scan_records_notes_of_geometry_and_mask_and_what_it_ignored(
     reader = Session.open(tmp_path / "s").results()
     (row,) = reader.files()
     assert {"beam centre taken from the recipe", note} <= set(row.notes)
-    assert reader.state()["ignored"] == {".dat": 2, ".log": 1, "": 1, "folders": 1}
+    assert reader.state().ignored == {".dat": 2, ".log": 1, "": 1, "folders": 1}
     reader.close()
 
 

@@ -98,7 +98,7 @@ def test_a_scan_ends_with_every_frame_counted_once(session: Session, tmp_path: P
     reader.close()
     assert sorted(frames) == list(range(9))
     assert frames[8].hit and frames[8].digest and not frames[0].hit and frames[0].digest is None
-    assert engine_status(session)["status"] == "finished"
+    assert engine_status(session).status == "finished"
 
 
 def test_a_second_scan_counts_nothing_twice_and_takes_what_is_new(session: Session, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_killed_engines_lose_nothing_and_count_nothing_twice(session: Session, t
             os.kill(engine.pid, signal.SIGKILL)
             engine.wait()
         run.finish()
-    assert engine_status(session)["status"] == "died"
+    assert engine_status(session).status == "died"
     assert start_engine(session, [tmp_path], once=True, patience=1).wait(60) == 0
     reader = session.results()
     indices = [row.key.index for row in reader.all_frames()]
@@ -168,9 +168,9 @@ def test_one_engine_a_session(session: Session, tmp_path: Path) -> None:
     wait_for(lambda: engine_is_running(session))
     with pytest.raises(SessionError, match="another one is at work"):
         start_engine(session, [tmp_path])
-    wait_for(lambda: session.engine_state().get("status") == "running")
+    wait_for(lambda: session.engine_state().status == "running")
     assert stop_engine(session)
-    assert engine.wait(10) == 0 and session.engine_state()["status"] == "stopped"
+    assert engine.wait(10) == 0 and session.engine_state().status == "stopped"
     assert not stop_engine(session)
 
 
@@ -193,7 +193,7 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
         assert scores() == {None, 0.119}
         ask_to_use(session.journal(), "second")
         wait_for(lambda: scores() == {None, 0.881})
-        assert session.engine_state()["model"] == "second" and session.engine_state()["pid"] == engine.pid
+        assert session.engine_state().model == "second" and session.engine_state().pid == engine.pid
         assert counts(session).frames == 30
         reader = session.results()
         assert reader.scoring_models() == {"second": 26} and reader.listing().selected_count(0.5) == 26
@@ -201,8 +201,8 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
         assert len(reader.detections(frame.id)) == 1 and frame.passed == 2
         reader.close()
         ask_to_use(session.journal(), "nowhere")
-        wait_for(lambda: "nowhere not used" in session.engine_state()["message"])
-        assert session.engine_state()["status"] == "running"
+        wait_for(lambda: "nowhere not used" in session.engine_state().message)
+        assert session.engine_state().status == "running"
     finally:
         stop_engine(session)
         engine.wait(10)
@@ -212,7 +212,7 @@ def test_an_engine_that_cannot_begin_says_why(tmp_path: Path) -> None:
     session = Session.create(tmp_path / "session", CLASSIFY, "classify")
     assert start_engine(session, [tmp_path], once=True).wait(60) == 1
     state = session.engine_state()
-    assert state["status"] == "failed" and "'first'" in state["message"]
+    assert state.status == "failed" and "'first'" in state.message
     assert "Traceback" in session.log_path.read_text()
 
 

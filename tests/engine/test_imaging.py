@@ -137,7 +137,7 @@ def test_a_running_engine_takes_another_finder_and_searches_again(session: Sessi
         before = max(row.score or 0 for row in candidates(session))
         ask_to_use(session.journal(), "timid")
         wait_for(lambda: (found := candidates(session)) != [] and all((row.score or 0) < before for row in found))
-        assert session.engine_state()["models"] == {"segment": "wall", "patches": "timid"}
+        assert session.engine_state().models == {"segment": "wall", "patches": "timid"}
     finally:
         stop_engine(session)
         engine.wait(10)
@@ -149,8 +149,8 @@ def test_a_model_of_another_kind_is_refused_and_the_run_goes_on(session: Session
     engine = start_engine(session, [tmp_path / "data"])
     try:
         ask_to_use(session.journal(), "boxes")
-        wait_for(lambda: "boxes not used" in session.engine_state().get("message", ""))
-        assert "no stage for it" in session.engine_state()["message"]
+        wait_for(lambda: "boxes not used" in session.engine_state().message)
+        assert "no stage for it" in session.engine_state().message
         assert engine.poll() is None
     finally:
         stop_engine(session)
@@ -164,9 +164,9 @@ def test_a_segmenter_without_the_class_to_search_in_is_refused_and_the_run_goes_
     engine = start_engine(session, [tmp_path / "data"])
     try:
         ask_to_use(session.journal(), "other")
-        wait_for(lambda: "other not used" in session.engine_state().get("message", ""))
-        assert "within 'wall'" in session.engine_state()["message"]
-        assert session.engine_state()["models"]["segment"] == "wall" and engine.poll() is None
+        wait_for(lambda: "other not used" in session.engine_state().message)
+        assert "within 'wall'" in session.engine_state().message
+        assert session.engine_state().models["segment"] == "wall" and engine.poll() is None
     finally:
         stop_engine(session)
         engine.wait(10)

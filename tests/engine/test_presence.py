@@ -77,12 +77,12 @@ def test_a_killed_engine_has_died_on_the_screen_and_in_its_status(
         assert "engine died" in engine_summary(builder.build(Request()))
     code, out, _ = run(capsys, "engine", "status", str(session.path))
     assert code == 1 and "died (not at work): it was killed, or has crashed" in out
-    assert engine_status(session)["silent_s"] == 0
+    assert engine_status(session).silent_s == 0
 
 
 def test_an_engine_killed_before_it_began_is_told_so(session: Session, tmp_path: Path) -> None:
     engine = start_engine(session, [tmp_path])
-    wait_for(lambda: session.engine_state().get("pid") == engine.pid)
+    wait_for(lambda: session.engine_state().pid == engine.pid)
     os.kill(engine.pid, signal.SIGKILL)
     engine.wait(10)
     session.results_path.unlink()
@@ -94,7 +94,7 @@ def test_a_scan_whose_engine_is_killed_says_by_which_signal(
 ) -> None:
     def killed(*arguments: object, **options: object) -> EngineProcess:
         engine = start_engine(*arguments, **options)  # type: ignore[arg-type]
-        wait_for(lambda: session.engine_state().get("pid") == engine.pid)
+        wait_for(lambda: session.engine_state().pid == engine.pid)
         os.kill(engine.pid, signal.SIGKILL)
         return engine
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.engine import restart
+from photon_triage.core.engine.process import EngineStatus
 from photon_triage.core.engine.restart import EngineJob, restart_engine
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.results import ResultsWriter
@@ -51,7 +52,7 @@ def test_an_engine_that_does_not_say_what_it_watches_is_left_at_work(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
-    monkeypatch.setattr(restart, "engine_status", lambda each: each.engine_state() | {"alive": True})
+    monkeypatch.setattr(restart, "engine_status", lambda each: EngineStatus(each.engine_state(), True, 0.0))
     at_work(session)
     said = refusal(session)
     assert "another account runs it on elsewhere" in said
@@ -62,6 +63,6 @@ def test_what_this_account_may_not_read_is_said_before_the_engine_stops(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
-    monkeypatch.setattr(restart, "engine_status", lambda each: each.engine_state() | {"alive": True})
+    monkeypatch.setattr(restart, "engine_status", lambda each: EngineStatus(each.engine_state(), True, 0.0))
     at_work(session, job=JOB.as_json() | {"paths": [str(session.path / "gone")]})
     assert f"you may not read {session.path / 'gone'}, which it watches" in refusal(session)

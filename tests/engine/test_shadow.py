@@ -98,7 +98,7 @@ def test_a_shadow_scores_every_frame_that_the_network_sees_and_changes_no_decisi
     first = [(index, score, int(index >= 4)) for index, score in expected(30, FIRST).items()]
     assert decisions(session) == first and scores(session, "second") == expected(30, SECOND)
     state = session.engine_state()
-    assert (state["model"], state["shadow"], state["shadow_scored"]) == ("first", "second", 26)
+    assert (state.model, state.shadow, state.shadow_scored) == ("first", "second", 26)
 
 
 def test_a_running_engine_follows_shadow_promotion_and_rollback_and_every_score_keeps_its_model(
@@ -110,7 +110,7 @@ def test_a_running_engine_follows_shadow_promotion_and_rollback_and_every_score_
         try:
             wait_for(lambda: counts(session).frames == 20)
             set_shadow(session, "second")
-            wait_for(lambda: session.engine_state().get("shadow_scored") == 16)
+            wait_for(lambda: session.engine_state().shadow_scored == 16)
             run.append(frames_of(10, first=20))
             run.finish()
             wait_for(lambda: scores(session, "second") == expected(30, SECOND))
@@ -119,8 +119,8 @@ def test_a_running_engine_follows_shadow_promotion_and_rollback_and_every_score_
             promote(session, judge(session, "first", "second"), anyway=True)
             wait_for(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, SECOND).values()))
             assert scores(session, "first") == expected(30, FIRST) and scores(session, "second") == expected(30, SECOND)
-            wait_for(lambda: session.engine_state()["shadow"] is None)
-            assert (session.engine_state()["pid"], session.engine_state()["model"]) == (engine.pid, "second")
+            wait_for(lambda: session.engine_state().shadow is None)
+            assert (session.engine_state().pid, session.engine_state().model) == (engine.pid, "second")
 
             rollback(session)
             wait_for(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, FIRST).values()))

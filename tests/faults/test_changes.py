@@ -52,7 +52,7 @@ def test_frames_whose_bytes_differ_are_scored_again_and_their_labels_wait(tmp_pa
     before, inode = photons(session), path.stat().st_ino
     if live:
         with engine(session, [data]):
-            wait_for(lambda: session.engine_state()["status"] == "running")
+            wait_for(lambda: session.engine_state().status == "running")
             rewrite_frame(path)
             wait_for(lambda: photons(session)[3] != before[3])
             wait_for(lambda: files(session)["run.cxi"].status == "complete")

@@ -97,7 +97,7 @@ def _standing(session: Session) -> list[int]:
 
 
 def _is_recorded(session: Session, frames: int) -> bool:
-    return counts(session).frames == frames and "trouble" not in session.engine_state()
+    return counts(session).frames == frames and not session.engine_state().trouble
 
 
 def test_an_engine_waits_while_its_results_cannot_be_written_says_so_and_goes_on(
@@ -117,7 +117,7 @@ def test_an_engine_waits_while_its_results_cannot_be_written_says_so_and_goes_on
                 disk.fail(number)
                 began = time.monotonic()
                 run.append(frames_of(20, first=written))
-                wait_for(lambda: "Results wait in memory" in session.engine_state().get("trouble", ""))
+                wait_for(lambda: "Results wait in memory" in session.engine_state().trouble)
                 told[errno.errorcode[number]].append(time.monotonic() - began)
                 time.sleep(scaled(1, 5))
                 assert engine.poll() is None and disk.failed > 0, "it does not give up"

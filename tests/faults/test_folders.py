@@ -12,6 +12,7 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import FileStatus
 from tests.builders.detector_files import frames_of, write_cxi
 
 from .engines import counts, make_session, wait_for
@@ -34,7 +35,7 @@ def test_a_large_folder_costs_little_and_hides_no_new_file(tmp_path: Path, figur
     small = _memory(sessions[0], tmp_path / "nowhere")
     engine = start_engine(sessions[1], [data])
     try:
-        wait_for(lambda: sessions[1].engine_state().get("status") == "running")
+        wait_for(lambda: sessions[1].engine_state().status == "running")
         wait_for(lambda: _is_scanned(engine.pid))
         time.sleep(2)
         began = [time.monotonic(), _all_processor_s(engine.pid)]
@@ -74,7 +75,7 @@ def _fill(session: Session, folder: Path, count: int) -> None:
             told = path.stat()
             results.put_file(
                 FileRow(
-                    0, str(path), "/", "run", "TIFF", 48, 64, "int16", Geometry(), False, 1, 1, "complete", "",
+                    0, str(path), "/", "run", "TIFF", 48, 64, "int16", Geometry(), False, 1, 1, FileStatus.COMPLETE, "",
                     told.st_size, told.st_mtime_ns, 1000.0, told.st_dev, told.st_ino,
                 )
             )  # fmt: skip

@@ -23,6 +23,7 @@ from photon_triage.core.engine.restart import EngineJob, job_of
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.training.running.folder import locked
 
 from ..builders.detector_files import make_old, write_plain
@@ -123,7 +124,7 @@ def begin(account: Account, folder: Path) -> Session:
     write_frames(data / "run_1.h5", 4)
     account.run("watch", str(data), "--session", str(folder / "s"), "--recipe", str(recipe), "--no-screen")
     session = Session.open(folder / "s")
-    wait_for(lambda: engine_status(session).get("status") == "running")
+    wait_for(lambda: engine_status(session).status == "running")
     wait_for(lambda: counts(session) == 4)
     return session
 
@@ -142,7 +143,7 @@ def counts(session: Session) -> int:
 
 def end(session: Session, account: Account) -> None:
     account.run("engine", "stop", str(session.path))
-    assert not engine_status(session)["alive"]
+    assert not engine_status(session).alive
 
 
 def table(folder: Path, name: str, rows: dict[int, str]) -> Path:
@@ -170,8 +171,8 @@ def test_two_accounts_decide_and_one_restarts_the_engine_of_the_other(
     said = grace.run("engine", "restart", str(session.path))
     assert f"which {ada.name} had started, has stopped" in said
     after = engine_status(session)
-    job = job_of(after)
-    assert (after["alive"], after["pid"] != before["pid"]) == (True, True)
+    job = job_of(after.state)
+    assert (after.alive, after.state.pid != before.state.pid) == (True, True)
     assert job is not None and (job.who, job.paths) == (grace.name, (folder / "data",))
     # The new engine writes: a file that comes now is read.
     write_frames(folder / "data" / "run_2.h5", 3)
@@ -190,7 +191,7 @@ def test_who_may_not_write_is_told_who_runs_the_engine_and_what_to_do(
     said = " ".join(done.stderr.split())
     for words in (f"{ada.name} runs it on {os.uname().nodename}", "you may not write", f"Ask {ada.name}", "chmod"):
         assert words in said
-    assert engine_status(session)["alive"]
+    assert engine_status(session).alive
     end(session, ada)
 
 
@@ -245,5 +246,5 @@ def test_modes_of_all_that_a_session_holds_follow_the_umask(
 def test_a_job_of_another_form_is_none(change: dict[str, object]) -> None:
     job = EngineJob((Path("/data"),), False, 60.0, None, "ada", False)
     told = json.loads(json.dumps(job.as_json()))
-    assert job_of({"job": told}) == job
-    assert job_of({"job": told | change}) is None
+    assert job_of(EngineState(job=told)) == job
+    assert job_of(EngineState(job=told | change)) is None

@@ -86,17 +86,17 @@ def test_an_engine_that_is_too_slow_says_how_far_behind_it_is_and_catches_up(
         for first in range(0, count, 20):
             run.append(frames_of(20, first=first))
             time.sleep(0.05)
-            passed_over.append(session.engine_state().get("passed_over", 0))
-        wait_for(lambda: session.engine_state().get("queue", 0) > 0)
+            passed_over.append(session.engine_state().passed_over)
+        wait_for(lambda: session.engine_state().queue > 0)
         behind = session.engine_state()
         slow = False
         run.finish()
         wait_for(lambda: counts(session).frames == count)
-        wait_for(lambda: session.engine_state()["queue"] == 0)
+        wait_for(lambda: session.engine_state().queue == 0)
     assert sorted(recorded(session)["run.cxi"]) == list(range(count))
-    most = max([*passed_over, behind["passed_over"]])
+    most = max([*passed_over, behind.passed_over])
     figure(f"{order}: up to {most} of {count} frames passed over, all caught up, each recorded once")
-    assert (most > 0) == (order == "latest") and behind["queue"] > 0
+    assert (most > 0) == (order == "latest") and behind.queue > 0
 
 
 def test_engines_killed_at_any_instant_lose_nothing_and_count_nothing_twice(tmp_path: Path, figure: Say) -> None:

@@ -170,12 +170,19 @@ def write_odd_files(folder: Path, shape: tuple[int, int]) -> set[str]:
     return good
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("name", sorted(shipped_recipes()) if SOAK > 1 else ["sfx", "spi", "tomo"])
-def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: str, figure: Say) -> None:
+def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: str, live: bool, figure: Say) -> None:
     (data := tmp_path / "data").mkdir()
     good = write_odd_files(data, (140, 640) if name.startswith("spi") else (64, 96))
     session = Session.create(tmp_path / "session", recipe_text(name), name)
-    scan(session, [data])
+    if live:
+        with engine(session, [data], patience=1.0):
+            wait_for(lambda: {path.name for path in data.iterdir()} == set(files(session)))
+            wait_for(lambda: all(FileStatus(row.status).is_final for row in files(session).values()))
+            wait_for(lambda: session.engine_state().queue == 0 and session.engine_state().status == "running")
+    else:
+        scan(session, [data])
     rows = files(session)
     assert set(rows) == {path.name for path in data.iterdir()}
     for file, row in rows.items():
@@ -273,12 +280,12 @@ def test_an_engine_in_the_middle_of_a_slow_frame_says_so_and_ends_when_asked(
     session = make_session(tmp_path / "session")
     with engine(session, [data]) as running:
         wait_for(gate.reached.is_set)
-        wait_for(lambda: session.engine_state().get("busy_s", 0) >= 3)
+        wait_for(lambda: session.engine_state().busy_s >= 3)
         state = session.engine_state()
-        assert state["busy_with"] == "19.cxi" and time.time() - state["heartbeat"] < 3
+        assert state.busy_with == "19.cxi" and time.time() - state.heartbeat < 3
         began = time.monotonic()
         running.stop()
-        wait_for(lambda: session.engine_state()["status"] == "stopped")
+        wait_for(lambda: session.engine_state().status == "stopped")
         took = time.monotonic() - began
     figure(f"an engine asked to stop in the middle of a frame that takes for ever ended after {took:.1f} s")
 
@@ -300,7 +307,7 @@ def test_frames_never_overtake_their_files_with_many_readers_and_a_slow_stage(
             written += 10
             write_cxi(data / f"extra_{number:04}.cxi", frames_of(2))
             number += 1
-            wait_for(lambda: session.engine_state().get("queue", 0) < 400)
+            wait_for(lambda: session.engine_state().queue < 400)
         run.finish()
         wait_for(lambda: counts(session).frames == written + 2 * number)
         wait_for(lambda: {row.status for row in files(session).values()} == {FileStatus.COMPLETE})

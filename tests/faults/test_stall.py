@@ -67,14 +67,14 @@ def test_folders_that_do_not_answer_are_told_and_cost_no_file(tmp_path: Path, fi
             write_cxi(data / "other.cxi", frames_of(5))
             while time.monotonic() - began < seconds or not told:
                 state = session.engine_state()
-                beats.add(state["heartbeat"])
-                if state["stalled_s"]:
-                    told.append(state["stalled_s"])
+                beats.add(state.heartbeat)
+                if state.stalled_s:
+                    told.append(state.stalled_s)
                 time.sleep(0.1)
             assert counts(session).frames == 40
         run.finish()
         wait_for(lambda: counts(session).frames == 85)
-        wait_for(lambda: session.engine_state()["stalled_s"] == 0)
+        wait_for(lambda: session.engine_state().stalled_s == 0)
         wait_for(lambda: {row.status for row in files(session).values()} == {"complete"})
     figure(
         f"folders that did not answer for {seconds} s: told (up to {max(told):.0f} s), the engine's heart beat "

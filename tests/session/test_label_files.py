@@ -14,6 +14,7 @@ from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.label_files import COLUMNS, match_files, read_labels, write_labels
 from photon_triage.core.session.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.state import FileStatus
 
 HEADER = ",".join(COLUMNS)
 
@@ -40,7 +41,7 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def row_of(path: str, dataset: str) -> FileRow:
-    return FileRow(1, path, dataset, "", "", 1, 1, "", Geometry(), False, 1, 1, "complete", "", 1, 1, 1.0)
+    return FileRow(1, path, dataset, "", "", 1, 1, "", Geometry(), False, 1, 1, FileStatus.COMPLETE, "", 1, 1, 1.0)
 
 
 @given(labels=labels_strategy)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.session.presence import ENGINE_LOCK, Presence, busy_text, presence_of
+from photon_triage.core.session.state import EngineState
 
 HOLD = """import fcntl, sys
 lock = open(sys.argv[2], "w")
@@ -23,8 +24,8 @@ sys.stdin.read()
 NOW = 1000.0
 
 
-def state(age: float, pid: int = 0, host: str = "", status: str = "running") -> dict[str, Any]:
-    return {"status": status, "heartbeat": NOW - age, "pid": pid, "host": host or socket.gethostname()}
+def state(age: float, pid: int = 0, host: str = "", status: str = "running") -> EngineState:
+    return EngineState(status=status, heartbeat=NOW - age, pid=pid, host=host or socket.gethostname())
 
 
 @pytest.fixture
@@ -94,4 +95,4 @@ def test_an_engine_that_has_ended_is_neither_there_nor_dead(tmp_path: Path, stat
     ],
 )
 def test_an_engine_is_busy_from_five_seconds_on(told: dict[str, Any], text: str) -> None:
-    assert busy_text(told) == text
+    assert busy_text(EngineState.from_json(told)) == text

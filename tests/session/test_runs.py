@@ -9,6 +9,7 @@ from photon_triage.core.frames import Geometry
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.runs import PLACE
+from photon_triage.core.session.state import FileStatus
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def reader(writer: ResultsWriter) -> Iterator[ResultsReader]:
 
 def add_file(writer: ResultsWriter, name: str, run: str, frames: int = 0) -> int:
     return writer.put_file(
-        FileRow(0, name, "/d", run, "nexus", 8, 8, "u2", Geometry(), False, frames, 0, "reading", "", 0, 0, 0.0)
+        FileRow(
+            0, name, "/d", run, "nexus", 8, 8, "u2", Geometry(), False, frames, 0, FileStatus.READING, "", 0, 0, 0.0
+        )
     )
 
 

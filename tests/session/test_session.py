@@ -7,6 +7,7 @@ import pytest
 from photon_triage.core.errors import RecipeError, SessionError
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import HEARTBEAT_LIMIT_S, Session, engine_is_alive
+from photon_triage.core.session.state import EngineState
 
 
 def test_a_session_made_can_be_opened(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_session_below_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_before_an_engine_ran_there_is_no_state(tmp_path: Path) -> None:
-    assert Session.create(tmp_path / "s", recipe_text("spi"), "spi").engine_state() == {}
+    assert Session.create(tmp_path / "s", recipe_text("spi"), "spi").engine_state() == EngineState()
 
 
 @pytest.mark.parametrize(
@@ -58,4 +59,45 @@ def test_before_an_engine_ran_there_is_no_state(tmp_path: Path) -> None:
     ],
 )
 def test_an_engine_is_alive_while_its_heart_beats(state: dict[str, object], alive: bool) -> None:
-    assert engine_is_alive(state, now=100.5) is alive
+    assert engine_is_alive(EngineState.from_json(state), now=100.5) is alive
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {
+            "heartbeat": "now",
+            "pid": "1",
+            "models": {"classify": 3},
+            "queue": -1,
+            "paths": "data",
+            "job": [],
+            "version": None,
+        },
+        {
+            "heartbeat": True,
+            "pid": 1.5,
+            "models": None,
+            "queue": [],
+            "paths": [1],
+            "status": 3,
+            "alarms": {},
+            "later": 1,
+        },
+        {
+            "heartbeat": 1e400,
+            "busy_with": None,
+            "busy_s": "long",
+            "ignored": {".dat": "8"},
+            "problems": [],
+            "trouble": 1,
+        },
+    ],
+)
+def test_what_is_of_another_kind_in_an_engines_state_is_left_out(values: dict[str, object]) -> None:
+    assert EngineState.from_json(values) == EngineState()
+
+
+def test_an_engines_report_is_read_as_it_was_written() -> None:
+    state = EngineState(7, "host", 1.0, "running", 2.0, model="a", models={"classify": "a"}, busy_with="f", busy_s=3.0)
+    assert EngineState.from_json(state.to_json()) == state

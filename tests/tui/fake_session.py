@@ -18,6 +18,7 @@ from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import FileStatus
 
 HEIGHT, WIDTH = 64, 96
 NOW = 1_800_000_000.0
@@ -103,7 +104,7 @@ class FakeSession:
         self.files[name] = self.writer.put_file(
             FileRow(
                 0, path, "/entry/data", run, "nexus", HEIGHT, WIDTH, "float32", geometry or Geometry(), simulated, 0, 0,
-                "reading", "", 0, 0, time.time(),
+                FileStatus.READING, "", 0, 0, time.time(),
             )
         )  # fmt: skip
         return self.files[name]

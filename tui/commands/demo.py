@@ -97,10 +97,10 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
             advance(seen)
             if seen > before or beamtime.simulator.poll() is None:
                 before, moved = seen, time.monotonic()
-            state = engine_status(beamtime.session)
-            if state.get("status") in ("failed", "died") or time.monotonic() > moved + CATCH_UP_S:
-                reason = str(state.get("message") or "no reason").rstrip(".")
-                if state.get("status") == "died":
+            engine = engine_status(beamtime.session)
+            if engine.status in ("failed", "died") or time.monotonic() > moved + CATCH_UP_S:
+                reason = (engine.state.message or "no reason").rstrip(".")
+                if engine.status == "died":
                     reason = "its engine was killed, or has crashed"
                 raise SessionError(
                     f"The demonstration saw {seen} of {beamtime.frames} frames: {reason}.",

@@ -42,7 +42,7 @@ def spi_report(session: Session, folder: Path) -> dict[str, Any]:
 
     reader = session.results()
     try:
-        frames, files, model = list(reader.all_frames()), reader.files(), reader.state().get("model")
+        frames, files, model = list(reader.all_frames()), reader.files(), reader.state().model
     finally:
         reader.close()
     labels = match_files(read_labels(folder / TRUTH_FILE), files)
@@ -84,7 +84,7 @@ def tomo_report(session: Session, folder: Path) -> dict[str, Any]:
     reader = session.results()
     try:
         frames, classes = _pixel_confusions(reader, folder, CLASSES)
-        model = reader.state().get("model")
+        model = reader.state().model
     finally:
         reader.close()
     scores = {name: _pixel_scores(confusion) for name, confusion in classes.items()}
@@ -122,7 +122,7 @@ def cryoet_report(session: Session, folder: Path) -> dict[str, Any]:
         labels = match_files(read_labels(folder / POINTS_FILE), reader.files())
         truth = {label.key: label.verdict == "accepted" for label in labels}
         confusion = points_against(truth, reader, threshold, patches.min_distance).confusion
-        model, candidates = reader.state().get("model"), reader.counts().candidates
+        model, candidates = reader.state().model, reader.counts().candidates
     finally:
         reader.close()
     membrane = classes[CLASSES[1]]

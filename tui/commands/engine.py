@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from photon_triage.tui.commands.output import say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption, summary, summary_lines
 from photon_triage.tui.commands.watch import AlarmOption
+
+if TYPE_CHECKING:
+    from photon_triage.core.engine.process import EngineStatus
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,52 +31,53 @@ def status(
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
-    state = engine_status(session)
+    engine = engine_status(session)
+    state = engine.state
     counts = summary(session) if session.results_path.exists() else {}
     if as_json:
-        say_json(state | {"counts": counts})
+        say_json(engine.to_json() | {"counts": counts})
     else:
-        rows = [("engine", _word(state))]
-        if "pid" in state:
+        rows = [("engine", _word(engine))]
+        if state.status:
             who = f", started by {job.who}" if (job := job_of(state)) else ""
-            rows.append(("process", f"{state['pid']} on {state.get('host')}{who}"))
-            rows.append(("heartbeat", f"{time.time() - state['heartbeat']:.1f} s ago"))
-        if state.get("model"):
-            rows.append(("model", f"{state['model']} on {state.get('device')}"))
-        if "rate_hz" in state:
-            rows.append(("rate", f"{state['rate_hz']:.1f} frames a second"))
-            behind = f"{state['lag_s']:.1f} s, {state.get('queue', 0)} frames"
-            rows.append(("behind", f"{behind}; {state.get('passed_over', 0)} of them to be caught up"))
-        if state.get("shadow"):
-            rows.append(("shadow", f"{state['shadow']}, {state.get('shadow_scored', 0)} frames scored"))
-        if state["alive"] and (busy := busy_text(state)):
+            rows.append(("process", f"{state.pid} on {state.host}{who}"))
+            rows.append(("heartbeat", f"{time.time() - state.heartbeat:.1f} s ago"))
+        if state.model:
+            rows.append(("model", f"{state.model} on {state.device}"))
+        if state.working_since:
+            rows.append(("rate", f"{state.rate_hz:.1f} frames a second"))
+            behind = f"{state.lag_s:.1f} s, {state.queue} frames"
+            rows.append(("behind", f"{behind}; {state.passed_over} of them to be caught up"))
+        if state.shadow:
+            rows.append(("shadow", f"{state.shadow}, {state.shadow_scored} frames scored"))
+        if engine.alive and (busy := busy_text(state)):
             rows.append(("busy", busy))
-        if state["alive"] and state.get("stalled_s"):
-            rows.append(("trouble", f"the file system has not answered for {state['stalled_s']:.0f} s"))
-        for place, reason in (state.get("problems") or {}).items():
+        if engine.alive and state.stalled_s:
+            rows.append(("trouble", f"the file system has not answered for {state.stalled_s:.0f} s"))
+        for place, reason in state.problems.items():
             rows.append(("trouble", f"{place} cannot be listed: {reason}"))
-        if state.get("trouble"):
-            rows.append(("trouble", str(state["trouble"])))
+        if state.trouble:
+            rows.append(("trouble", state.trouble))
         if counts:
             rows.append(("frames", f"{counts['frames']} done, {counts['pending']} to do, {counts['hits']} hits"))
             given_up = f"{counts['missing']} miss something, {counts['unreadable']} unreadable"
             rows.append(("files", f"{counts['files']}, {given_up}"))
             rows += summary_lines(session)
-        if state.get("message"):
-            rows.append(("last", str(state["message"])))
+        if state.message:
+            rows.append(("last", state.message))
         say_table(rows)
-    if not state["alive"]:
+    if not engine.alive:
         raise typer.Exit(1)
 
 
-def _word(state: dict[str, Any]) -> str:
+def _word(engine: EngineStatus) -> str:
     """The engine's state in a few words."""
-    status = str(state.get("status", "never started"))
-    if state["silent_s"]:
-        return f"{status}, but it does not answer for {state['silent_s']:.0f} s"
+    status = engine.status or "never started"
+    if engine.silent_s:
+        return f"{status}, but it does not answer for {engine.silent_s:.0f} s"
     if status == "died":
         return "died (not at work): it was killed, or has crashed; engine.log says more"
-    return status if state["alive"] else f"{status} (not at work)"
+    return status if engine.alive else f"{status} (not at work)"
 
 
 @app.command()

@@ -143,8 +143,8 @@ def _scored_here(
     from photon_triage.core.session.judging import judging_keys
     from photon_triage.core.session.promotion import shadow_of
 
-    state = session.engine_state() if engine_is_running(session) else {}
-    busy = {*state.get("models", {}).values(), shadow_of(session)} if state else set()
+    at_work = engine_is_running(session)
+    busy = {*session.engine_state().models.values(), shadow_of(session)} if at_work else set()
     wanted = {model: _audit_first(judging_keys(session, model, book), book) for model in models if model not in busy}
     total = sum(map(len, wanted.values()))
     if not total:

@@ -74,7 +74,7 @@ def _given_up(session: Session, files: list[Path]) -> list[FileRow]:
         known = {row.path: row for row in reader.files()}
     finally:
         reader.close()
-    given_up = {path: row for path, row in known.items() if row.status in ("missing", "unreadable")}
+    given_up = {path: row for path, row in known.items() if row.status.is_incomplete}
     if not files:
         return list(given_up.values())
     named = []

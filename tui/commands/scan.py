@@ -56,7 +56,7 @@ def scan(
         try:
             while True:
                 ended = engine.poll() is not None
-                began_work = began_work or session.engine_state().get("pid") == engine.pid
+                began_work = began_work or session.engine_state().pid == engine.pid
                 if began_work:
                     counts = count_frames(session)
                     advance(counts.frames, total=counts.frames + counts.pending or None, note=f"{counts.hits} hits")
@@ -77,9 +77,9 @@ def scan(
             title="Engine failed",
         )
     state = session.engine_state()
-    seconds = float(state["heartbeat"]) - float(state.get("working_since", state["started"]))
+    seconds = state.heartbeat - state.working_since
     report = summary(session)
-    report |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}
+    report |= {"seconds": seconds, "frames_per_second": state.scored / seconds if seconds > 0 else None}
     if as_json:
         say_json(report)
     elif not quiet:

@@ -112,7 +112,7 @@ def summary(session: Session) -> dict[str, Any]:
         },
         "noted": counts.noted,
         "notes": [{"file": row.path, "text": note} for row in files for note in row.notes],
-        "ignored": dict(state.get("ignored") or {}),
+        "ignored": dict(state.ignored),
     }
 
 
@@ -122,7 +122,7 @@ def summary_lines(session: Session) -> list[tuple[str, str]]:
 
     reader = session.results()
     try:
-        files, ignored = reader.files(), ignored_note(reader.state().get("ignored") or {})
+        files, ignored = reader.files(), ignored_note(reader.state().ignored)
     finally:
         reader.close()
     lines = []

@@ -81,7 +81,7 @@ class FilesScreen(Screen[None]):
     def on_files_screen_loaded(self, message: Loaded) -> None:
         """Show what was read."""
         self._loading = False
-        ignored = self._snapshot().state.get("ignored")
+        ignored = self._snapshot().state.ignored
         self.query_one(FilesPane).show(message.rows, ignored_note(ignored) if isinstance(ignored, dict) else "")
 
     def action_close(self) -> None:

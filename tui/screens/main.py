@@ -190,7 +190,7 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
             self.query_one(RunsPane).show(snapshot)
             self.query_one(CurvePane).show(snapshot)
             self.query_one(EnginePane).show(snapshot)
-        message = str(snapshot.state.get("message") or "")
+        message = str(snapshot.state.message or "")
         if message and message != self._engine_message:
             self.query_one(LogPane).add(message)
             self._engine_message = message

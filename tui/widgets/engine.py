@@ -11,7 +11,7 @@ from textual.content import Content
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.pane import Pane, sparkline
-from photon_triage.tui.widgets.status import engine_word, number
+from photon_triage.tui.widgets.status import engine_word
 
 EVENTS_KEPT = 200
 
@@ -21,21 +21,21 @@ def engine_summary(snapshot: Snapshot) -> str:
     state, counts = snapshot.state, snapshot.counts
     if not snapshot.started:
         return "no results yet"
-    dropped = number(state.get("dropped")) or counts.dropped
-    if state.get("status") == "failed":
-        return f"engine failed: {safe_text(str(state.get('message', 'see engine.log')))}"
+    dropped = counts.dropped
+    if state.status == "failed":
+        return f"engine failed: {safe_text(state.message or 'see engine.log')}"
     if snapshot.died:
-        return f"engine died: it was killed, or has crashed · watch PATH starts it · drop {dropped:.0f}"
+        return f"engine died: it was killed, or has crashed · watch PATH starts it · drop {dropped}"
     if snapshot.silent_s:
         return f"engine does not answer for {snapshot.silent_s:.0f} s"
-    if not snapshot.alive and state.get("status") != "finished":
-        return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
+    if not snapshot.alive and state.status != "finished":
+        return f"engine not running · watch PATH starts it · drop {dropped}"
     parts = []
-    if state.get("workers") is not None:
-        parts.append(f"{safe_text(str(state['workers']))} worker{'' if state['workers'] == 1 else 's'}")
-    if state.get("model"):
-        parts.append(f"model {safe_text(str(state['model']))}")
-    parts.append(f"drop {dropped:.0f}")
+    if state.workers:
+        parts.append(f"{state.workers} worker{'' if state.workers == 1 else 's'}")
+    if state.model:
+        parts.append(f"model {safe_text(state.model)}")
+    parts.append(f"drop {dropped}")
     return " · ".join(parts)
 
 
@@ -45,16 +45,14 @@ def engine_trouble(snapshot: Snapshot) -> str:
     if not snapshot.alive:
         return ""
     if snapshot.silent_s:
-        where = f"process {safe_text(str(state.get('pid')))} on {safe_text(str(state.get('host')))}"
+        where = f"process {state.pid} on {safe_text(state.host)}"
         return f"The engine does not answer for {snapshot.silent_s:.0f} s ({where}); what was recorded is safe."
-    silent = number(state.get("stalled_s"))
-    if silent:
-        return f"The file system has not answered for {silent:.0f} s; what was read is safe."
-    if state.get("trouble"):
-        return str(state["trouble"])
-    problems = state.get("problems")
-    if isinstance(problems, dict) and problems:
-        place, reason = next(iter(problems.items()))
+    if state.stalled_s:
+        return f"The file system has not answered for {state.stalled_s:.0f} s; what was read is safe."
+    if state.trouble:
+        return state.trouble
+    if state.problems:
+        place, reason = next(iter(state.problems.items()))
         return f"{place} cannot be listed: {reason}."
     return ""
 
@@ -73,13 +71,12 @@ class EnginePane(Pane):
         """Take a newer state."""
         state, counts = snapshot.state, snapshot.counts
         word = engine_word(snapshot)
-        lag = number(state.get("lag_s"))
-        if lag is not None and state.get("heartbeat") != self._beat:
-            self._beat = state.get("heartbeat")
-            self._lags.append(lag)
+        if state.heartbeat != self._beat:
+            self._beat = state.heartbeat
+            self._lags.append(state.lag_s)
 
         def told(key: str) -> str:
-            value = state.get(key, "–")
+            value = getattr(state, key) if snapshot.started else "–"
             return f"{value:.4g}" if isinstance(value, float) else safe_text(str(value))
 
         lines = [
@@ -93,7 +90,7 @@ class EnginePane(Pane):
             Content(f"process  {told('pid')} on {told('host')}"),
             Content(f"lag      {sparkline(list(self._lags), 28)} {told('lag_s')} s"),
         ]
-        if not snapshot.alive and state.get("status") != "finished":
+        if not snapshot.alive and state.status != "finished":
             lines.insert(1, Content("         watch PATH starts it"))
         self.put(Content("\n").join(lines))
 

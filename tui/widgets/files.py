@@ -9,12 +9,17 @@ from pathlib import PurePath
 from textual.content import Content
 
 from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.state import FileStatus
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.pane import Pane
 
 MOST_FILES = 500
 """Files that are listed, those that changed last."""
-STYLES = {"unreadable": "$text-error", "missing": "$text-warning", "waiting": "$text-warning"}
+STYLES = {
+    FileStatus.UNREADABLE: "$text-error",
+    FileStatus.MISSING: "$text-warning",
+    FileStatus.WAITING: "$text-warning",
+}
 
 
 class FilesPane(Pane):

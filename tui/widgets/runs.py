@@ -8,7 +8,6 @@ from photon_triage.core.session.runs import RunRow
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Pane
-from photon_triage.tui.widgets.status import number
 
 FIXED = 42
 """Cells of all columns but the name's."""
@@ -62,5 +61,4 @@ class RunsPane(Pane):
     def _lag(self, row: RunRow, *, newest: bool) -> str:
         if row.waiting:
             return f"{row.waiting}f" if row.waiting < 100_000 else f"{row.waiting // 1000}kf"
-        lag = number(self._snapshot.state.get("lag_s"))
-        return f"{lag:.1f}s" if newest and self._snapshot.alive and lag is not None else "–"
+        return f"{self._snapshot.state.lag_s:.1f}s" if newest and self._snapshot.alive else "–"

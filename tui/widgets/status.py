@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.content import Content
 
@@ -27,13 +27,13 @@ class EngineWord:
 
 def engine_word(snapshot: Snapshot, name_width: int = 24) -> EngineWord:
     """The engine's state in a word; with the name of the file that it is busy with, cut to so many cells."""
-    status = str(snapshot.state.get("status", ""))
+    status = snapshot.state.status
     if not snapshot.started:
         return EngineWord("○ no engine yet", "$text-warning")
     if snapshot.silent_s:
         return EngineWord(f"◌ does not answer for {snapshot.silent_s:.0f} s", "bold $text-error")
-    name = cut(safe_text(str(snapshot.state.get("busy_with") or "")), name_width)
-    if snapshot.alive and (busy := busy_text({**snapshot.state, "busy_with": name})):
+    name = cut(safe_text(snapshot.state.busy_with), name_width)
+    if snapshot.alive and (busy := busy_text(replace(snapshot.state, busy_with=name))):
         return EngineWord(f"◑ {busy}", "$text-warning")
     if snapshot.died:
         return EngineWord("✗ ENGINE DIED", "bold $text-error")
@@ -51,11 +51,6 @@ def engine_word(snapshot: Snapshot, name_width: int = 24) -> EngineWord:
 def has_stopped(snapshot: Snapshot) -> bool:
     """Whether an engine that is there records nothing just now: its rate and its lag are of the past."""
     return bool(snapshot.silent_s or busy_text(snapshot.state))
-
-
-def number(value: object) -> float | None:
-    """A number from the engine's state, or None where it says none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def rates(snapshot: Snapshot, bins: int) -> list[float]:
@@ -76,8 +71,8 @@ def minute_rate(snapshot: Snapshot) -> float | None:
 
 def behind_and_later(snapshot: Snapshot) -> tuple[int, int]:
     """(Frames that are there and are read next, frames that newer ones went before and that are caught up later)."""
-    later = int(number(snapshot.state.get("passed_over")) or 0)
-    return max(int(number(snapshot.state.get("queue")) or 0) - later, 0), later
+    later = snapshot.state.passed_over
+    return max(snapshot.state.queue - later, 0), later
 
 
 def learning_texts(snapshot: Snapshot, name_width: int) -> list[str]:
@@ -88,7 +83,7 @@ def learning_texts(snapshot: Snapshot, name_width: int) -> list[str]:
             told = f"{100 * training.share:.0f} %" if training.planned else "…"
             told += " ‖" if training.state == "paused" else ""
             return [f"training {name} {told}", f"train {told}"]
-    shadow = snapshot.state.get("shadow")
+    shadow = snapshot.state.shadow
     return [f"shadow {cut(safe_text(str(shadow)), name_width)}", "shadow"] if shadow else []
 
 
@@ -125,10 +120,10 @@ class StatusLine(Line):
         front = self._front(12)
         middle: list[Part] = []
         if snapshot.alive and not has_stopped(snapshot):
-            lag = f"lag {_number(snapshot, 'lag_s', '.1f', 's')}"
+            lag = f"lag {snapshot.state.lag_s:.1f}s"
             behind, later = behind_and_later(snapshot)
             lag += (f" {behind}f" if behind else "") + (f" +{later}" if later else "")
-            middle.append((f"{_number(snapshot, 'rate_hz', '.0f', ' Hz')} {lag}", ""))
+            middle.append((f"{snapshot.state.rate_hz:.0f} Hz {lag}", ""))
         middle.append((f"hit {_percent(minute)}/1m", ""))
         tail = [(f"thr {self._threshold:.2f}", "bold"), (counts, "bold")]
         used = sum(cells(text) + 1 for text, _ in [*front, *middle, *tail])
@@ -147,13 +142,12 @@ class StatusLine(Line):
         whole = 100 * counts.hits / counts.frames if counts.frames else None
         parts = [("photon-triage", "bold"), *self._front(24)]
         if snapshot.alive and not has_stopped(snapshot):
-            parts.append((_number(snapshot, "rate_hz", ".0f", " Hz"), ""))
+            parts.append((f"{snapshot.state.rate_hz:.0f} Hz", ""))
             behind, later = behind_and_later(snapshot)
-            parts.append((f"lag {_number(snapshot, 'lag_s', '.1f', ' s')}, {behind:,} frames", ""))
+            parts.append((f"lag {snapshot.state.lag_s:.1f} s, {behind:,} frames", ""))
             if later:
                 parts.append((f"{later:,} to catch up", "$text-warning"))
-        dropped = number(snapshot.state.get("dropped")) or counts.dropped
-        parts.append((f"dropped {dropped:.0f}", "bold $text-error" if dropped else ""))
+        parts.append((f"dropped {counts.dropped}", "bold $text-error" if counts.dropped else ""))
         parts.append((f"hit rate {_percent(minute)} (1 min)  {_percent(whole)} (run)", ""))
         parts += [(text, "$text-accent") for text in learning_texts(snapshot, 24)[:1]]
         clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time))
@@ -187,11 +181,6 @@ class StatusLine(Line):
         gap = " " if width < 110 else "  "
         content = Content(gap).join([Content.styled(text, style) if style else Content(text) for text, style in parts])
         return content.truncate(width, ellipsis=True) if content.cell_length > width > 0 else content
-
-
-def _number(snapshot: Snapshot, key: str, form: str, unit: str) -> str:
-    value = number(snapshot.state.get(key))
-    return f"{'–' if value is None else format(value, form)}{unit}"
 
 
 def _percent(value: float | None) -> str:

@@ -65,7 +65,7 @@ def new_detector(job: TrainingJob) -> Beginning:
 def base_of(job: TrainingJob) -> ModelEntry:
     """The model to continue: the one asked for, the one in use, or the recipe's."""
     classify = job.session.recipe().classify
-    in_use = job.session.engine_state().get("models", {}).get("classify")
+    in_use = job.session.engine_state().models.get("classify")
     name = job.base or in_use or (classify.model if classify else None)
     if name is None:
         raise TrainingError(

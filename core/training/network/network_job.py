@@ -224,7 +224,7 @@ def require_known(network: str) -> None:
 def _in_use(job: NetworkJob, families: tuple[str, ...]) -> str:
     """The name of the model that the engine uses for what these families do, else the recipe's."""
     kind = STAGE_OF[families[0]]
-    in_use = job.session.engine_state().get("models", {}).get(kind)
+    in_use = job.session.engine_state().models.get(kind)
     table = next((stage for stage in job.session.recipe().networks if stage.kind == kind), None)
     if in_use is None and table is None:
         raise TrainingError(

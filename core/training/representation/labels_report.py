@@ -37,7 +37,7 @@ def labels_report(session: Session, device: str | None = None) -> Representation
     classify = session.recipe().classify
     if classify is None or said.learned < LEAST:
         return said
-    name = session.engine_state().get("models", {}).get("classify") or classify.model
+    name = session.engine_state().models.get("classify") or classify.model
     try:
         detector = load_detector(find_model(str(name), session.models_path).path)
         network = detector.network
