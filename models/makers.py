@@ -12,6 +12,10 @@ from photon_triage.models.norm import NormForm
 from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 
 
+MOST_WEIGHTS = 2**28
+"""More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""
+
+
 def convolutional(section: Section, shape: Shape, filters: int, form: NormForm) -> Layer:
     """A convolution; `pad=1` means half the kernel size."""
     channels, groups = shape[0], section.integer("groups", 1, minimum=1)
@@ -22,6 +26,11 @@ def convolutional(section: Section, shape: Shape, filters: int, form: NormForm) 
             "Use a common divisor of both.",
         )
     size = section.integer("size", 1, minimum=1)
+    if (weights := channels // groups * filters * size**2) > MOST_WEIGHTS:
+        raise ModelError(
+            f"Cannot build {section.place}: {weights:.3g} weights of {filters} filters are too many.",
+            f"Allowed: {MOST_WEIGHTS:.3g} in a layer.",
+        )
     return Convolution(
         channels,
         filters,
@@ -108,7 +117,14 @@ def softmax(section: Section, shape: Shape) -> Layer:
             f"Cannot use temperature={temperature:g} of [softmax] at line {section.line_of('temperature')}.",
             "Allowed: above 0.",
         )
-    return Softmax(groups, temperature)
+    is_spatial = section.flag("spatial")
+    if is_spatial and (groups, temperature) != (1, 1):
+        raise ModelError(
+            f"Cannot use spatial of [softmax] at line {section.line_of('spatial')} with groups and temperature: "
+            "Darknet ignores them then.",
+            "Remove groups= and temperature=, or spatial=.",
+        )
+    return Softmax(groups, temperature, is_spatial)
 
 
 def cost(section: Section, shape: Shape) -> Layer:
