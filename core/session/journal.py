@@ -19,6 +19,8 @@ from typing import Any
 from photon_triage.core.atomic import sync_folder
 from photon_triage.core.errors import SessionError
 
+LATEST = 253_402_300_799.0
+"""The last second of the year 9999, in Unix time: what says a later time is damaged."""
 _TAIL, _TAIL_LINES = 64 * 1024, 20
 
 
@@ -222,10 +224,10 @@ def parse_line(journal: str, line: bytes) -> Record | None:
         if not isinstance(fields, dict):
             return None
         sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         return None
     stamp = fields.pop("stamp", when)
     numbers = isinstance(sequence, int) and isinstance(when, int | float) and isinstance(stamp, int | float)
-    if not (numbers and isinstance(who, str)):
+    if not (numbers and isinstance(who, str) and 0 <= when <= LATEST and 0 <= stamp <= LATEST):
         return None
     return Record(journal, sequence, when, who, str(kind), fields, stamp)

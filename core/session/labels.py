@@ -80,7 +80,7 @@ class LabelBook:
         for record in new:
             try:
                 touched.update(self._take_in(record))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 self._malformed += 1
         if touched:
             self._settle(touched)

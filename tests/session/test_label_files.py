@@ -17,7 +17,7 @@ from photon_triage.core.session.rows import FileRow
 
 HEADER = ",".join(COLUMNS)
 
-any_text = st.text(st.characters(codec="utf-8"), max_size=12)
+any_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 risky_text = st.text(st.sampled_from("'=+-@\t\r\n,;\"1.e a"), max_size=8)
 texts = any_text | risky_text
 labels_strategy = st.lists(
@@ -26,7 +26,7 @@ labels_strategy = st.lists(
         st.builds(FrameKey, texts.map(lambda s: "/" + s), texts, st.integers(0, 10**9)),
         st.sampled_from(VERDICTS),
         texts,
-        st.integers(0, 4_000_000_000_000_000).map(lambda us: us / 1e6),
+        st.integers(0, 1_700_000_000_000_000).map(lambda us: us / 1e6),
         texts,
     ),
     max_size=6,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,27 +31,35 @@ def import_labels(
         str | None,
         typer.Option("--as", "--who", metavar="NAME", help="Who made the labels that name nobody; you, if not given."),
     ] = None,
+    first_index: Annotated[
+        int, typer.Option(min=0, max=1, metavar="N", help="Index of a file's first frame in the table, 0 or 1.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Take labels over into a session, with their names and times.
 
-    Relative file names start at the table's own folder. A label that stands in the session already is passed over.
+    Relative file names start at the table's own folder. A label that stands in the session already is passed over. A
+    table with a line that cannot be right is refused as a whole.
     """
     from photon_triage.core.session.journal import user_name
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.label_files import checked_frames, match_files, read_table
     from photon_triage.core.session.labels import LabelWriter
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
     name = who or user_name()
-    labels = [label if label.who else replace(label, who=name) for label in read_labels(table)]
+    read = read_table(table, first_index)
+    labels = [label if label.who else replace(label, who=name) for label in read.labels]
     files = []
     if session.results_path.exists():
         reader = session.results()
         files = reader.files()
         reader.close()
     labels = match_files(labels, files)
+    notes = [*read.notes, *checked_frames(read, labels, files, first_index)]
     book = session.labels()
+    # The last record counts, so that of a frame that stands twice in the table the later word has to come last.
+    labels.sort(key=attrgetter("time"))
     fresh = [label for label in labels if not _stands(label, book)]
     journal = session.journal(name)
     try:
@@ -69,6 +78,7 @@ def import_labels(
                 "rejected": verdicts["rejected"],
                 "skipped": verdicts["skipped"],
                 "of_unknown_files": elsewhere,
+                "notes": notes,
             }
         )
         return
@@ -78,6 +88,8 @@ def import_labels(
         say(f"{len(labels) - len(fresh)} stood in the session already.")
     if elsewhere:
         say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
+    for note in notes:
+        say(note)
 
 
 @app.command("export")
@@ -87,8 +99,6 @@ def export_labels(
     as_json: AsJson = False,
 ) -> None:
     """Write the labels of a session as a table; where two people differ, the later word."""
-    from operator import attrgetter
-
     from photon_triage.core.session.label_files import write_labels
     from photon_triage.core.session.session import Session
 
