@@ -11,7 +11,6 @@ from photon_triage.models.layers import ACTIVATIONS, Convolution, Layer, Output,
 from photon_triage.models.norm import NormForm
 from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 
-
 MOST_WEIGHTS = 2**28
 """More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""
 

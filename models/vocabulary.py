@@ -112,7 +112,9 @@ TRAINING = _by_section(
 )
 """Keys that change Darknet's own training alone: augmentation, optimiser, schedule, loss of a classifier."""
 
-LAYER_TRAINING = frozenset("clip onlyforward dont_update burnin_update stopbackward train_only_bn learning_rate".split())
+LAYER_TRAINING = frozenset(
+    ["clip", "onlyforward", "dont_update", "burnin_update", "stopbackward", "train_only_bn", "learning_rate"]
+)
 LAYER_TRAINING |= {"smooth", "truth"}
 
 WITHOUT_EFFECT = _by_section(

@@ -11,7 +11,12 @@ from io import StringIO
 from photon_triage.core.cells import plain_cell
 
 SEPARATORS = ",;\t"
-_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 class TableError(ValueError):
@@ -41,7 +46,9 @@ def decode_table(content: bytes) -> str:
             try:
                 return content.decode(encoding)
             except UnicodeDecodeError as error:
-                raise TableError(0, f"its byte order mark says {encoding.upper()}, and it is not ({error.reason})") from None
+                raise TableError(
+                    0, f"its byte order mark says {encoding.upper()}, and it is not ({error.reason})"
+                ) from None
     text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

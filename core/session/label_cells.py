@@ -14,7 +14,9 @@ from photon_triage.core.session.label_records import HIGHEST_INDEX, VERDICTS, Ve
 ACCEPTED_CLASS = "single"
 """Where a table gives a class and no verdict, this one is accepted and every other rejected."""
 
-WORDS: dict[str, str] = {"accept": "accepted", "reject": "rejected", "skip": "skipped"} | {word: word for word in VERDICTS}
+WORDS: dict[str, str] = {"accept": "accepted", "reject": "rejected", "skip": "skipped"} | {
+    word: word for word in VERDICTS
+}
 """Verdicts as they may be written, upper and lower case alike."""
 
 CLOCK_S = 3600.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -88,6 +89,14 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
     if not all(map(_is_name, (who, category, digest, queue))):
         raise ValueError("Expected names that can be written. Got characters that no text has.")
     return Label(key_of(fields), verdict, who, when, category, digest, queue, imported)
+
+
+def threshold_of(record: Record) -> float:
+    """The threshold that a record says; raises KeyError, TypeError, ValueError or OverflowError where it says none."""
+    value = float(record.fields["value"])
+    if not math.isfinite(value):
+        raise ValueError(f"Expected a finite threshold. Got {value} instead.")
+    return value
 
 
 def _is_name(text: str) -> bool:

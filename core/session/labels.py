@@ -21,6 +21,7 @@ from photon_triage.core.session.label_records import (
     label_of,
     subject_fields,
     subjects_of,
+    threshold_of,
 )
 from photon_triage.core.session.moves import Place, digests_now, moved_files
 from photon_triage.core.session.results import ResultsReader
@@ -125,7 +126,7 @@ class LabelBook:
             return [self._now(subject) for subject in self._subjects.get(undone, [])]
         said: list[tuple[FrameKey | None, Label | bool | float]]
         if record.kind == "threshold":
-            said = [(None, float(record.fields["value"]))]
+            said = [(None, threshold_of(record))]
         elif record.kind == "label":
             labels = [label_of(record, fields) for fields in subjects_of(record)]
             self._digests |= {label.key.frame: label.digest for label in labels if label.digest}

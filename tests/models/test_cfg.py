@@ -49,7 +49,10 @@ YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
         (NET + "[softmax]\ngroups=2\n", r"channels do not divide by 2"),
         (NET + "[maxpool]\nsize=40\nstride=1\npadding=0\n", r"nothing is left of a \(3, 32, 32\) input"),
         (NET + convolution(5) + HEAD, r"expected 6 channels for 1 anchors and 1 classes, got 5"),
-        (NET + convolution(6) + HEAD.replace("num=1", "num=2"), r"line 13: expected 4 positive numbers for num=2, got 2"),
+        (
+            NET + convolution(6) + HEAD.replace("num=1", "num=2"),
+            r"line 13: expected 4 positive numbers for num=2, got 2",
+        ),
         (NET + convolution(6) + HEAD.replace("1,1", "1,x"), r"anchors=1,x of \[region\] at line 13: not numbers"),
         (NET + convolution(6) + YOLO + "mask=1\n", r"mask of \[yolo\] at line 16: it names anchor 1 where num=1"),
         (NET + convolution(6) + YOLO + "truth_thresh=.7\n", r"truth_thresh of \[yolo\] at line 16"),
@@ -58,7 +61,10 @@ YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
         (NET + convolution(4) + "[softmax]\ntemperature=0\n", r"temperature=0 of \[softmax\] at line 13"),
         (NET + convolution(4) + "[upsample]\nstride=two\n", r"stride=two of \[upsample\] at line 13"),
         (NET + convolution(4) + "[softmax]\nspatial=1\ngroups=2\n", r"spatial of \[softmax\] at line 13"),
-        (NET + convolution(6) + YOLO + convolution(7) + YOLO.replace("es=1", "es=2"), r"classes=2 of \[yolo\] at line 25"),
+        (
+            NET + convolution(6) + YOLO + convolution(7) + YOLO.replace("es=1", "es=2"),
+            r"classes=2 of \[yolo\] at line 25",
+        ),
         (NET + convolution(2**20, 17), r"\[convolutional\] at line 5: 9.09e\+08 weights"),
         (NET + "decay=nan\n[avgpool]\n", r"decay=nan of \[net\] at line 5: not a number"),
         (NET + "batch=1_0\n[avgpool]\n", r"batch=1_0 of \[net\] at line 5: not a whole number"),

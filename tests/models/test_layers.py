@@ -173,7 +173,8 @@ def test_dropout_works_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "shape", "dimensions"), [("groups=2", (1, 2, 4, 32, 32), (2, 3, 4)), ("spatial=1", (1, 8, 32, 32), (1,))]
+    ("options", "shape", "dimensions"),
+    [("groups=2", (1, 2, 4, 32, 32), (2, 3, 4)), ("spatial=1", (1, 8, 32, 32), (1,))],
 )
 def test_softmax_within_a_network_normalises_as_darknet_does(
     options: str, shape: tuple[int, ...], dimensions: tuple[int, ...]
