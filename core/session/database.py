@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Geometry
+from photon_triage.core.session.engine_state import checked_state
 from photon_triage.core.session.rows import FileRow
 
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -71,7 +73,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that never writes; also where this account may not write, or the folder is on a read-only disk."""
     db = connect(path)
     try:
-        db.execute("SELECT count(*) FROM sqlite_master")
+        probe(db)
     except sqlite3.Error as error:
         if error_code(error) not in _NOT_WRITABLE_HERE:
             return db
@@ -80,6 +82,14 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
     db.execute("PRAGMA query_only=1")
     return db
+
+
+def probe(db: sqlite3.Connection) -> None:
+    """Read the description of the tables; raises sqlite3.Error where it cannot be read."""
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master")
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what it could not read
+        raise sqlite3.DatabaseError("the description of its tables is damaged") from error
 
 
 def error_code(error: sqlite3.Error) -> int:
@@ -135,5 +145,9 @@ def file_row(values: tuple[Any, ...]) -> FileRow:
 
 
 def read_state(db: sqlite3.Connection) -> dict[str, Any]:
-    """What the engine last said of itself."""
-    return {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM state")}
+    """What the engine last said of itself, as far as it is of the kinds that an engine writes."""
+    told: dict[str, Any] = {}
+    for key, value in db.execute("SELECT key, value FROM state"):
+        with suppress(ValueError, TypeError, RecursionError):
+            told[key] = json.loads(value)
+    return checked_state(told)

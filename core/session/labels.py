@@ -51,7 +51,8 @@ class LabelBook:
         self._subjects: dict[tuple[str, int], list[FrameKey | None]] = {}
         """What each record is about."""
         self._undone: set[tuple[str, int]] = set()
-        self._malformed = 0
+        self.malformed: list[Record] = []
+        """Records that are whole and say nothing that can be right."""
         self._digests: dict[FrameKey, str] = {}
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
@@ -69,7 +70,7 @@ class LabelBook:
     @property
     def damaged(self) -> int:
         """Lines in the journals that could not be read."""
-        return self._follower.damaged + self._malformed
+        return self._follower.damaged + len(self.malformed)
 
     def refresh(self) -> bool:
         """Take in what is new; true when anything was.
@@ -82,7 +83,7 @@ class LabelBook:
             try:
                 touched.update(self._take_in(record))
             except (KeyError, TypeError, ValueError, OverflowError):
-                self._malformed += 1
+                self.malformed.append(record)
         if touched:
             self._settle(touched)
         if any(record.kind in (DRAW, DRAWN) for record in new):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow
 from photon_triage.core.session.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.second_scores import Moved, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.trouble import with_trouble
+from photon_triage.core.session.validity import described, hide_invalid
 from photon_triage.core.session.writer import HISTORY_BIN_S, ResultsWriter
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
 
 ROWS_AT_ONCE = 10_000
 
+log = logging.getLogger("photon_triage.results")
+
 
 class ResultsReader:
     """A screen's or a command's view of results.db; it never writes."""
@@ -51,6 +55,13 @@ class ResultsReader:
             )
         self._path = path
         self._db = database.connect_to_read(path)
+        self.invalid: Mapping[str, int] = hide_invalid(self._db)
+        """By table, the rows that cannot be right and are passed over."""
+        if self.invalid:
+            log.warning(
+                "Passed over rows of %s that cannot be right: %s. Remove them with: photon-triage session repair %s",
+                path, described(self.invalid), path.parent,
+            )  # fmt: skip
         self._listings: dict[Unit, Listing] = {
             "frames": FrameListing(self._db),
             "candidates": CandidateListing(self._db),
