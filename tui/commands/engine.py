@@ -33,12 +33,13 @@ def status(
         rows = [("engine", str(state.get("status", "never started")) + ("" if state["alive"] else " (not at work)"))]
         if "pid" in state:
             rows.append(("process", f"{state['pid']} on {state.get('host')}"))
+        if "heartbeat" in state:
             rows.append(("heartbeat", f"{time.time() - state['heartbeat']:.1f} s ago"))
         if state.get("model"):
             rows.append(("model", f"{state['model']} on {state.get('device')}"))
         if "rate_hz" in state:
             rows.append(("rate", f"{state['rate_hz']:.1f} frames a second"))
-            behind = f"{state['lag_s']:.1f} s, {state.get('queue', 0)} frames"
+            behind = f"{state.get('lag_s', 0.0):.1f} s, {state.get('queue', 0)} frames"
             rows.append(("behind", f"{behind}; {state.get('passed_over', 0)} of them to be caught up"))
         if state.get("shadow"):
             rows.append(("shadow", f"{state['shadow']}, {state.get('shadow_scored', 0)} frames scored"))

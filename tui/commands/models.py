@@ -45,11 +45,11 @@ def list_models(
             "name": entry.name,
             "origin": entry.origin,
             "path": str(entry.path),
-            "family": entry.metadata.get("architecture", {}).get("family"),
+            "family": entry.family or None,
             "parameters": _parameters(entry),
-            "source": entry.metadata.get("source"),
-            "parent": entry.metadata.get("parent"),
-            "scores": entry.metadata.get("scores", {}),
+            "source": _text(entry.metadata.get("source")),
+            "parent": _text(entry.metadata.get("parent")),
+            "scores": scores if isinstance(scores := entry.metadata.get("scores"), dict) else {},
             "in_use": entry.name == in_use,
         }
         for entry in entries
@@ -68,7 +68,12 @@ def list_models(
 
 def _f1(model: dict[str, Any]) -> str:
     f1 = model["scores"].get("f1")
-    return "" if f1 is None else f"{f1:.3f} (n = {model['scores'].get('n')})"
+    return f"{f1:.3f} (n = {model['scores'].get('n')})" if isinstance(f1, int | float) else ""
+
+
+def _text(value: Any) -> str | None:
+    """A text of a model's metadata; None where there is none, or something else in its place."""
+    return value if isinstance(value, str) else None
 
 
 def _parameters(entry: ModelEntry) -> int | None:
