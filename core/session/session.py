@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.errors import SessionError
-from photon_triage.core.recipe import Recipe, parse_recipe
+from photon_triage.core.recipe import Recipe, load_recipe, parse_recipe
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.results import ResultsReader
@@ -60,7 +60,7 @@ class Session:
         parse_recipe(recipe_text, origin)
         try:
             if session.recipe_path.exists():
-                if session.recipe_path.read_text(encoding="utf-8") != recipe_text:
+                if session.recipe_path.read_bytes() != recipe_text.encode():
                     raise SessionError(
                         f"Could not use the recipe {origin} in {session.path}: it was begun with another one.",
                         "Leave --recipe away to go on with it, or begin a new session.",
@@ -80,7 +80,7 @@ class Session:
 
     def recipe(self) -> Recipe:
         """The recipe the session was begun with."""
-        return parse_recipe(self.recipe_path.read_text(encoding="utf-8"), str(self.recipe_path))
+        return load_recipe(str(self.recipe_path))
 
     def results(self) -> ResultsReader:
         """A reader of what the engine has found."""
