@@ -16,6 +16,8 @@ from photon_triage.models.norm import NormForm
 from photon_triage.models.vocabulary import check_vocabulary
 
 HEADS = ("region", "yolo")
+MOST_WEIGHTS = 2**29
+"""More than any published network has: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class NetworkBuilder:
         self.classes = classes
         self.form = form
         self.multiple = 1
+        self.weights = 0
         self.reductions: list[Fraction] = []
         self.layers: list[Layer] = []
         self.nodes: list[Node] = []
@@ -71,6 +74,12 @@ class NetworkBuilder:
                 raise ModelError(
                     f"Cannot build {section.place}: nothing is left of a {self.shape(sources[0])} input.",
                     "Use a larger input or fewer strides.",
+                )
+            self.weights += sum(parameter.numel() for parameter in layer.parameters())
+            if self.weights > MOST_WEIGHTS:
+                raise ModelError(
+                    f"Cannot build {section.place}: with it the network has {self.weights:.3g} weights.",
+                    f"Allowed: {MOST_WEIGHTS:.3g} in all.",
                 )
             self.layers.append(layer)
             self.nodes.append(Node(section.name, sources, section.name in HEADS))

@@ -40,8 +40,9 @@ def _text(*columns: str) -> str:
 
 
 def _ascii(column: str) -> str:
-    """A text without other characters, and without NUL, where SQLite ends counting."""
-    return f"(typeof({column}) = 'text' AND length({column}) = length(CAST({column} AS BLOB)))"
+    """A text of printable characters of ASCII alone; at a NUL SQLite ends counting, so the lengths must agree."""
+    same = f"length({column}) = length(CAST({column} AS BLOB))"
+    return f"(typeof({column}) = 'text' AND {same} AND {column} NOT GLOB '*[^ -~]*')"
 
 
 def _numbers_by_name(column: str) -> str:

@@ -17,7 +17,8 @@ STRANGE: tuple[Any, ...] = (
 """Values of any type, sense and size."""
 _IN_SQL: tuple[Any, ...] = (
     *(value for value in STRANGE if not isinstance(value, list | dict)),
-    b"", b"\xff\xfe\0", "{}", "[]", "[1]", '{"a": [1]}', '{"photons": "many"}', '{"photons": null}', '{"photons": 1e999}',
+    b"", b"\xff\xfe\0", "{}", "[]", "[1]", '{"a": [1]}', '{"photons": "many"}', '{"photons": null}',
+    '{"photons": 1e999}',
     "null", '"x"', "NaN", "{", "[" * 3000, '{"a": ' + "9" * 400 + "}",
 )  # fmt: skip
 _PIECES = (

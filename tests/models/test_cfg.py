@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +131,15 @@ def test_keys_that_change_the_result_are_refused_unless_neutral(section: str, op
     if neutral:
         with pytest.warns(ModelWarning, match=f"keys without effect: {neutral.split('=')[0]} of"):
             assert Darknet.from_cfg(body.replace(heading, f"{heading}{neutral}\n", 1)).heads
+
+
+def test_more_weights_than_any_network_has_are_refused_before_they_take_memory() -> None:
+    cfg = NET + convolution(2**14, 1) + 3 * convolution(2**14, 1)
+    with (
+        torch.device("meta"),
+        pytest.raises(ModelError, match=r"at line 19: with it the network has 5\.\d+e\+08 weights"),
+    ):
+        Darknet.from_cfg(cfg)
 
 
 def test_dilation_of_a_point_convolution_is_without_effect() -> None:
