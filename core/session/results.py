@@ -17,7 +17,7 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database
 from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.lookup import Known, look_up
+from photon_triage.core.session.lookup import Known, look_up, sql_text
 from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
@@ -137,14 +137,14 @@ class ResultsReader:
 
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""
-        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
+        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (sql_text(path),)).fetchone() is not None
 
     def places_of(self, digest: str, index: int) -> list[tuple[str, str]]:
         """(file, data set) of the frames with this digest at this index."""
         return self._db.execute(
             "SELECT DISTINCT f.path, f.dataset FROM frames r JOIN files f ON f.id = r.file_id "
             "WHERE r.digest = ? AND r.idx = ? ORDER BY f.path",
-            (digest, index),
+            (sql_text(digest), index),
         ).fetchall()
 
     def copies(self) -> dict[tuple[str, str], tuple[str, str]]:
@@ -169,7 +169,7 @@ class ResultsReader:
             self._db.execute(
                 "SELECT r.idx, r.digest FROM frames r JOIN files f ON f.id = r.file_id "
                 "WHERE f.path = ? AND f.dataset = ? AND r.digest IS NOT NULL",
-                (path, dataset),
+                (sql_text(path), sql_text(dataset)),
             ).fetchall()
         )
 
@@ -233,7 +233,7 @@ class ResultsReader:
 
     def geometry(self, key: FrameKey) -> Geometry:
         """Where the detector stood, as far as the frame's file tells."""
-        row = self._db.execute("SELECT geometry FROM files WHERE path = ?", (key.file,)).fetchone()
+        row = self._db.execute("SELECT geometry FROM files WHERE path = ?", (sql_text(key.file),)).fetchone()
         return Geometry(**json.loads(row[0])) if row else Geometry()
 
     def neighbours(self, frame_id: int, count: int) -> list[FrameRow]:
