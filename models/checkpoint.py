@@ -96,8 +96,11 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     source = _checked(path)
     metadata = read_metadata(source)
     options = dict(metadata["architecture"])
-    model = create(str(options.pop("family")), **options)
-    load_state(model, _read_tensors(source), str(source))
+    family, state = str(options.pop("family")), _read_tensors(source)
+    with torch.device("meta"):  # what does not fit takes no memory, of which wrong options may ask for any amount
+        _require_fit(create(family, **options), state, str(source))
+    model = create(family, **options)
+    load_state(model, state, str(source))
     return model.eval(), metadata
 
 
@@ -114,6 +117,11 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 
     Raises ModelError with the first tensors that do not fit, and copies nothing then.
     """
+    _require_fit(model, state, source)
+    model.load_state_dict(dict(state))
+
+
+def _require_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     complaints = misfits(model, state)
     if complaints:
         more = len(complaints) - MISFITS_SHOWN
@@ -122,7 +130,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
             f"Cannot load {source}: {'; '.join(shown)}.",
             "The file is of another architecture than is said, or of another version.",
         )
-    model.load_state_dict(dict(state))
 
 
 def misfits(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:

@@ -53,5 +53,8 @@ def create(name: str, **options: Any) -> nn.Module:
         )
     try:
         return _builders[name](**options)
-    except TypeError as error:
+    except ModelError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+        # The last ones are torch's and Python's for sizes that no memory holds.
         raise ModelError(f"Cannot create a {name} model: {error}.", "See the builder's arguments.") from error

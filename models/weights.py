@@ -298,8 +298,8 @@ def _read_any(
 def _attempt_header(
     path: Path, content: bytes, layers: Layers, channels: Channels, header: _Header, is_whole: bool
 ) -> _Found | ModelError:
-    if (error := _implausible(path, header)) is not None:
-        return error
+    if (refusal := _implausible(path, header)) is not None:
+        return refusal
     try:
         return _choose(_File(path, content, header.size, is_whole), layers, channels)
     except ModelError as error:

@@ -137,7 +137,14 @@ def test_a_state_of_another_kind_is_left_out(name: str, value: object) -> None:
 
 
 def test_a_state_that_an_engine_writes_stays_as_it_is() -> None:
-    told = {"pid": 4711, "heartbeat": 1.5, "stalled_s": None, "model": None, "models": {"classify": "x"}, "alarms": []}
+    told: dict[str, object] = {
+        "pid": 4711,
+        "heartbeat": 1.5,
+        "stalled_s": None,
+        "model": None,
+        "models": {"classify": "x"},
+        "alarms": [],
+    }
     assert checked_state(told) == told
 
 
