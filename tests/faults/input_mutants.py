@@ -6,7 +6,7 @@ import json
 import random
 import sqlite3
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,8 @@ def edit_data_base(path: Path, rng: random.Random) -> str:
                 continue
             (old,), new = rng.choice(rows), rng.choice(_IN_SQL)
             if isinstance(old, str) and old.startswith(("{", "[")) and rng.random() < 0.5:
-                new = json.dumps(mutate_json(json.loads(old), rng))
+                with suppress(ValueError):  # it may be what an edit before has made of it
+                    new = json.dumps(mutate_json(json.loads(old), rng))
             try:
                 changed = db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} IS ?", (new, old)).rowcount
             except (sqlite3.IntegrityError, sqlite3.DataError, ValueError):

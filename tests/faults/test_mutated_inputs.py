@@ -44,7 +44,7 @@ from .scale import scaled
 
 Say = Callable[[str], None]
 SEED = int(os.environ.get("PHOTON_TRIAGE_SEED", "1"))
-SMALL_RUN, SOAK_RUN = 6, 1000
+SMALL_RUN, SOAK_RUN = 4, 1000
 FILES = {"/data/a.cxi": 6, "/data/b.cxi": 4}
 
 
