@@ -1,18 +1,25 @@
-"""How fast frames come in: reading beside plain h5py, what of a scan is not the network, and a live stream's lag.
+"""How fast frames come in: reading beside plain h5py and tifffile, the rest of a scan, and a live stream's lag.
 
 Reading: frames of 512x1024 uint16 through the engine's reader process, whole and only the region of the recipe `spi`,
 against `read_direct` of h5py in this process, one run of each a round, on files that the system has in memory.
+
+Files: many TIFF files of one frame each, surveyed by the engine's reader process, and read by tifffile in this process;
+and one frame of an Eiger master with links to many files, found anew and with the layout of an earlier look.
 
 Scan: the recipe `spi-seeds` with a YOLOv2 network of 416x416 (random weights) on simulated frames of the published
 make-up.
 
 Stream: a process writes frames at a rate into an HDF5 file (SWMR), an engine follows it with hit finding; the lag of a
 frame is from when it was flushed to when its result was recorded.
+
+Single, waiting: files of one frame each through a whole engine with the recipe `sfx`, in the journal mode of network
+disks, compressed, and where very many of them wait.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -29,6 +36,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 from measure import machine
+from single_files import single, waiting
 
 HEIGHT, WIDTH, KINDS_OF_FRAMES, AT_ONCE = 512, 1024, 64, 20
 FORMATS: dict[str, dict[str, Any]] = {
@@ -116,6 +124,92 @@ def reading(folder: Path, frames: int, rounds: int) -> dict[str, Any]:
     return report
 
 
+FILES: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
+    "64x64 uncompressed": ((64, 64), {}),
+    "512x1024 deflate": ((HEIGHT, WIDTH), {"compression": "zlib"}),
+}
+SURVEYED, LINKED_FILES = 100, 20
+
+
+def single_frames(folder: Path, files: int, rounds: int) -> dict[str, Any]:
+    """TIFF files of one frame a second, wall time: best of some rounds, the reader and tifffile one after the other."""
+    import tifffile
+
+    from photon_triage.core.sources import FrameReader
+
+    report: dict[str, Any] = {}
+    for name, ((height, width), options) in FILES.items():
+        place = folder / f"tiff{len(report)}"
+        place.mkdir()
+        count = files if not options else files // 5
+        for number, frame in enumerate(itertools.islice(itertools.cycle(patterns(20)), count)):
+            tifffile.imwrite(place / f"run_{number:05d}.tif", frame[:height, -width:], **options)
+        paths = sorted(map(str, place.iterdir()))
+        with FrameReader() as reader:
+
+            def surveyed(reader: Any = reader, paths: list[str] = paths) -> None:
+                done = 0
+                while done < len(paths):
+                    done += len(reader.survey(paths[done : done + SURVEYED], around=True, read_bytes=2**28))
+
+            def one_by_one(reader: Any = reader, paths: list[str] = paths) -> None:
+                for path in paths:
+                    info = reader.inspect(path, around=True)
+                    reader.read(info, info.dataset, 0, 1)
+
+            def plainly(paths: list[str] = paths) -> None:
+                for path in paths:
+                    tifffile.imread(path)
+
+            best = best_times({"tifffile": plainly, "survey": surveyed, "inspect and read": one_by_one}, rounds)
+        report[name] = {
+            way: {"files_per_second": count / seconds, "times_tifffile": best["tifffile"] / seconds}
+            for way, seconds in best.items()
+        }
+    return report
+
+
+def linked_frame(folder: Path, rounds: int) -> dict[str, Any]:
+    """Milliseconds to open a master that links to many files and to read one frame: with and without its layout."""
+    from photon_triage.core.sources import inspect
+    from photon_triage.core.sources.local import open_frames
+    from photon_triage.core.sources.opening import look
+
+    data = patterns(2)
+    master = folder / "a_master.h5"
+    with h5py.File(master, "w") as file:
+        group = file.create_group("entry/data")
+        for number in range(1, LINKED_FILES + 1):
+            group[f"data_{number:06d}"] = h5py.ExternalLink(f"a_data_{number:06d}.h5", "/entry/data/data")
+            with h5py.File(folder / f"a_data_{number:06d}.h5", "w") as part:
+                part.create_dataset("entry/data/data", data=data, chunks=(1, HEIGHT, WIDTH), **hdf5plugin.Bitshuffle())
+    long_ago = time.time() - 3600
+    for path in folder.glob("a_*.h5"):
+        os.utime(path, (long_ago, long_ago))
+    info = inspect(master)
+    out = np.empty((1, HEIGHT, WIDTH), "u2")
+
+    def read(layout: Any) -> None:
+        frames = open_frames(look(master), info.dataset, layout)
+        frames.read(LINKED_FILES, LINKED_FILES + 1, out)
+        frames.close()
+
+    best = best_times({"found anew": lambda: read(None), "with its layout": lambda: read(info.stack)}, rounds)
+    return {f"{way}_ms": 1e3 * seconds for way, seconds in best.items()}
+
+
+def best_times(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """The least seconds of each way, all ways one after the other in each round, once before they count."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(rounds + 1):
+        for way, run in ways.items():
+            began = time.perf_counter()
+            run()
+            if number:
+                times[way].append(time.perf_counter() - began)
+    return {way: min(seconds) for way, seconds in times.items()}
+
+
 def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
     """What of a scan's time is not the network: from its first frames to its end."""
     import torch
@@ -139,7 +233,7 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
     results = Recorder(ResultsWriter(session.results_path))
     engine = Engine(session, [folder / "data"], results, once=True, patience=1)
     network, seen, first = [0.0], [0], [0.0]
-    classify, score = engine._running.stages[-1], engine._score
+    classify, score = engine._running.stages[-1], engine._score._scorer.score
     forward = classify._run  # type: ignore[attr-defined]
 
     def timed(images: torch.Tensor) -> Any:
@@ -149,11 +243,11 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
         seen[0] += len(images)
         return outputs
 
-    def scored(chunks: Any) -> str | None:
+    def scored(*arguments: Any) -> Any:
         first[0] = first[0] or time.perf_counter()
-        return score(chunks)
+        return score(*arguments)
 
-    classify._run, engine._score = timed, scored  # type: ignore[attr-defined, method-assign]
+    classify._run, engine._score._scorer.score = timed, scored  # type: ignore[attr-defined, method-assign]
     began = time.perf_counter()
     engine.run()
     ended = time.perf_counter()
@@ -279,11 +373,13 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100, help="of a file that is read")
+    parser.add_argument("--files", type=int, default=1000, help="of one small frame; of large ones a fifth")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scan-frames", type=int, default=150)
     parser.add_argument("--rates", type=float, nargs="*", default=[2000, 1500, 1000, 500], help="of the stream, in Hz")
     parser.add_argument("--seconds", type=float, default=8.0, help="of the stream; a quarter of them uncompressed")
-    parser.add_argument("--only", choices=["reading", "scan", "stream"])
+    parser.add_argument("--only", choices=["reading", "files", "scan", "stream", "single", "waiting"])
+    parser.add_argument("--waiting", type=int, nargs="*", default=[2000, 100_000], help="files that wait")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the files are written; left open, a temporary one")
     arguments = parser.parse_args()
@@ -291,6 +387,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         if arguments.only in (None, "reading"):
             report["reading"] = reading(Path(place), arguments.frames, arguments.rounds)
+        if arguments.only in (None, "files"):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                report["files"] = single_frames(Path(folder), arguments.files, arguments.rounds)
+                report["files"]["a frame of a master"] = linked_frame(Path(folder), arguments.rounds)
         if arguments.only in (None, "scan"):
             report["scan"] = share_of_scan(Path(place) / "scan", arguments.scan_frames)
         if arguments.only in (None, "stream"):
@@ -303,11 +403,17 @@ def main() -> None:
                     report["stream"][f"{name}, {rate:g} Hz"] = found
                     if found["largest_lag_s"] < 1:
                         break
+        if arguments.only in (None, "single"):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                report["single"] = single(Path(folder), 8 * arguments.files)
+        if arguments.only in (None, "waiting"):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                report["waiting"] = waiting(Path(folder), tuple(arguments.waiting))
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return
     for name, value in report.items():
-        parts = value if name in ("reading", "stream") else {name: value}
+        parts = value if name in ("reading", "files", "stream", "single", "waiting") else {name: value}
         for title, found in parts.items():
             sys.stdout.write(
                 f"{name}, {title}: {json.dumps(found)}\n" if parts is value else f"{name}: {json.dumps(found)}\n"

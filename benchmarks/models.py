@@ -24,12 +24,25 @@ from typing import Any
 import baselines
 import gpu
 import torch
-from measure import MEMORY, Build, Case, Comparison, Memory, Run, compare, in_child, machine, memory_of
+from measure import (
+    MEMORY,
+    Build,
+    Case,
+    Comparison,
+    Memory,
+    Run,
+    SkippedCase,
+    compare,
+    in_child,
+    machine,
+    memory_of,
+)
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.half_precision import bfloat16_refusal
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.precision import Precision
@@ -79,9 +92,11 @@ def frame(channels: int, side: int) -> Tensor:
 
 
 def ours(model: Callable[[], nn.Module], batch: Tensor, precision: Precision = "float32") -> Build:
-    """The network as the package runs it."""
+    """The network as the package runs it; skipped where this processor cannot compute in the precision."""
 
     def build(folder: Path) -> Run:
+        if precision == "bfloat16" and (reason := bfloat16_refusal(CPU)):
+            raise SkippedCase(reason)
         call = prepare_for_inference(model(), CPU, dtype=precision)
         return lambda: call(batch)
 
@@ -259,7 +274,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         table.add_column(heading, justify="left" if not heading else "right")
     for case in report["cases"]:
         if case["skipped"]:
-            table.add_row(case["title"], f"skipped: {case['skipped']}")
+            table.add_row(case["title"], "skipped")
             continue
         rate = "" if report["gmac"] is None else f"{report['gmac'] / case['best_s']:.1f}"
         memory_used = ("" if case[key] is None else f"{case[key] / 2**20:.0f}" for key in ("peak_bytes", "total_bytes"))
@@ -276,6 +291,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
             difference,
         )
     console.print(table)
+    for case in report["cases"]:
+        if case["skipped"]:
+            console.print(f"{case['title']}: skipped, {case['skipped']}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from photon_triage.core.errors import RecipeError, SourceError
 from photon_triage.core.frames import Batch, Box
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
+from photon_triage.models.regular import open_regular
 
 LETTERBOX_GREY = 0.5
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -199,10 +201,12 @@ def load_image(path: str) -> NDArray[Any]:
 
     try:
         if Path(path).suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
+            os.close(open_regular(path))
+            # Mapped: what its header says is held against the file's size before memory is taken.
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
         info = inspect(path, any_image=True)
         return np.asarray(read_frames(info.path, info.dataset, 0, 1)[0])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise SourceError(f"Could not read the image {path}: {error}.", "Give a .npy, HDF5 or TIFF file.") from error
 
 

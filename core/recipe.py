@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from photon_triage.core.errors import RecipeError
 from photon_triage.core.frames import Geometry, Window
 
+MOST_DOTS = 200
+"""In a line of a recipe."""
 SHIPPED = Path(__file__).parent / "recipes"
 
 
@@ -317,10 +319,15 @@ def parse_recipe(text: str, origin: str) -> Recipe:
 
     Raises RecipeError that names the line and the allowed values.
     """
+    # A key of many parts takes the square of their number to read.
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise RecipeError(f"Could not read the recipe {origin}: a line has more than {MOST_DOTS} dots.", "Break it up.")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"Could not read the recipe {origin}: {error}.", "Recipes are TOML 1.0.") from error
+    except RecursionError:
+        raise RecipeError(f"Could not read the recipe {origin}: it is nested too deeply.", "See `recipes`.") from None
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:

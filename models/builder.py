@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 
-from photon_triage.models import makers
+from photon_triage.models import limits, makers
 from photon_triage.models.cfg import Section
 from photon_triage.models.errors import ModelError
 from photon_triage.models.heads import BOX_VALUES, HeadConfig, read_head, read_mask
@@ -52,7 +52,8 @@ class NetworkBuilder:
         self.classes = classes
         self.form = form
         self.multiple = 1
-        self.weights = 0
+        self.numbers = 0
+        """Weights of the convolutions so far."""
         self.reductions: list[Fraction] = []
         self.layers: list[Layer] = []
         self.nodes: list[Node] = []
@@ -66,6 +67,8 @@ class NetworkBuilder:
 
     def build(self) -> None:
         """Build every layer."""
+        limits.require_layers(len(self.sections), "the cfg")
+        limits.require_map(self.shape(-1), "an input")
         for section in self.sections:
             sources = self.sources(section)
             layer = self.layer(section)
@@ -75,12 +78,7 @@ class NetworkBuilder:
                     f"Cannot build {section.place}: nothing is left of a {self.shape(sources[0])} input.",
                     "Use a larger input or fewer strides.",
                 )
-            self.weights += sum(parameter.numel() for parameter in layer.parameters())
-            if self.weights > MOST_WEIGHTS:
-                raise ModelError(
-                    f"Cannot build {section.place}: with it the network has {self.weights:.3g} weights.",
-                    f"Allowed: {MOST_WEIGHTS:.3g} in all.",
-                )
+            limits.require_map(shape, section.place)
             self.layers.append(layer)
             self.nodes.append(Node(section.name, sources, section.name in HEADS))
             self.shapes.append(shape)
@@ -153,7 +151,10 @@ class NetworkBuilder:
             return self.head(section)
         shape = self.shape(self.index - 1)
         if section.name == "convolutional":
-            return makers.convolutional(section, shape, self.filters(section), self.form)
+            filters = self.filters(section)
+            self.numbers += makers.convolution_numbers(section, shape, filters)
+            limits.require_numbers(self.numbers, f"the network as far as {section.place}")
+            return makers.convolutional(section, shape, filters, self.form)
         if section.name not in makers.MAKERS:
             raise ModelError(f"Cannot build {section.place}: it can only come first.", "Leave it out.")
         return makers.MAKERS[section.name](section, shape)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from photon_triage.models.errors import ModelError
+from photon_triage.models.limits import LONGEST_TEXT
+from photon_triage.models.regular import read_regular
 
 T = TypeVar("T")
 
@@ -147,7 +149,7 @@ def read_cfg(text_or_path: str | Path) -> str:
         return text_or_path
     path = Path(text_or_path)
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        return read_regular(path, LONGEST_TEXT).decode("utf-8-sig", "replace")
     except OSError as error:
         if str(text_or_path) in shipped_cfgs():
             return shipped_cfg(str(text_or_path))

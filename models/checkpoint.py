@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from photon_triage.models.errors import ModelError
-from photon_triage.models.registry import create
+from photon_triage.models.limits import LARGEST_FILE, LARGEST_HEADER
+from photon_triage.models.plain_json import parse_json
+from photon_triage.models.registry import create, outline
+from photon_triage.models.regular import open_regular, read_regular, require_size
 
 HEADER_KEY = "photon_triage"
 """The key of the metadata within the safetensors header."""
@@ -73,15 +76,13 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(source, framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)
-        if text is None:
-            text = source.with_suffix(".json").read_text(encoding="utf-8")
-        metadata = json.loads(text)
+        metadata = parse_json(text or read_regular(source.with_suffix(".json"), LARGEST_HEADER, os.O_NOFOLLOW))
     except FileNotFoundError as error:
         raise ModelError(
             f"Cannot load {source}: neither its header nor a .json beside it says what it is.",
             f"Import it: photon-triage models import {source} --family NAME --option KEY=VALUE -o OTHER.safetensors",
         ) from error
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, MemoryError) as error:
         raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
     _family(source, metadata)
     return dict(metadata)
@@ -96,19 +97,22 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     source = _checked(path)
     metadata = read_metadata(source)
     options = dict(metadata["architecture"])
-    family, state = str(options.pop("family")), _read_tensors(source)
-    with torch.device("meta"):  # what does not fit takes no memory, of which wrong options may ask for any amount
-        _require_fit(create(family, **options), state, str(source))
+    family = str(options.pop("family"))
+    # Without memory first: a file that says it is of another size than it has costs none.
+    try:
+        tensors = described(source)
+    except (OSError, SafetensorError, MemoryError) as error:
+        raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
+    require_fit(outline(family, **options), tensors, str(source))
     model = create(family, **options)
-    load_state(model, state, str(source))
+    load_state(model, _read_tensors(source), str(source))
     return model.eval(), metadata
 
 
 def parameter_count(path: str | Path) -> int:
     """The learnable numbers of a checkpoint's model, whose tensors are not read. Raises ModelError."""
     options = dict(read_metadata(path)["architecture"])
-    with torch.device("meta"):
-        model = create(str(options.pop("family")), **options)
+    model = outline(str(options.pop("family")), **options)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -117,11 +121,12 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 
     Raises ModelError with the first tensors that do not fit, and copies nothing then.
     """
-    _require_fit(model, state, source)
+    require_fit(model, state, source)
     model.load_state_dict(dict(state))
 
 
-def _require_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def require_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Raise ModelError with the first tensors of `state` that are not as `model` needs them."""
     complaints = misfits(model, state)
     if complaints:
         more = len(complaints) - MISFITS_SHOWN
@@ -163,13 +168,19 @@ def _checked(path: str | Path) -> Path:
             f"Cannot load {source}: it may hold a pickle, which can run code when read.", conversion_hint(source)
         )
     try:
-        with source.open("rb") as file:
+        with open(open_regular(source), "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            require_size(file.fileno(), source, LARGEST_FILE)
             start = file.read(9)
     except OSError as error:
         raise ModelError(f"Cannot load {source}: {error.strerror or error}.", "Give a .safetensors file.") from error
     if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
         raise ModelError(
             f"Cannot load {source}: it is a pickle, which can run code when read.", conversion_hint(source)
+        )
+    if (length := int.from_bytes(start[:8], "little")) > LARGEST_HEADER and start[8:9] == b"{":
+        raise ModelError(
+            f"Cannot load {source}: its header is said to have {length:,} bytes, at most {LARGEST_HEADER:,} are read.",
+            "Copy the file again, or ask where it comes from.",
         )
     if source.suffix == ".weights":
         raise ModelError(
@@ -179,11 +190,27 @@ def _checked(path: str | Path) -> Path:
     return source
 
 
+def described(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name as its header describes them, without memory.
+
+    Raises OSError or SafetensorError.
+    """
+    with safe_open(path, framework="pt") as file:
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: _without_memory(part.get_shape(), part.get_dtype()) for name, part in parts.items()}
+
+
+def _without_memory(shape: Sequence[int], kind: str) -> Tensor:
+    """A tensor of that shape and of a kind as safetensors names it: F32, BF16, I64, BOOL, ..."""
+    floating = kind.startswith(("F", "BF"))
+    return torch.empty(tuple(shape), dtype=torch.float32 if floating else torch.int64, device="meta")
+
+
 def _read_tensors(source: Path) -> dict[str, Tensor]:
     try:
         with safe_open(source, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, MemoryError) as error:
         raise ModelError(f"Cannot load the checkpoint {source}: {error}.", "Copy the file again.") from error
 
 
@@ -211,8 +238,10 @@ def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    with path.open("xb") as file:
+        file.write(data)
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)

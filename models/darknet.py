@@ -215,13 +215,15 @@ class Darknet(nn.Module):
 
 @register("darknet")
 def _create(
-    cfg: str | Path, in_channels: int | None = None, classes: int | None = None, norm_form: NormForm = "cuda"
+    cfg: str, in_channels: int | None = None, classes: int | None = None, norm_form: NormForm = "cuda"
 ) -> Darknet:
-    """A Darknet from cfg text, a file, or the name of a shipped cfg.
+    """A Darknet from cfg text, or the name of a shipped cfg; never from a file, because a checkpoint's metadata say it.
 
     A checkpoint that does not name a form was trained, and is run, with that of CUDA.
     """
-    return Darknet.from_cfg(cfg, in_channels, classes, norm_form)
+    if not isinstance(cfg, str):
+        raise ModelError(f"Cannot build a Darknet network: its cfg is a {type(cfg).__name__}.", "Expected a text.")
+    return Darknet(shipped_cfg(cfg) if cfg in shipped_cfgs() else cfg, in_channels, classes, norm_form)
 
 
 def _last_uses(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:

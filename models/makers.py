@@ -8,11 +8,17 @@ from fractions import Fraction
 from photon_triage.models.cfg import Section
 from photon_triage.models.errors import ModelError
 from photon_triage.models.layers import ACTIVATIONS, Convolution, Layer, Output, Reorg, Shape, Upsample
+from photon_triage.models.limits import require_map
 from photon_triage.models.norm import NormForm
 from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 
 MOST_WEIGHTS = 2**28
 """More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""
+
+
+def convolution_numbers(section: Section, shape: Shape, filters: int) -> int:
+    """The weights of a convolution, biases and batch-norm aside."""
+    return filters * shape[0] * section.integer("size", 1, minimum=1) ** 2 // section.integer("groups", 1, minimum=1)
 
 
 def convolutional(section: Section, shape: Shape, filters: int, form: NormForm) -> Layer:
@@ -25,17 +31,14 @@ def convolutional(section: Section, shape: Shape, filters: int, form: NormForm) 
             "Use a common divisor of both.",
         )
     size = section.integer("size", 1, minimum=1)
-    if (weights := channels // groups * filters * size**2) > MOST_WEIGHTS:
-        raise ModelError(
-            f"Cannot build {section.place}: {weights:.3g} weights of {filters} filters are too many.",
-            f"Allowed: {MOST_WEIGHTS:.3g} in a layer.",
-        )
+    padding = size // 2 if section.flag("pad") else section.integer("padding", 0, minimum=0)
+    require_map((channels, *(extent + 2 * padding for extent in shape[1:])), f"{section.place} with its padding")
     return Convolution(
         channels,
         filters,
         size,
         section.integer("stride", 1, minimum=1),
-        size // 2 if section.flag("pad") else section.integer("padding", 0, minimum=0),
+        padding,
         groups,
         section.word("activation", "logistic", tuple(ACTIVATIONS)),
         section.flag("batch_normalize"),
@@ -54,6 +57,7 @@ def maxpool(section: Section, shape: Shape) -> Layer:
             f"windows of {size} would stand outside the input.",
             f"Allowed: 0 to {size}.",
         )
+    require_map((shape[0], *(extent + padding for extent in shape[1:])), f"{section.place} with its padding")
     return MaxPool(size, stride, padding)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,12 @@ from photon_triage.models.errors import ModelError
 ACTIVATIONS = ("relu", "tanh")
 
 POOLINGS = ("max", "average")
+
+
+LARGEST_PATCH = 2**22
+"""Pixels: 2048 x 2048, or 161 voxels a side."""
+
+MOST_CONVOLUTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,12 @@ class PatchOptions:
             if not isinstance(values, Sequence) or not all(_is_size(value) for value in values):
                 raise _unusable(name, values, "Expected whole numbers from 1.")
             object.__setattr__(self, name, tuple(values))
+        if math.prod(self.patch) > LARGEST_PATCH or len(self.widths) > MOST_CONVOLUTIONS:
+            raise ModelError(
+                f"Cannot build a patch classifier with {len(self.widths)} convolutions for patches of "
+                f"{math.prod(self.patch):,} pixels.",
+                f"Allowed: at most {MOST_CONVOLUTIONS} and {LARGEST_PATCH:,}.",
+            )
         if not self.widths or len(self.widths) != len(self.kernels):
             raise ModelError(
                 f"Cannot build a patch classifier with {len(self.widths)} widths and {len(self.kernels)} kernels.",

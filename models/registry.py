@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from photon_triage.models import limits
 from photon_triage.models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -45,16 +46,35 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(_builders))
 
 
-def create(name: str, **options: Any) -> nn.Module:
-    """A new model of the architecture `name`; `options` are its builder's."""
+def create(name: str, /, **options: Any) -> nn.Module:
+    """A new model of the architecture `name`; `options` are its builder's.
+
+    Raises ModelError for one that is larger than a network may be, before memory is taken for it.
+    """
+    outline(name, **options)
+    return _built(name, options)
+
+
+def outline(name: str, /, **options: Any) -> nn.Module:
+    """A model without memory behind its tensors, on torch's device "meta", to know its size; raises as `create`."""
+    import torch
+
     if name not in available():
         raise ModelError(
             f"Cannot create a {name} model: no such architecture.", f"Available: {', '.join(available())}."
         )
+    limits.check_options(name, options)
+    with torch.device("meta"):
+        model = _built(name, options)
+    limits.require_numbers(sum(tensor.numel() for tensor in model.state_dict().values()), f"a {name} model")
+    return model
+
+
+def _built(name: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         return _builders[name](**options)
     except ModelError:
         raise
-    except (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
         # The last ones are torch's and Python's for sizes that no memory holds.
         raise ModelError(f"Cannot create a {name} model: {error}.", "See the builder's arguments.") from error

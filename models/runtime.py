@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from photon_triage.models import speed
 from photon_triage.models.errors import ModelError
 from photon_triage.models.graphs import GraphedCall
-from photon_triage.models.packing import pack_convolutions
+from photon_triage.models.half_precision import bfloat16_refusal, failure_of, warn_of_fallback
 from photon_triage.models.precision import (
     Agreement,
     Decide,
@@ -25,8 +24,9 @@ from photon_triage.models.precision import (
     name_of,
     wanted_precision,
 )
+from photon_triage.models.prepared_network import Network
 
-__all__ = ["InferenceCall", "Plan", "Runner", "measured_precisions", "prepare_for_inference"]
+__all__ = ["InferenceCall", "Network", "Plan", "Runner", "measured_precisions", "prepare_for_inference"]
 
 log = logging.getLogger("photon_triage.models")
 
@@ -76,7 +76,8 @@ def prepare_for_inference(
 
     dtype: "auto" is float32 until bfloat16 is measured to be faster here, and until `decide` decides alike for enough
     of the first frames; without `decide` it is float32. The environment variable PHOTON_TRIAGE_PRECISION stands in for
-    "auto". On NVIDIA's GPUs float32 means TF32 within convolutions, as far as torch allows it.
+    "auto". On NVIDIA's GPUs float32 means TF32 within convolutions, as far as torch allows it. Where the device, or a
+    layer of the model, cannot compute in bfloat16, float32 is used and a warning is logged.
 
     batch_size: larger batches are cut to that, "auto" for what is measured to be best. On such a GPU a batch size makes
     the network run as recorded CUDA graphs.
@@ -98,39 +99,6 @@ def measured_precisions(model: nn.Module, device: torch.device, batch: Tensor) -
     )
 
 
-class Network:
-    """A copy of a model that runs on a device, in a precision."""
-
-    def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        fuse = getattr(model, "fused", None)
-        twin: nn.Module = copy.deepcopy(model) if fuse is None else fuse()
-        twin = twin.eval().requires_grad_(False).to(device=device, dtype=dtype)
-        self.channels_last = device.type in ("cpu", "cuda") and getattr(model, "channels_last", True)
-        if self.channels_last:
-            for parameter in twin.parameters():
-                # Module.to() cannot where weights of 3-D convolutions are among them.
-                if parameter.ndim == 4:
-                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        if device.type == "cpu":
-            pack_convolutions(twin)
-        self.module, self.device, self.dtype = twin, device, dtype
-
-    @torch.inference_mode()
-    def __call__(self, batch: Tensor) -> list[Tensor]:
-        """The raw outputs in float32."""
-        moved = batch.to(device=self.device, dtype=self.dtype, non_blocking=True)
-        if self.channels_last and moved.ndim == 4:
-            moved = moved.contiguous(memory_format=torch.channels_last)
-        outputs = self.module(moved)
-        return [output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights."""
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
 class Runner:
     """A network that is ready to run; made by `prepare_for_inference`."""
 
@@ -146,7 +114,11 @@ class Runner:
             raise ModelError(f"Cannot run {batch_size} frames at a time.", "Allowed: 1 and above.")
         self.agreement = Agreement()
         self._model, self._decide = model, decide if precision == "auto" else None
-        self._network = Network(model, device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        if dtype == torch.bfloat16 and (reason := bfloat16_refusal(device)):
+            warn_of_fallback(device, reason)
+            dtype = torch.float32
+        self._network = Network(model, device, dtype)
         self._candidate: Network | None = None
         self._race = speed.Race()
         self._batch_size = batch_size
@@ -175,6 +147,13 @@ class Runner:
 
     def _begin(self, batch: Tensor) -> None:
         """Choose what depends on the shape of the frames."""
+        if self._network.dtype == torch.bfloat16:
+            # The whole first part, not a frame of it: weights are laid out for the shape that comes first.
+            part = batch[: self._batch_size] if isinstance(self._batch_size, int) else batch
+            if reason := failure_of(lambda: self._network(part)):
+                device = self._network.device
+                warn_of_fallback(device, reason)
+                self._network = Network(self._model, device, torch.float32)
         if self._batch_size == "auto":
             frame = batch[:1]
             found = speed.measured_once(
@@ -243,6 +222,10 @@ def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Netw
 
     found = _precision_seconds(model, batch, lambda: network, half)
     if "bfloat16" not in found or found["bfloat16"] * speed.WORTHWHILE > found["float32"]:
+        return None
+    # What was measured before may not hold any more: oneDNN's instructions can be limited by the environment.
+    if reason := failure_of(lambda: half()(batch)):
+        log.info("no bfloat16: %s", reason)
         return None
     return half()
 

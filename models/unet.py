@@ -20,6 +20,9 @@ from photon_triage.models.unet_layers import NORMALISATIONS, Convolution, Pair, 
 
 PADDINGS = ("same", "valid")
 
+DEEPEST = 12
+"""Levels: a pixel of the lowest one is 4096 of the frame."""
+
 LOST = 4
 """Rows and columns that a pair of 3x3 convolutions without padding takes away."""
 
@@ -267,6 +270,8 @@ def _check_options(counts: dict[str, int], padding: str, normalisation: str | No
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ModelError(f"Cannot build a U-Net with {name} {count!r}.", "Expected a whole number from 1.")
+    if counts["depth"] > DEEPEST:
+        raise ModelError(f"Cannot build a U-Net of depth {counts['depth']}.", f"Allowed: 1 to {DEEPEST}.")
     if padding not in PADDINGS:
         raise ModelError(f"Cannot build a U-Net with padding {padding!r}.", f"Use {' or '.join(PADDINGS)}.")
     if normalisation is not None and normalisation not in NORMALISATIONS:

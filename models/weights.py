@@ -16,6 +16,8 @@ from torch import Tensor
 
 from photon_triage.models.errors import ModelError
 from photon_triage.models.layers import Convolution
+from photon_triage.models.limits import LARGEST_NETWORK
+from photon_triage.models.regular import read_regular
 
 VERSION = (0, 2, 0)
 """The version written: from 0.2 on the number of images seen has 8 bytes, before 4."""
@@ -102,7 +104,7 @@ def load(path: Path, layers: Layers, channels: Channels, cutoff: int | None = No
     Raises ModelError, with the layer's number, for files that are too short, too long or another network's.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, HEADER_BYTES + 4 * LARGEST_NETWORK)
     except OSError as error:
         raise ModelError(
             f"Cannot read the weights {path}: {error.strerror or error}.", "Give a .weights file."
@@ -130,7 +132,7 @@ def save(path: Path, layers: Layers, seen: int) -> None:
     """Write the layers' numbers; the file appears whole or not at all. Raises ModelError where it cannot."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(struct.pack("<iiiQ", *VERSION, seen))
             for _, layer in layers:
                 for tensor in stored_tensors(layer):

@@ -18,6 +18,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["XDG_CACHE_HOME"] = _cache = tempfile.mkdtemp(prefix="photon-triage-cache-")
 atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
+# What a test approves is approved for the tests alone.
+os.environ["XDG_CONFIG_HOME"] = _config = tempfile.mkdtemp(prefix="photon-triage-config-")
+atexit.register(shutil.rmtree, _config, ignore_errors=True)
+
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("photon-triage", deadline=None)
 settings.load_profile("photon-triage")

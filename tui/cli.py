@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from photon_triage.core.containment import RefusedError
 from photon_triage.core.errors import TriageError, UsageError
 from photon_triage.tui.text import safe_text
 
@@ -79,6 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USAGE if isinstance(error, UsageError) else FOUND_WRONG
     except sqlite3.DatabaseError as error:
         _complain("Results not readable", f"{error}.", "`photon-triage session repair SESSION` looks into it.")
+        return FOUND_WRONG
+    except RefusedError as error:
+        _complain(
+            "Not opened",
+            f"Could not open {error.filename}: {error.strerror}.",
+            "Remove it, or copy the session once more from where it came from.",
+        )
         return FOUND_WRONG
     except OSError as error:
         # What no module turned into an error of its own: the system's words name the file and the cause.
@@ -154,7 +162,7 @@ def _is_model_error(error: Exception) -> bool:
 
 
 class _Told(logging.Handler):
-    """Prints a warning of the program on stderr, each once in a command."""
+    """Prints a warning of the program on stderr, each once in a command; names in it are made safe."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -169,9 +177,11 @@ class _Told(logging.Handler):
 
 
 def _tell_warnings() -> None:
-    """Show what modules warn of as lines for people: of rows passed over, of keys of a cfg that are ignored."""
-    log = logging.getLogger("photon_triage.results")
-    log.handlers, log.propagate = [_Told()], False
+    """Show what modules warn of as lines for people: rows passed over, entries skipped, keys of a cfg ignored."""
+    told = _Told()
+    for name in ("photon_triage.results", "photon_triage.refused"):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [told], False
     usual = warnings.formatwarning
 
     def formatted(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:

@@ -10,7 +10,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
-from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.results import CHANGES, ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
@@ -44,6 +44,7 @@ class LabelFollower:
         self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._drawn = 0
+        self._saves = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -60,9 +61,14 @@ class LabelFollower:
         """The audit as it was told last."""
         return self._audit.value
 
-    def read(self) -> None:
-        """Read what the journals have more than before."""
-        if self.book.refresh():
+    def read(self, saves: int = 0) -> None:
+        """Read what the journals have more than before.
+
+        saves: how many records this screen has saved. Where one was added every journal is opened: what is shown of it
+        from now on is final.
+        """
+        complete, self._saves = saves != self._saves, saves
+        if self.book.refresh(complete=complete):
             self._version += 1
 
     def verdicts(self) -> Mapping[str, int]:
@@ -95,7 +101,7 @@ class LabelFollower:
 
     def _follow_moves(self, reader: ResultsReader, state: Mapping[str, Any], counts: Counts) -> None:
         """Find labelled frames again whose files were moved, once files have come or were moved."""
-        known = (counts.files, state.get("moved"), state.get("replaced"), self._version)
+        known = (counts.files, state.get("moved"), state.get(CHANGES), self._version)
         if self._moved.get(known, lambda: self.book.follow_moves(reader)):
             self._version += 1
             self._moved.value = False
@@ -110,7 +116,9 @@ class LabelFollower:
             self._model = model
         wanted = self._wanted.get(
             self._version,
-            lambda: self.book.labels.keys() | self.book.flagged | drawn_keys(self.book.draws),
+            lambda: (
+                self.book.labels.keys() | self.book.changed.keys() | self.book.flagged | drawn_keys(self.book.draws)
+            ),
             now=True,
         )
         # Many labels are looked up again every so often only: an engine that scores again is in no hurry either.

@@ -26,6 +26,8 @@ class ById:
     conflicts: frozenset[int] = frozenset()
     decided_hits: int = 0
     accepted_in_run: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[int, Label] = field(default_factory=dict)
+    """Labels of frames that have changed since."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +68,9 @@ def labels_by_id(
     for key, label in book.labels.items():
         if (of := known.get(key)) is None:
             continue
-        labels[of.id] = label
+        # Two labels may be of one candidate that lies near to both of their points.
+        if of.id not in labels or labels[of.id].order < label.order:
+            labels[of.id] = label
         if of.hit:
             hits.add(of.id)
         if label.verdict == "accepted":
@@ -76,7 +80,9 @@ def labels_by_id(
             scores.append(np.nan if of.score is None else of.score)
             places.append((key.file, key.dataset))
     labels.pop(NOWHERE, None)
-    by_id = ById(labels, _ids(book.flagged, known), _ids(book.conflicts, known), len(hits), accepted_in_run)
+    changed = {known[key].id: label for key, label in book.changed.items() if key in known}
+    changed.pop(NOWHERE, None)
+    by_id = ById(labels, _ids(book.flagged, known), _ids(book.conflicts, known), len(hits), accepted_in_run, changed)
     return by_id, Truth(np.array(accepted, np.bool_), np.array(scores, np.float64), tuple(places))
 
 

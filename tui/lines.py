@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gc
 import os
 import queue
@@ -10,12 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import IO, Any, cast
 
 from rich.console import RenderableType
 from textual._compositor import CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.driver import Driver
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.message import Message
@@ -31,6 +34,15 @@ SWITCH_S = 0.001
 """A thread that reads the session gives way to a key after so long, not after the 5 ms that Python gives it."""
 CLOSING_S = 1.0
 """A terminal that takes nothing holds up the end no longer than this."""
+
+
+def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
+    """A decoder that leaves out bytes that are no text, as those of a paste in Latin-1."""
+    return partial(codecs.getincrementaldecoder(encoding), "ignore")
+
+
+# Textual decodes what is typed strictly, and ends the application at the first byte that is no UTF-8.
+setattr(linux_driver, "getincrementaldecoder", _lenient_decoder)  # noqa: B010 - it is one of Textual's own names
 
 
 class _Line:
@@ -87,7 +99,18 @@ class LineDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take the terminal over."""
         self.begun += 1
+        if self.begun == 1 and isinstance(self._app, LineApp):
+            # Before the first screen stands there is nothing to write, but the terminal is to be given back.
+            self._app.leave_on_hangup(self._app.exit_early)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def run_input_thread(self) -> None:
+        """Read keys until the application ends, or the terminal has hung up: then it is left in order."""
+        try:
+            super().run_input_thread()
+        except OSError:
+            if isinstance(self._app, LineApp) and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._app.hang_up)
 
     def close(self) -> None:
         """Let go of the terminal; one that takes nothing is left as it is."""
@@ -123,6 +146,8 @@ class LineApp(App[int]):
         self._left: LineDriver | None = None
         self.painted_over: list[Callable[[Sequence[Region]], None]] = []
         """Told where something was painted: what is drawn over the text by other means is gone there."""
+        self.hang_up: Callable[[], None] = self.exit_early
+        """Leaves in order, once nobody is at the other end of the line."""
 
     def forget_lines(self, region: Region) -> None:
         """Something else than text stands on these lines: what is to stand there is sent again."""
@@ -193,8 +218,13 @@ class LineApp(App[int]):
     def leave_on_hangup(self, leave: Callable[[], None]) -> None:
         """Leave in order where the line drops, or somebody ends this process: what was decided is written first."""
         if isinstance(self._driver, LineDriver):
+            self.hang_up = leave
             for number in (signal.SIGHUP, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, leave)
+
+    def exit_early(self) -> None:
+        """Leave where no screen stands yet."""
+        self.exit(0)
 
     def run_on_line(self, ending: Callable[[], None] = lambda: None) -> int:
         """Run, then call `ending`; the exit code, 1 where the application ended by an error.

@@ -69,7 +69,9 @@ def _told(queue: Queue, by_id: ById, audit: Sequence[int], who: str) -> Sequence
             return sorted(by_id.flagged, reverse=True)
         case "disputed":
             return sorted(by_id.conflicts, reverse=True)
-    mine = [(label.time, id_) for id_, label in by_id.labels.items() if label.who == who]
+        case "changed":
+            return sorted(by_id.changed, reverse=True)
+    mine = [(label.order, id_) for id_, label in by_id.labels.items() if label.who == who]
     return [id_ for _, id_ in sorted(mine, reverse=True)]
 
 
@@ -93,6 +95,8 @@ def _in_state(state: str, by_id: ById, who: str) -> Collection[int]:
         return by_id.flagged
     if state == "disputed":
         return by_id.conflicts
+    if state == "changed":
+        return by_id.changed
     if state == "mine":
         return _where(by_id, lambda label: label.who == who)
     return _where(by_id, lambda label: label.verdict == state)

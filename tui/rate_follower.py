@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.results import CHANGES, ResultsReader
 from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.tui.paced import Paced
 
@@ -55,4 +55,4 @@ class RateFollower:
 
 def _epoch(state: Mapping[str, Any]) -> object:
     """What changes when frames are forgotten, files move, or another model scores."""
-    return state.get("replaced"), state.get("moved"), state.get("model")
+    return state.get(CHANGES), state.get("moved"), state.get("model")

@@ -99,7 +99,8 @@ def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Pict
         ),
         _section("Models", _models(report.models)),
         _section("Exports", _exports(report)),
-        _section("Files that could not be read", _given_up(report)) if report.given_up else "",
+        _section("Files that were not read in full", _given_up(report)) if report.given_up else "",
+        _section("Notes on files", _notes(report)) if report.notes else "",
         "<footer>" + _note("photon-triage " + version("photon-triage") + ". " + INTERVALS) + "</footer></body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -192,6 +193,8 @@ def _agreement(report: Report, figures: Mapping[str, str]) -> list[str]:
     lines.append(f"Labels by {people}." + (f" Classes: {said}." if said else ""))
     if report.conflicts:
         lines.append(f"People differ on {report.conflicts:,}.")
+    if report.changed:
+        lines.append(f"{report.changed:,} labels are of frames that have changed since, and do not count.")
     if report.agreement.unmatched:
         lines.append(f"{report.agreement.unmatched:,} labels are of frames that were not read, and do not count.")
     if report.recall_is_biased:
@@ -240,13 +243,16 @@ def _models(models: Sequence[ModelFacts]) -> str:
     rows = []
     for model in models:
         scores = "; ".join(f"{name} {_value(e)} {_interval(e)}" for name, e in model.scores.items())
-        held = f" (n = {model.held_back:,} held back)" if model.held_back is not None and scores else ""
+        count = "" if model.evaluated is None else f" (n = {model.evaluated:,})"
+        evaluated = f"{count} on {model.evaluated_on}" if scores else ""
         note = ", simulated" if model.simulated else ""
         made = ", ".join(part for part in (model.created, f"from {model.parent}" if model.parent else "") if part)
         trained = f"{model.trained_on}{note}" if model.trained_on else note.removeprefix(", ")
         name = model.name + (" (in use)" if model.in_use else "")
-        rows.append((name, model.origin, f"{model.frames:,}", made, trained, scores + held))
-    return _table(("model", "origin", "#frames scored", "made", "trained on", "scores on held-back data"), rows)
+        rows.append((name, model.origin, f"{model.frames:,}", made, trained, scores + evaluated))
+    return _table(
+        ("model", "origin", "#frames scored", "made", "trained on", "scores, and what they were measured on"), rows
+    )
 
 
 def _exports(report: Report) -> str:
@@ -274,6 +280,13 @@ def _given_up(report: Report) -> str:
     ]
     more = len(report.given_up) - len(rows)
     return _table(("file", "state", "why", "#frames lost"), rows) + (_note(f"and {more:,} more") if more else "")
+
+
+def _notes(report: Report) -> str:
+    shown = report.notes[:MOST_FILES]
+    rows = [(group.text, f"{len(group.files):,}" if group.files else "", (*group.files, "")[0]) for group in shown]
+    more = len(report.notes) - len(shown)
+    return _table(("note", "#files", "first"), rows) + (_note(f"and {more:,} more") if more else "")
 
 
 def _section(title: str, *parts: str) -> str:

@@ -56,7 +56,13 @@ class Snapshot:
     started: bool = False
     """Whether an engine has ever written results here."""
     alive: bool = False
+    silent_s: float = 0.0
+    """Seconds for which an engine whose process is there has not answered; 0 while it does."""
+    died: bool = False
+    """Whether the engine's process has ended without saying so: killed, or a crash."""
     counts: Counts = field(default_factory=Counts)
+    note: tuple[str, str] = ("", "")
+    """The newest note: the path of its file, and the text."""
     history: Sequence[tuple[float, int, int]] = ()
     run: str = ""
     """The run of the file that changed last."""
@@ -72,6 +78,10 @@ class Snapshot:
     """Labels of frames that stand in results.db, by id."""
     flagged: frozenset[int] = frozenset()
     conflicts: frozenset[int] = frozenset()
+    changed: Mapping[int, Label] = field(default_factory=dict)
+    """Labels of frames that have changed since, by id."""
+    lapsed: int = 0
+    """Number of labels of frames that have changed since."""
     verdicts: Mapping[str, int] = field(default_factory=dict)
     undecided: int = 0
     labelled: bool = True

@@ -13,10 +13,11 @@ from typing import Any
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.recipe import Unit
+from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import RUN
-from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.label_follower import LabelFollower
@@ -49,6 +50,7 @@ class SnapshotBuilder:
         self._rates = RateFollower()
         self._state: Paced[dict[str, Any]] = Paced({})
         self._counts = Paced(Counts())
+        self._note = Paced(("", ""))
         self._selected = Paced(0)
         self._measured: Paced[Measured | None] = Paced(None)
         self._table: Paced[tuple[Measured, ...]] = Paced(())
@@ -63,9 +65,12 @@ class SnapshotBuilder:
             try:
                 return replace(self._build(request), trainings=trainings)
             except (sqlite3.Error, OSError, SessionError) as error:
-                return Snapshot(
-                    time.time(), started=self._reader is not None, problem=str(error), saves=-1, trainings=trainings
-                )
+                problem = str(error)
+            except Exception as error:  # whatever a half-written file makes of itself: the next look may find it whole
+                problem = f"{type(error).__name__}: {error}"
+            return Snapshot(
+                time.time(), started=self._reader is not None, problem=problem, saves=-1, trainings=trainings
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,11 +86,14 @@ class SnapshotBuilder:
         if reader is None or asks_labels(request.spec.order, request.spec.shown, request.spec.text):
             return None
         state, counts = reader.state(), reader.counts()
+        presence = presence_of(self._session.path, state)
         return Snapshot(
             time=time.time(),
             state=state,
             started=True,
-            alive=engine_is_alive(state),
+            alive=presence.alive,
+            silent_s=presence.silent_s,
+            died=presence.died,
             counts=counts,
             history=reader.history(),
             run=reader.newest_run(),
@@ -101,7 +109,7 @@ class SnapshotBuilder:
         if not self._glanced and (glance := self._glance(request)) is not None:
             return glance
         labels, rates = self._labels, self._rates
-        labels.read()
+        labels.read(request.saves)
         saved = labels.book.threshold if labels.book.threshold is not None else self._default_threshold
         threshold = saved if request.threshold is None else request.threshold
         reader = self._open()
@@ -128,14 +136,18 @@ class SnapshotBuilder:
             lambda: reader.listing(self._unit).selected_count(threshold),
             now=request.threshold is not None,
         )
+        presence = presence_of(self._session.path, state)
         measure_key = (labels.key, labels.census, audit, threshold)
         return Snapshot(
             time=time.time(),
             state=state,
             version=version,
             started=True,
-            alive=engine_is_alive(state),
+            alive=presence.alive,
+            silent_s=presence.silent_s,
+            died=presence.died,
             counts=counts,
+            note=self._note.get(version, reader.newest_note) if counts.noted else ("", ""),
             history=rates.history(reader, version),
             run=rates.newest_run(reader, version),
             runs=rates.runs(reader, state, version, wanted=(request.runs or request.axis == RUN) and not first),
@@ -146,6 +158,8 @@ class SnapshotBuilder:
             labels=by_id.labels,
             flagged=by_id.flagged,
             conflicts=by_id.conflicts,
+            changed=by_id.changed,
+            lapsed=len(labels.book.changed),
             verdicts=labels.verdicts(),
             undecided=max(_worth_deciding(counts, self._unit) - by_id.decided_hits, 0),
             damaged=labels.book.damaged,

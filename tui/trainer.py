@@ -12,14 +12,25 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from photon_triage.core.containment import make_folder, open_to_append
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.models import session_models, shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import AT_WORK, LOCK, LOG, RESUMABLE, Training, log_tail, trainings_path
+from photon_triage.core.session.trainings import (
+    AT_WORK,
+    LOCK,
+    LOG,
+    RESUMABLE,
+    Training,
+    log_tail,
+    session_of,
+    trainings_path,
+)
+from photon_triage.tui.resumption import resumption
 
 START_S = 60.0
-ANEW, NAME = "--anew", "--name"
+NAME = "--name"
 SIGNS = frozenset("/\\\0")
 
 
@@ -47,29 +58,29 @@ def begin(session: Session, name: str, base: str, more: Sequence[str] = ()) -> N
 def resume(training: Training) -> None:
     """Have an interrupted training go on, by the command that it was begun with; returns once its process holds it.
 
-    Raises SessionError where it is no interrupted one, where that command is not known, and where the process gave up.
+    Raises SessionError where it is no interrupted one, where that command is not known, is no training, or names files
+    that this user has not approved, and where the process gave up.
     """
     if training.state not in RESUMABLE:
         why = "it is at work" if training.state in AT_WORK else f"it is {training.state}"
         raise SessionError(f"Could not go on with the training {training.name}: {why}.", "Begin another one.")
-    status = training.status
-    if status is None or not status.words:
+    command = resumption(training)
+    if not command.allowed:
         raise SessionError(
-            f"Could not go on with the training {training.name}: the command it was begun with is not known.",
-            "Give that command again: it goes on where it was.",
+            f"Could not go on with the training {training.name}: it was not begun by this account, and names "
+            f"{', '.join(command.files)}.",
+            "If that is right: photon-triage training continue SESSION NAME --approve-commands",
+            title="Not approved",
         )
-    words = [word for word in status.words if word != ANEW]
-    if not any(word == NAME or word.startswith(f"{NAME}=") for word in words):
-        words += [NAME, training.name]
-    _start(training.folder, words, Path(status.cwd))
+    _start(training.folder, command.words, command.cwd)
 
 
 def _start(folder: Path, words: Sequence[str], cwd: Path) -> None:
     # -P keeps the working directory, in which a package named like one of ours may stand, off the module path.
     command = [sys.executable, "-P", "-m", "photon_triage.tui", *words]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG).open("ab") as log:
+        make_folder(folder, session_of(folder))
+        with open_to_append(folder / LOG, session_of(folder)) as log:
             before = log.tell()
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=cwd
@@ -80,7 +91,7 @@ def _start(folder: Path, words: Sequence[str], cwd: Path) -> None:
             "Make the session's folder writable for this account.",
         ) from error
     deadline = time.monotonic() + START_S
-    while not is_locked(folder / LOCK) and time.monotonic() < deadline:
+    while not is_locked(folder / LOCK, session_of(folder)) and time.monotonic() < deadline:
         if (code := process.poll()) is not None:
             if code == 0:
                 return  # it was done before anybody could look

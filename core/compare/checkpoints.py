@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.compare.lists import LoadedList
+from photon_triage.core.containment import open_binary
 from photon_triage.core.embedding.reading import RegionReader, reaching
 from photon_triage.core.errors import ExportError
 from photon_triage.core.frames import FrameKey
@@ -21,12 +23,16 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import trainings_path
 from photon_triage.core.training.detector.train import WANTED
 from photon_triage.core.training.running.checkpoints import FOLDER, Written, written
+from photon_triage.models.archives import require_modest
 from photon_triage.models.detector import Detector, best_of_class, load_detector
 from photon_triage.models.device import best_device
 from photon_triage.models.runtime import prepare_for_inference
 
 SCORES = ".scores.npz"
 Scores = dict[FrameKey, float]
+LARGEST_SCORES = 2**30
+"""Bytes of the scores beside a checkpoint, unpacked."""
+
 Note = Callable[[int, int], None]
 
 
@@ -97,12 +103,17 @@ def _of(run: Callable[[torch.Tensor], Sequence[torch.Tensor]], detector: Detecto
 
 def _kept(path: Path, prepared: str) -> Scores:
     """The scores beside a checkpoint, if they are its own and of frames that were prepared alike."""
-    with suppress(OSError, ValueError, KeyError), np.load(path.with_suffix(SCORES), allow_pickle=False) as kept:
-        if str(kept["of"]) == _digest(path, prepared):
-            return {
-                FrameKey(str(file), str(dataset), int(index)): float(score)
-                for (file, dataset), index, score in zip(kept["files"], kept["index"], kept["score"], strict=True)
-            }
+    with (
+        suppress(OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile),
+        open_binary(path.with_suffix(SCORES), path.parent) as opened,
+    ):
+        require_modest(opened, LARGEST_SCORES)
+        with np.load(opened, allow_pickle=False) as kept:
+            if str(kept["of"]) == _digest(path, prepared):
+                return {
+                    FrameKey(str(file), str(dataset), int(index)): float(score)
+                    for (file, dataset), index, score in zip(kept["files"], kept["index"], kept["score"], strict=True)
+                }
     return {}
 
 

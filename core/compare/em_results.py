@@ -12,6 +12,7 @@ from photon_triage.core.atomic import atomic_file
 from photon_triage.core.cells import csv_lines, plain_cell
 from photon_triage.core.compare.em import EmSettings, Sorted, chosen_by_labels, chosen_by_oracle, of_classes
 from photon_triage.core.compare.lists import LoadedList
+from photon_triage.core.containment import LARGEST_TABLE, make_folder, open_text
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.queues import AUDIT
@@ -42,7 +43,7 @@ def save_sorted(session: Session, found: Sorted, settings: EmSettings) -> Path:
     facts: dict[str, Any] = {"settings": asdict(settings), "mutual_information": list(found.mutual_information)}
     facts |= {"frames": len(found.keys), "unreadable": found.unreadable}
     try:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder, session.path)
         with atomic_file(folder / SETTINGS) as file:
             file.write((json.dumps(facts, indent=2) + "\n").encode())
         with atomic_file(folder / CLASSES) as file:
@@ -58,7 +59,9 @@ def load_classes(session: Session) -> dict[FrameKey, int]:
     """The class of every frame that was sorted; raises SessionError where none was, or the table cannot be read."""
     path = session.path / FOLDER / CLASSES
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open_text(
+            path, session.path, LARGEST_TABLE, newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             return {
                 FrameKey(plain_cell(row["file"]), plain_cell(row["dataset"]), int(row["index"])): int(row["class"])
                 for row in csv.DictReader(file)

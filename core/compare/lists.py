@@ -17,6 +17,7 @@ from photon_triage.core.session.label_cells import index_of
 from photon_triage.core.session.label_files import ALIASES
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.models.regular import read_regular
 
 Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]
 LIMIT = 2**30
@@ -180,9 +181,7 @@ def _at(file: FileRow | None, index: int, known: KnownFrames) -> FrameKey | None
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LIMIT:
-            raise ExportError(f"Could not read a list from {path}: it is larger than {LIMIT} bytes.", _HINT)
-        return decode_table(path.read_bytes())
+        return decode_table(read_regular(path, LIMIT))
     except OSError as error:
         raise ExportError(f"Could not read a list from {path}: {error.strerror}.", _HINT) from error
     except TableError as error:

@@ -12,6 +12,7 @@ from photon_triage.core.session.models import shipped_models
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.device import best_device
 from photon_triage.models.errors import ModelError
+from photon_triage.models.half_precision import precision_notice
 from photon_triage.models.opening import open_network
 from photon_triage.models.precision import VARIABLE
 from photon_triage.models.runtime import MEASURED_FRAMES, measured_precisions
@@ -58,6 +59,12 @@ def check_precision(device: str | None = None) -> Check:
     rates = {name: MEASURED_FRAMES / taken for name, taken in seconds.items()}
     measured = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
     finding = f"{MEASURED_MODEL}, frames a second: {measured}"
+    try:
+        notice = precision_notice(chosen)
+    except ModelError as error:
+        return Check("precision", "problem", str(error.message), str(error.hint))
+    if notice:
+        return Check("precision", "note", f"{finding}; {notice}", f"Unset {VARIABLE}.")
     if forced := os.environ.get(VARIABLE):
         return Check("precision", "note", f"{finding}; {VARIABLE}={forced}", f"Unset {VARIABLE} to let it be measured.")
     if "bfloat16" in rates and rates["bfloat16"] >= WORTHWHILE * rates["float32"]:

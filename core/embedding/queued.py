@@ -27,7 +27,7 @@ def order_version(session: Path) -> int:
 
 def queued(session: Path, reader: ResultsReader) -> Mapping[str, Ids]:
     """Ids by queue, in their order; frames that are not in the results any more are left out."""
-    arrays = read_arrays(session / FOLDER / ORDER)
+    arrays = read_arrays(session / FOLDER / ORDER, session)
     if arrays is None or any(queue not in arrays for queue in EMBEDDED):
         return {}
     places, (files, file, index, ids) = places_of(arrays), reader.frame_ids()

@@ -16,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import make_folder, open_binary, open_regular, regular_files
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
+from photon_triage.models.archives import require_modest
 
 FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
+LARGEST = 2**30
+"""Bytes of a part, unpacked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +63,7 @@ class EmbeddingStore:
     """A session's folder of embeddings."""
 
     def __init__(self, session: Session) -> None:
-        self.folder = session.path / FOLDER
+        self._root, self.folder = session.path, session.path / FOLDER
         self.order_path = self.folder / ORDER
 
     def model(self) -> str | None:
@@ -69,20 +73,24 @@ class EmbeddingStore:
 
     def parts(self) -> Iterator[Part]:
         """All parts, the oldest first; one that cannot be read is left out, and its frames are embedded anew."""
-        for path in sorted(self.folder.glob("part-*.npz")):
-            found = read_arrays(path)
+        for path in self._part_files():
+            found = read_arrays(path, self._root)
             if found is not None:
                 yield Part(places_of(found), found["vectors"], str(found["model"]))
 
+    def _part_files(self) -> list[Path]:
+        files = regular_files(self.folder, self._root, suffix=".npz")
+        return [path for path in files if path.name.startswith("part-") and path.stem[5:].isdecimal()]
+
     def add(self, part: Part) -> None:
         """Write one more part; raises SessionError."""
-        numbers = [int(path.stem.rpartition("-")[2]) for path in self.folder.glob("part-*.npz")]
+        numbers = [int(path.stem.rpartition("-")[2]) for path in self._part_files()]
         path = self.folder / f"part-{max(numbers, default=0) + 1:06d}.npz"
         self.write(path, vectors=part.vectors, model=np.array(part.model), **place_arrays(part.places))
 
     def clear(self) -> None:
         """Forget all embeddings."""
-        for path in [*self.folder.glob("part-*.npz"), self.order_path]:
+        for path in [*self._part_files(), self.order_path]:
             path.unlink(missing_ok=True)
 
     def write(self, path: Path, **arrays: NDArray[Any]) -> None:
@@ -100,8 +108,8 @@ class EmbeddingStore:
     def writing(self) -> Iterator[None]:
         """Be the only writer while the block runs; raises SessionError where another process is, or none can be."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            make_folder(self.folder, self._root)
+            handle = open_regular(self.folder / LOCK, self._root, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise SessionError(
                 f"Could not embed into {self.folder}: {error.strerror or error}.", "Make the session's folder writable."
@@ -121,12 +129,14 @@ class EmbeddingStore:
             os.close(handle)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays of a file; None where there is none, or it cannot be read."""
+def read_arrays(path: Path, root: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a file within `root`; None where there is none, or it cannot be read."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with open_binary(path, root) as opened:
+            require_modest(opened, LARGEST)
+            with np.load(opened, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
         return None
 
 

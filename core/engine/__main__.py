@@ -11,11 +11,17 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from photon_triage.core.containment import foreign_entry, report
+from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.restart import EngineJob
 from photon_triage.core.errors import TriageError
+from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import ResultsWriter, refusal
 
 log = logging.getLogger("photon_triage.engine")
@@ -34,13 +40,26 @@ def main(argument: str) -> int:
     except (TriageError, OSError) as error:
         log.error("the engine does not begin: %s", error)
         return 1
-    started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), "heartbeat": time.time()}
-    results.set_state(started | {"status": "starting", "message": "", "queue": 0, "rate_hz": 0.0, "lag_s": 0.0})
+    started = time.time()
+    paths = [Path(path) for path in job["paths"]]
+    described = EngineJob(
+        tuple(paths), job["once"], job["patience"], job.get("device"), user_name(), bool(job.get("alarm_command"))
+    )
+
+    def starting() -> dict[str, Any]:
+        state = EngineState(os.getpid(), os.uname().nodename, started, "starting", heartbeat=time.time())
+        return state.to_json() | {"job": described.as_json()}
+
+    # torch takes seconds to import, a minute on a busy machine: the screen must know that an engine is on its way.
+    heartbeat = Heartbeat(results, starting)
+    heartbeat.beat()
+    heartbeat.start()
     try:
-        # torch takes seconds to import: the screen must know before that an engine is on its way.
         from photon_triage.core.engine.pipeline import Engine
 
-        paths = [Path(path) for path in job["paths"]]
+        if foreign := foreign_entry(session.recovered_path, session.path):
+            report(foreign)
+            session.recovered_path = session.path / "recovered.refused"  # not there: nothing is read from it
         engine = Engine(
             session,
             paths,
@@ -53,9 +72,11 @@ def main(argument: str) -> int:
         signal.signal(signal.SIGTERM, lambda *_: engine.stop())
         signal.signal(signal.SIGINT, lambda *_: engine.stop())
         log.info("watching %s", ", ".join(map(str, paths)))
+        heartbeat.close()
         engine.run()
     except BaseException as error:
         log.exception("the engine ends")
+        heartbeat.close()
         with suppress(Exception):
             results.set_state({"status": "failed", "message": _reason(session, error), "heartbeat": time.time()})
         return 1
@@ -72,4 +93,7 @@ def _reason(session: Session, error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    logging.shutdown()
+    # A step that is in the middle of a slow frame cannot be ended: what it computes is of no use any more.
+    os._exit(code)

@@ -36,10 +36,11 @@ Free = Callable[[Path], int]
 
 
 class Alarms:
-    """Follows what the engine records and says what is wrong.
+    """Follows what the engine records and says what is wrong; may be called from any thread.
 
     folders: whose disks are watched. first_scores: the scores that a model gave first in this session. command: words
-    of a command that is run once for each alarm. free: bytes left on a path's disk.
+    of a command that is run once for each alarm; the table's own is not, because it comes with the session. free: bytes
+    left on a path's disk.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Alarms:
         command: Sequence[str] = (),
         free: Free = lambda path: shutil.disk_usage(path).free,
     ) -> None:
-        self._table, self._command = table, tuple(command) or table.command
+        self._table, self._command = table, tuple(command)
         self._rates = _Rates(table)
         self._drift = _Drift(table, first_scores)
         self._disks = _Disks(table, tuple(dict.fromkeys(folders)), free)
@@ -59,23 +60,26 @@ class Alarms:
         self._alarms: dict[str, Alarm] = {}
         self._seen: dict[str, float] = {}
         self._next = 0.0
+        self._lock = threading.Lock()
 
     def saw(self, run: str, results: Sequence[FrameResult], now: float, *, late: bool = False) -> None:
         """Frames were recorded; late: newer ones went before them."""
-        self._last_frame = now
-        if not late:
-            self._rates.add(run, len(results), sum(result.hit for result in results), now)
-        self._drift.add(results)
+        with self._lock:
+            self._last_frame = now
+            if not late:
+                self._rates.add(run, len(results), sum(result.hit for result in results), now)
+            self._drift.add(results)
 
     def check(self, now: float, *, backlog: int = 0) -> list[dict[str, Any]]:
         """The alarms that hold, as the engine's state tells them. backlog: frames that are there and wait."""
-        if now >= self._next:
-            self._next = now + CHECK_S
-            self._raise("rate", self._rates.complaint(now), now)
-            self._raise("files", self._silence(now, backlog), now)
-            self._raise("disk", self._disks.complaint(now), now)
-            self._raise("drift", self._drift.complaint(), now)
-        return [asdict(alarm) for alarm in self._alarms.values()]
+        with self._lock:
+            if now >= self._next:
+                self._next = now + CHECK_S
+                self._raise("rate", self._rates.complaint(now), now)
+                self._raise("files", self._silence(now, backlog), now)
+                self._raise("disk", self._disks.complaint(now), now)
+                self._raise("drift", self._drift.complaint(), now)
+            return [asdict(alarm) for alarm in self._alarms.values()]
 
     def _raise(self, kind: str, text: str, now: float) -> None:
         before = self._alarms.get(kind)
@@ -141,14 +145,16 @@ class _Disks:
         self._table, self._folders, self._free = table, folders, free
         self._known: dict[Path, deque[tuple[float, int]]] = {}
         self._asking: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def complaint(self, now: float) -> str:
         if self._asking is None or not self._asking.is_alive():
             self._asking = threading.Thread(target=self._ask, args=(now,), name="disk-space", daemon=True)
             self._asking.start()
             self._asking.join(0.05)
-        for folder, seen in self._known.copy().items():
-            samples = list(seen)
+        with self._lock:
+            known = {folder: list(seen) for folder, seen in self._known.items()}
+        for folder, samples in known.items():
             (first, most), (last, left) = samples[0], samples[-1]
             if left < 1e9 * self._table.disk_free_gb:
                 return f"Only {left / 1e9:.1f} GB are left on the disk of {_shown(folder)}."
@@ -164,10 +170,11 @@ class _Disks:
                 left = self._free(folder)
             except OSError:
                 continue
-            seen = self._known.setdefault(folder, deque())
-            seen.append((now, left))
-            while now - seen[0][0] > DISK_SPAN_S:
-                seen.popleft()
+            with self._lock:
+                seen = self._known.setdefault(folder, deque())
+                seen.append((now, left))
+                while now - seen[0][0] > DISK_SPAN_S:
+                    seen.popleft()
 
 
 class _Drift:

@@ -1,31 +1,42 @@
-"""What intake tells the engine's loop, and what it is asked for."""
+"""The engine's event stream: what the tracker emits, and the requests that lead to it."""
 
 from __future__ import annotations
 
 import hashlib
-import queue
+import threading
+import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import Window
+from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
 
 @dataclass(frozen=True)
-class FileNews:
-    """What is known of a file now; info is None while nothing could be read from it."""
+class FileSeen:
+    """A file was found of which nothing is known yet."""
 
     file: WatchedFile
-    status: str
+
+
+@dataclass(frozen=True)
+class FileUpdate:
+    """The state of a file; info is None while nothing could be read from it."""
+
+    file: WatchedFile
+    status: FileStatus
     reason: str = ""
     info: SourceInfo | None = None
 
 
 @dataclass(frozen=True)
-class Moved:
+class FileMoved:
     """A file that was known has another name."""
 
     old: str
@@ -33,19 +44,42 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Replaced:
-    """Another file stands under a name that was known: what is recorded of the first one is of frames that are gone."""
+class FileReplaced:
+    """Another file stands under a known name: the recorded frames of the first one no longer exist."""
 
     path: str
 
 
+class Purpose(Enum):
+    """Why frames are read."""
+
+    SCORE = "score"
+    RESCORE = "rescore"
+    """Another model has scored them before."""
+    SHADOW = "shadow"
+    """For the model in shadow mode alone."""
+    VERIFY = "verify"
+    """Their file has changed since they were recorded."""
+    DIGEST = "digest"
+    """Only a window was read of these hits, and a digest covers whole frames."""
+
+
 @dataclass(frozen=True)
-class Chunk:
+class FrameRequest:
+    """Frames to read again."""
+
+    path: str
+    dataset: str
+    indices: tuple[int, ...]
+    purpose: Purpose
+
+
+@dataclass(frozen=True)
+class Frames:
     """Frames of a file as they were stored, (n, height, width), with their indices.
 
     valid: (height, width) bool or None. first_seen: monotonic time at which the last of them was known to be there.
-    late: newer frames were read before them. again: they have been scored before, by another model. shadow: they were
-    read again for the shadow alone. window: what was read of the frames, None for all.
+    late: newer frames were read before them. window: the part that was read of each frame, None for all of it.
     """
 
     info: SourceInfo
@@ -54,42 +88,34 @@ class Chunk:
     valid: NDArray[np.bool_] | None
     first_seen: float
     late: bool = False
-    again: bool = False
-    shadow: bool = False
     window: Window | None = None
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Frames to read again, to be scored, with `shadow` by the shadow alone.
-
-    With `digest` they are to be digested: of hits only a window was read.
-    """
-
-    path: str
-    dataset: str
-    indices: tuple[int, ...]
-    digest: bool = False
-    shadow: bool = False
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Frames that were wanted again and cannot be read any more."""
-
-    wanted: Wanted
-    reason: str
+    purpose: Purpose = Purpose.SCORE
 
 
 @dataclass(frozen=True)
 class Digests:
-    """The digests of the frames that were wanted, in their order."""
+    """The digests of requested frames, in the order of the request."""
 
-    wanted: Wanted
+    request: FrameRequest
     digests: tuple[str, ...]
 
 
-Event = FileNews | Moved | Replaced | Chunk | Lost | Digests
+@dataclass(frozen=True)
+class RequestFailed:
+    """Requested frames that cannot be read."""
+
+    request: FrameRequest
+    reason: str
+
+
+@dataclass(frozen=True)
+class Retried:
+    """So many files that were set aside are read again."""
+
+    count: int
+
+
+Event = FileSeen | FileUpdate | FileMoved | FileReplaced | Frames | Digests | RequestFailed | Retried
 
 
 def digest(frame: NDArray[np.generic]) -> str:
@@ -98,43 +124,84 @@ def digest(frame: NDArray[np.generic]) -> str:
 
 
 LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
+MOST_EVENTS = 2000
+"""Taken from the stream at once."""
 
 
-class Events(queue.Queue[Event]):
-    """Events on their way to the engine's loop; full with so many frames or bytes, whichever comes first.
+class EventStream:
+    """Events in the order in which the tracker emitted them; one thread emits, one takes.
 
-    It is short, for the newest frames wait behind all that are in it. frames: how many there are in it.
+    Emitting never waits: the tracker asks for `has_room` before it has frames read. The stream is short, for the newest
+    frames wait behind all that are in it. on_room: called after events were taken.
     """
 
-    def __init__(self) -> None:
-        super().__init__(maxsize=LOAD_FRAMES)
-        self.frames = 0
-
-    def _init(self, maxsize: int) -> None:
+    def __init__(self, on_room: Callable[[], None] = lambda: None) -> None:
         self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._on_room = on_room
         self._load = 0
+        self._new_frames = 0
+        self._unfinished = 0
 
-    def _qsize(self) -> int:
-        return self._load
+    @property
+    def has_room(self) -> bool:
+        """Whether more frames may be read."""
+        return self._load < LOAD_FRAMES
 
-    def _put(self, item: Event) -> None:
-        self._events.append(item)
-        self._load += _load(item)
-        self.frames += _new_frames(item)
+    @property
+    def frames(self) -> int:
+        """New frames in the stream."""
+        return self._new_frames
 
-    def _get(self) -> Event:
-        item = self._events.popleft()
-        self._load -= _load(item)
-        self.frames -= _new_frames(item)
-        return item
+    @property
+    def unfinished(self) -> int:
+        """Events that were emitted and are not dealt with to the end."""
+        return self._unfinished
+
+    def emit(self, events: Iterable[Event]) -> None:
+        """Append events."""
+        with self._changed:
+            for event in events:
+                self._events.append(event)
+                self._unfinished += 1
+                self._load += _load(event)
+                self._new_frames += _new_frames(event)
+            self._changed.notify()
+
+    def take(self, timeout: float, most_load: int = LOAD_FRAMES) -> list[Event]:
+        """The next events, as many as have `most_load` frames or bytes, at least one; [] after the timeout."""
+        deadline = time.monotonic() + timeout
+        taken: list[Event] = []
+        with self._changed:
+            while not self._events:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return []
+            load = 0
+            while self._events and len(taken) < MOST_EVENTS:
+                weight = _load(self._events[0])
+                if taken and load + weight > most_load:
+                    break
+                event = self._events.popleft()
+                load += weight
+                self._load -= weight
+                self._new_frames -= _new_frames(event)
+                taken.append(event)
+        self._on_room()
+        return taken
+
+    def done(self, count: int) -> None:
+        """So many events have been dealt with to the end."""
+        with self._changed:
+            self._unfinished -= count
 
 
 def _load(event: Event) -> int:
-    """What an event adds, in frames."""
-    if not isinstance(event, Chunk):
-        return 1
+    """The weight of an event, in frames."""
+    if not isinstance(event, Frames):
+        return 0
     return max(len(event.indices), event.frames.nbytes * LOAD_FRAMES // LOAD_BYTES)
 
 
 def _new_frames(event: Event) -> int:
-    return len(event.indices) if isinstance(event, Chunk) and not event.again else 0
+    return len(event.indices) if isinstance(event, Frames) and event.purpose is Purpose.SCORE else 0

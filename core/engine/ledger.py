@@ -1,16 +1,17 @@
-"""What is known of every file: those that are followed in full, and little of the many that are over."""
+"""All files of a session: those that are tracked in full, and little of the many that are over."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from photon_triage.core.engine.events import FileNews
-from photon_triage.core.engine.followed import OVER, Followed
+from photon_triage.core.engine.events import FileUpdate
+from photon_triage.core.engine.tracked_file import Layout, TrackedFile, layout_of, unusable_frames
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
+from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
 _MOST_GONE = 200_000
@@ -18,14 +19,15 @@ _NOT_TEXT = "Its name is not UTF-8 text: rename it to have it read."
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """A file that is over, or that an earlier engine knew: nothing of it changes any more."""
+class PastFile:
+    """A file that is over, or that an earlier engine recorded: nothing of it changes any more."""
 
     file: WatchedFile
-    place: int
-    status: str
+    index: int
+    status: FileStatus
     reason: str
     taken: Spans
+    layout: Layout | None = None
 
     def is_same(self, file: WatchedFile) -> bool:
         """Whether the file has not changed since."""
@@ -40,23 +42,28 @@ class Ledger:
     """All files by their path; not safe for threads.
 
     rows: what earlier engines recorded, and which frames. Files that are over and have not changed since are not
-    followed again.
+    tracked again.
     """
 
     def __init__(self, rows: Iterable[tuple[FileRow, Spans]]) -> None:
-        self.active: dict[str, Followed] = {}
-        self._past: dict[str, Past] = {}
+        self.active: dict[str, TrackedFile] = {}
+        self._past: dict[str, PastFile] = {}
         self._unseen: set[str] = set()
         """Of the past, what no scan of this engine has found yet."""
         self._gone: dict[tuple[int, int], dict[str, None]] = {}
         """By size and time, files that are or may be gone: a new one may be one of them under another name."""
-        self._places = 0
+        self._failed: dict[str, tuple[str, Spans, str]] = {}
+        """Files of which frames could not be scored after they were over: reason before, frames, first failure."""
+        self._count = 0
         for row, taken in rows:
+            status = FileStatus(row.status)
             # A file may have been found complete before its last frames were recorded.
-            whole = row.status == "unreadable" or row.status == "missing" or row.done >= row.frames
-            status = row.status if row.status in OVER and whole else "waiting"
+            if not status.is_incomplete and not (status.is_final and row.done >= row.frames):
+                status = FileStatus.WAITING
             file = WatchedFile(row.path, row.size, row.mtime_ns, row.device, row.inode)
-            self._past[row.path] = Past(file, self._next_place(), status, row.reason, _compact(taken))
+            layout = (row.dataset, row.height, row.width, row.dtype) if row.layout else None
+            past = PastFile(file, self._next_index(), status, row.reason, _compact(taken), _shared(layout))
+            self._past[row.path] = past
             self._unseen.add(row.path)
             self._note_gone(file)
 
@@ -82,28 +89,34 @@ class Ledger:
         return len({os.path.dirname(path) for path in others}) == 1 and any(map(self._counts, others))  # noqa: PTH120
 
     def _counts(self, path: str) -> bool:
-        if (followed := self.active.get(path)) is not None:
-            return bool(followed.taken) or (followed.info is not None and followed.info.frames > 0)
+        if (tracked := self.active.get(path)) is not None:
+            return bool(tracked.taken) or (tracked.info is not None and tracked.info.frames > 0)
         past = self._past.get(path)
         return past is not None and bool(past.taken)
 
-    def found(self, file: WatchedFile) -> tuple[Followed | None, bool]:
-        """Take in a new or changed file: (it is followed from now on, else None; whether it replaces another file)."""
-        followed = self.active.get(file.path)
-        if followed is not None:
-            if followed.file.inode != file.inode and followed.taken:
-                return self.begin_anew(followed, file), True
-            followed.file = file
-            return followed, False
+    def found(self, file: WatchedFile, now: float) -> tuple[TrackedFile | None, bool]:
+        """Take in a new or changed file: (it is tracked from now on, else None; whether it replaces another file)."""
+        tracked = self.active.get(file.path)
+        if tracked is not None:
+            if tracked.file.inode != file.inode and tracked.taken:
+                return self.restart(tracked, file, now), True
+            changed = (tracked.file.size, tracked.file.mtime_ns) != (file.size, file.mtime_ns)
+            if changed and tracked.info is not None and tracked.info.complete:
+                tracked.unverified = Spans(tracked.taken)  # it was complete, so this is no growth
+            tracked.file = file
+            return tracked, False
         past = self._past.get(file.path)
         if past is None:
-            return self._begin(file), False
+            return self._track(file, self._next_index(), Spans(), now), False
         self._unseen.discard(file.path)
-        if past.status in OVER and past.is_same(file):
+        if past.status.is_final and past.is_same(file):
             return None, False
-        if past.is_other(file) and past.taken:
-            return self._follow(file, past.place, Spans()), True
-        return self._follow(file, past.place, Spans(past.taken)), False
+        replaced = past.is_other(file) and bool(past.taken)
+        tracked = self._track(file, past.index, Spans() if replaced else Spans(past.taken), now)
+        tracked.announced, tracked.layout = True, past.layout
+        if past.status.is_final and not replaced:  # a file that was not over has grown
+            tracked.unverified = Spans(past.taken)
+        return tracked, replaced
 
     def gone(self, paths: Iterable[str]) -> None:
         """These files are not there any more."""
@@ -116,74 +129,87 @@ class Ledger:
         self._gone = {}
         self.gone(self._unseen)
 
-    def may_have_been(self, file: WatchedFile) -> list[str]:
+    def former_paths(self, file: WatchedFile) -> tuple[str, ...]:
         """The paths under which a new file may have been known: same size and time, same inode or name."""
         names = self._gone.get((file.size, file.mtime_ns), {})
-        return [
+        return tuple(
             path
             for path in names
             if path != file.path
             and (past := self._past.get(path)) is not None
             and (past.file.inode == file.inode or os.path.basename(path) == os.path.basename(file.path))  # noqa: PTH119
-        ]
+        )
 
-    def begin_anew(self, followed: Followed, file: WatchedFile) -> Followed:
-        """Follow what stands in the place of a file that is followed."""
-        followed.give_up("Another file stands in its place.")
-        return self._follow(file, followed.place, Spans())
+    def restart(self, tracked: TrackedFile, file: WatchedFile, now: float) -> TrackedFile:
+        """Track what stands in the place of a tracked file."""
+        tracked.give_up("Another file stands in its place.")
+        new = self._track(file, tracked.index, Spans(), now)
+        new.announced = tracked.announced
+        return new
 
-    def moved(self, old: str, followed: Followed) -> None:
-        """A file that is followed as new is one that was known under another path, and goes on from there."""
-        followed.taken = Spans(self._past.pop(old).taken)
+    def moved(self, old: str, tracked: TrackedFile) -> bool:
+        """A file that is tracked as new is one that was known under another path; false where that is unknown now."""
+        past = self._past.pop(old, None)
+        if past is None:
+            return False
+        self._unseen.discard(old)
+        tracked.taken = Spans(past.taken)
+        return True
 
-    def is_over(self, followed: Followed) -> None:
+    def close(self, tracked: TrackedFile) -> None:
         """Keep little of a file that is over."""
-        self.active.pop(followed.file.path, None)
-        taken = _compact(followed.taken.without(followed.damaged))
-        past = Past(followed.file, followed.place, followed.status, followed.reason, taken)
-        self._past[followed.file.path] = past
+        self.active.pop(tracked.file.path, None)
+        taken = _compact(tracked.taken.without(tracked.damaged))
+        layout = tracked.layout if tracked.info is None else layout_of(tracked.info)
+        past = PastFile(tracked.file, tracked.index, tracked.status, tracked.reason, taken, _shared(layout))
+        self._past[tracked.file.path] = past
 
-    def past(self, path: str) -> Past | None:
+    def past(self, path: str) -> PastFile | None:
         """What is known of a file that is over."""
         return self._past.get(path)
 
-    def not_taken(self, path: str, indices: Sequence[int]) -> None:
-        """Frames that were read and not recorded: they count as not read."""
-        spans = Spans((index, index + 1) for index in indices)
-        if (followed := self.active.get(path)) is not None:
-            followed.taken = followed.taken.without(spans)
-        elif (past := self._past.get(path)) is not None:
-            self._past[path] = replace(past, taken=past.taken.without(spans))
-
-    def given_up(self) -> Iterator[Past]:
-        """The files of which something was never read."""
-        return (past for past in list(self._past.values()) if past.status in ("missing", "unreadable"))
-
-    def follow_again(self, path: str, *, quiet: bool = False) -> Followed | None:
-        """Follow a file that was given up once more; None where it was not, or was not found by this engine."""
+    def fail(self, path: str, failures: Mapping[int, str]) -> FileUpdate | None:
+        """Enter frames of a file that is over as not read: it is unreadable now; None where the file is unknown."""
         past = self._past.get(path)
-        if past is None or past.status not in ("missing", "unreadable") or past.reason == _NOT_TEXT:
+        if past is None:
+            return None
+        before, failed, first = self._failed.setdefault(path, (past.reason, Spans(), next(iter(failures.values()))))
+        for index in failures:
+            failed.add(index, index + 1)
+        reason = " ".join(filter(None, (before, unusable_frames(failed, "scored", first))))
+        status = FileStatus.MISSING if past.status is FileStatus.MISSING else FileStatus.UNREADABLE
+        taken = past.taken.without(failed)
+        self._past[path] = replace(past, status=status, reason=reason, taken=taken)
+        return FileUpdate(past.file, status, reason)
+
+    def set_aside(self) -> Iterator[PastFile]:
+        """The files of which something was never read."""
+        return (past for past in list(self._past.values()) if past.status.is_incomplete)
+
+    def track_again(self, path: str, now: float, *, quiet: bool = False) -> TrackedFile | None:
+        """Track a file that was given up once more; None where it was not, or was not found by this engine."""
+        past = self._past.get(path)
+        if past is None or not past.status.is_incomplete or past.reason == _NOT_TEXT:
             return None
         if path in self._unseen:
-            self._past[path] = replace(past, status="waiting")
+            self._past[path] = replace(past, status=FileStatus.WAITING)
             return None
-        followed = self._follow(past.file, past.place, Spans(past.taken))
-        followed.told = (past.status, past.reason, None)
-        followed.revive(quiet=quiet)
-        return followed
+        tracked = self._track(past.file, past.index, Spans(past.taken), now)
+        tracked.announced = True
+        tracked.reported = (past.status, past.reason, None)
+        tracked.revive(now, quiet=quiet)
+        return tracked
 
-    def _begin(self, file: WatchedFile) -> Followed:
-        return self._follow(file, self._next_place(), Spans())
-
-    def _follow(self, file: WatchedFile, place: int, taken: Spans) -> Followed:
+    def _track(self, file: WatchedFile, index: int, taken: Spans, now: float) -> TrackedFile:
         self._past.pop(file.path, None)
+        self._failed.pop(file.path, None)
         self._unseen.discard(file.path)
-        self.active[file.path] = followed = Followed(file, place, taken)
-        return followed
+        self.active[file.path] = tracked = TrackedFile(file, index, now, taken)
+        return tracked
 
-    def _next_place(self) -> int:
-        self._places += 1
-        return self._places
+    def _next_index(self) -> int:
+        self._count += 1
+        return self._count
 
     def _note_gone(self, file: WatchedFile) -> None:
         if len(self._gone) > _MOST_GONE:
@@ -191,15 +217,21 @@ class Ledger:
         self._gone.setdefault((file.size, file.mtime_ns), {})[file.path] = None
 
 
-def unreadable_name(file: WatchedFile) -> FileNews | None:
-    """What is to be told of a file whose name is not text, None for all others."""
+def unreadable_name(file: WatchedFile) -> FileUpdate | None:
+    """The event for a file whose name is not text, None for all others."""
     try:
         file.path.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(file.path).decode("utf-8", "backslashreplace")
-        told = WatchedFile(shown, file.size, file.mtime_ns, file.device, file.inode)
-        return FileNews(told, "unreadable", _NOT_TEXT)
+        named = WatchedFile(shown, file.size, file.mtime_ns, file.device, file.inode)
+        return FileUpdate(named, FileStatus.UNREADABLE, _NOT_TEXT)
     return None
+
+
+@lru_cache(maxsize=256)
+def _shared(layout: Layout | None) -> Layout | None:
+    """The same layout; the files of a run share it."""
+    return layout
 
 
 @lru_cache(maxsize=4096)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from photon_triage.core.errors import SessionError, TriageError
+from photon_triage.core.errors import RecipeError, TriageError
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import (
     AnyStage,
     ClassifyStage,
     LitPixelsStage,
     PatchesStage,
+    Recipe,
     SegmentStage,
     SizeStage,
     SpotsStage,
 )
-from photon_triage.core.session.in_use import joint_name
-from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.in_use import joint_name, stage_of
+from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels, Spots
@@ -27,6 +29,7 @@ from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
 from photon_triage.models.detector import load_detector
 from photon_triage.models.errors import ModelError
+from photon_triage.models.half_precision import precision_notice
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -38,6 +41,9 @@ class RunningStages:
         self._recipe, self._models_path, self._device = session.recipe(), session.models_path, device
         self.models: dict[str, str] = {table.kind: table.model for table in self._recipe.networks}
         """The model in use by kind of stage."""
+        notice = precision_notice(device) if self.models else ""
+        self.notices = [notice] if notice else []
+        """What an operator should know of how the networks run."""
         self.stages = [self._stage(table, self.models.get(table.kind, "")) for table in self._recipe.stages]
 
     @property
@@ -54,7 +60,7 @@ class RunningStages:
 
         Raises SessionError, RecipeError or ModelError where it cannot be used.
         """
-        kind = self._kind_of(find_model(model, self._models_path))
+        kind = stage_of(self._recipe, find_model(model, self._models_path))
         return kind, self._stage(self._recipe.stages[self.place_of(kind)], model)
 
     def use(self, wished: Sequence[str]) -> list[str]:
@@ -66,7 +72,7 @@ class RunningStages:
         complaints = []
         for name in wished:
             try:
-                chosen[self._kind_of(find_model(name, self._models_path))] = name
+                chosen[stage_of(self._recipe, find_model(name, self._models_path))] = name
             except TriageError as error:
                 complaints.append(f"model {name} not used: {error}")
         for place, table in enumerate(self._recipe.stages):
@@ -75,53 +81,69 @@ class RunningStages:
                 continue
             try:
                 self.stages[place] = self._stage(table, name)
-            except (TriageError, ModelError) as error:
+            except (TriageError, ModelError, RuntimeError) as error:  # the last from a device without memory
                 complaints.append(f"model {name} not used: {error}")
             else:
                 self.models[table.kind] = name
         return complaints
 
-    def _kind_of(self, entry: ModelEntry) -> str:
-        """The kind of stage of this recipe that a model serves; raises SessionError where there is none."""
-        kind = entry.stage
-        if kind is None or kind not in self.models:
-            raise SessionError(
-                f"the recipe {self._recipe.name} has no stage for it",
-                f"Its networks serve the stages {', '.join(self.models) or '(none)'}.",
-                title="Model does not fit",
-            )
-        return kind
-
     def _stage(self, table: AnyStage, model: str) -> Stage:
-        roi = self._recipe.prepare.roi
-        match table:
-            case LitPixelsStage():
-                return LitPixels(table, roi)
-            case SpotsStage():
-                return Spots(table)
-            case SizeStage():
-                return Size(table, roi)
-        entry = find_model(model, self._models_path)
-        log.info("%s with the model %s (%s) on %s", table.kind, model, entry.path, self._device)
-        match table:
-            case ClassifyStage() if entry.family == "radial":
-                from photon_triage.core.stages.profile import ClassifyProfile
-                from photon_triage.models.radialnet import load_profile_classifier
+        return build_stage(self._recipe, table, model, self._models_path, self._device)
 
-                return ClassifyProfile(table, load_profile_classifier(entry.path), self._device, roi)
-            case ClassifyStage():
-                detector = load_detector(entry.path)
-                network = detector.network
-                preparation = preparation_for(self._recipe, network.input_size, network.in_channels)
-                return Classify(table, detector, preparation, self._device)
-            # An engine imports only the families of networks that its recipe asks for.
-            case SegmentStage():
-                from photon_triage.core.stages.segment import Segment
-                from photon_triage.models.segmenter import load_segmenter
 
-                return Segment(table, load_segmenter(entry.path), self._device, roi)
-            case PatchesStage():
-                from photon_triage.core.stages.patches import Patches
-                from photon_triage.models.patchfinder import load_patch_finder
+def check_model(session: Session, model: str) -> str:
+    """The kind of stage of the session's recipe that a model serves, once the stage was built with it on the CPU.
 
-                return Patches(table, load_patch_finder(entry.path), self._device, roi)
+    Raises SessionError, RecipeError or ModelError where it cannot be used.
+    """
+    recipe = session.recipe()
+    kind = stage_of(recipe, find_model(model, session.models_path))
+    table = next(table for table in recipe.networks if table.kind == kind)
+    build_stage(recipe, table, model, session.models_path, torch.device("cpu"))
+    return kind
+
+
+def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, device: torch.device) -> Stage:
+    """A stage of a recipe as it runs; model: of its network, if it asks one.
+
+    Raises SessionError, RecipeError or ModelError where the model cannot be used.
+    """
+    roi = recipe.prepare.roi
+    match table:
+        case LitPixelsStage():
+            return LitPixels(table, roi)
+        case SpotsStage():
+            return Spots(table)
+        case SizeStage():
+            return Size(table, roi)
+    entry = find_model(model, models_path)
+    log.info("%s with the model %s (%s) on %s", table.kind, model, entry.path, device)
+    match table:
+        case ClassifyStage() if entry.family == "radial":
+            from photon_triage.core.stages.profile import ClassifyProfile
+            from photon_triage.models.radialnet import load_profile_classifier
+
+            return ClassifyProfile(table, load_profile_classifier(entry.path), device, roi)
+        case ClassifyStage():
+            detector = load_detector(entry.path)
+            network = detector.network
+            preparation = preparation_for(recipe, network.input_size, network.in_channels)
+            return Classify(table, detector, preparation, device)
+        # An engine imports only the families of networks that its recipe asks for.
+        case SegmentStage():
+            from photon_triage.core.stages.segment import Segment
+            from photon_triage.models.segmenter import load_segmenter
+
+            segmenter = load_segmenter(entry.path)
+            if recipe.patches and recipe.patches.within not in (None, *segmenter.classes):
+                raise RecipeError(
+                    f"Could not segment with {model}: the recipe {recipe.name} searches for candidates within "
+                    f"{recipe.patches.within!r}, the model's classes are {', '.join(segmenter.classes)}.",
+                    "Use a model that has this class.",
+                )
+            return Segment(table, segmenter, device, roi)
+        case PatchesStage():
+            from photon_triage.core.stages.patches import Patches
+            from photon_triage.models.patchfinder import load_patch_finder
+
+            return Patches(table, load_patch_finder(entry.path), device, roi)

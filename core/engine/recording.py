@@ -1,20 +1,17 @@
-"""Recording results when results.db cannot be written for a while: they are kept, and written when it can."""
+"""The engine's handle of results.db: while it cannot be written, results are kept and written when it can."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
-from photon_triage.core.frames import FrameKey
 from photon_triage.core.session import database
-from photon_triage.core.session.rows import FileRow, FrameResult
-from photon_triage.core.session.spans import Spans
 from photon_triage.core.session.trouble import TroubleNote
 from photon_triage.core.session.writer import ResultsWriter, refusal
 
@@ -30,136 +27,97 @@ class Recorder:
     What waits to be recorded stays in memory, and nothing more is taken in: files are read no further than that. Raises
     SessionError where the data base is damaged, and where the engine is to stop while nothing can be written: the
     frames in hand then are not recorded, and the next engine reads them again.
+
+    Every method may be called from any thread. The engine's state has a connection of its own: a heartbeat does not
+    wait for a transaction of results in this process.
     """
 
     def __init__(self, results: ResultsWriter, *, clock: Callable[[float], None] = time.sleep) -> None:
+        self.path = results.path
         self._results, self._sleep = results, clock
+        self._states: ResultsWriter | None = None
+        self._lock, self._state_lock = threading.RLock(), threading.Lock()
         self._note = TroubleNote(results.path)
         self.stopping: Callable[[], bool] = lambda: False
-        self.trouble = ""
+        self.trouble = self._state_trouble = ""
         """Why nothing can be recorded just now."""
+        self._noted = False
 
-    def ledger(self) -> Iterator[tuple[FileRow, Spans]]:
-        """See ResultsWriter."""
-        return self._results.ledger()
+    def read(self, act: Callable[[ResultsWriter], T]) -> T:
+        """The result of `act`, which reads."""
+        with self._lock:
+            return act(self._results)
 
-    def files(self) -> list[FileRow]:
-        """See ResultsWriter."""
-        return self._results.files()
-
-    def scored_by_others(
-        self, model: str, limit: int, without: Collection[str] = ()
-    ) -> tuple[str, str, list[int]] | None:
-        """See ResultsWriter."""
-        return self._results.scored_by_others(model, limit, without)
-
-    def hits_without_digest(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """See ResultsWriter."""
-        return self._results.hits_without_digest()
-
-    def put_digests(self, file_id: int, digests: Mapping[int, str]) -> None:
-        """See ResultsWriter."""
-        self._insist(lambda: self._results.put_digests(file_id, digests))
-
-    def put_shadow(self, file_id: int, model: str, scored: Sequence[tuple[int, float, Sequence[Candidate]]]) -> int:
-        """See ResultsWriter."""
-        return self._insist(lambda: self._results.put_shadow(file_id, model, scored))
-
-    def without_score_by(
-        self, model: str, below: int | None, limit: int, without: Collection[str] = ()
-    ) -> tuple[int, str, str, list[int]] | None:
-        """See ResultsWriter."""
-        return self._results.without_score_by(model, below, limit, without)
-
-    def not_scored_by(self, model: str, keys: Sequence[FrameKey]) -> list[FrameKey]:
-        """See ResultsWriter."""
-        return self._results.not_scored_by(model, keys)
-
-    def scored_by(self, model: str) -> int:
-        """See ResultsWriter."""
-        return self._results.scored_by(model)
-
-    def newest_frame(self) -> int:
-        """See ResultsWriter."""
-        return self._results.newest_frame()
-
-    def first_scores(self, model: str, limit: int) -> list[float]:
-        """See ResultsWriter."""
-        return self._results.first_scores(model, limit)
-
-    def state(self) -> dict[str, Any]:
-        """See ResultsWriter."""
-        return self._results.state()
-
-    def put_file(self, row: FileRow) -> int:
-        """See ResultsWriter."""
-        return self._insist(lambda: self._results.put_file(row))
-
-    def move_file(self, old: str, new: str) -> None:
-        """See ResultsWriter."""
-        self._insist(lambda: self._results.move_file(old, new))
-
-    def forget_frames(self, file_id: int) -> None:
-        """See ResultsWriter."""
-        self._insist(lambda: self._results.forget_frames(file_id))
-
-    def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
-        """See ResultsWriter."""
-        self._insist(lambda: self._results.put_frames(file_id, results, now))
-
-    def rescore(self, file_id: int, results: Sequence[FrameResult]) -> None:
-        """See ResultsWriter."""
-        self._insist(lambda: self._results.rescore(file_id, results))
-
-    def set_state(self, values: dict[str, Any]) -> None:
-        """See ResultsWriter; what cannot be said now is said the next time."""
-        try:
-            self._results.set_state(values)
-        except sqlite3.Error as error:
-            self._tell(error)
-        else:
-            if self.trouble:
-                self._over()
-
-    def close(self) -> None:
-        """Close the data base."""
-        self._results.close()
-        self._note.close()
-
-    def _insist(self, act: Callable[[], T]) -> T:
+    def write(self, act: Callable[[ResultsWriter], T]) -> T:
+        """The result of `act`, which writes in one transaction; it is called again where that could not be finished."""
         while True:
             try:
-                done = act()
+                with self._lock, self._results.batch():
+                    done = act(self._results)
             except sqlite3.Error as error:
-                self._tell(error)
+                self.trouble = self._report(error)
                 if self.stopping():
                     raise SessionError(
                         f"Could not record the last results: {self.trouble}",
                         "Nothing is lost: the next engine reads those frames again.",
                     ) from error
                 self._sleep(AGAIN_S)
-                with suppress(SessionError):
+                with suppress(SessionError), self._lock:
                     self._results.reopen()
             else:
-                if self.trouble:
-                    self._over()
+                self.trouble = ""
+                self._over()
                 return done
 
-    def _tell(self, error: sqlite3.Error) -> None:
+    def set_state(self, values: dict[str, Any]) -> None:
+        """Store values of the engine's state; what cannot be stored now is stored the next time."""
+        with self._state_lock:
+            try:
+                if self._states is None:
+                    self._states = ResultsWriter(self.path)
+                self._states.set_state(values)
+            except sqlite3.Error as error:
+                self._close_states()
+                self._state_trouble = self._report(error)
+            except SessionError as error:  # it cannot even be opened
+                self._state_trouble = str(error)
+                self._note.say(self._state_trouble)
+                self._noted = True
+            else:
+                self._state_trouble = ""
+                self._over()
+
+    def close(self) -> None:
+        """Close the data base."""
+        with self._lock, self._state_lock:
+            self._results.close()
+            self._close_states()
+            self._note.close()
+
+    def _close_states(self) -> None:
+        states, self._states = self._states, None
+        if states is not None:
+            with suppress(sqlite3.Error):
+                states.close()
+
+    def _report(self, error: sqlite3.Error) -> str:
         """Say what is wrong where it can be read; raises an error where trying again would be in vain."""
-        reason = refusal(self._results.path, error)
+        reason = refusal(self.path, error)
         if database.error_code(error) in database.DAMAGED:
             self._note.say(str(reason))
             raise reason from error
         if database.error_code(error) not in database.PASSING:
             raise error
         text = f"{reason.message} Results wait in memory. {reason.hint}"
-        if text != self.trouble:
+        if text not in (self.trouble, self._state_trouble):
             log.error("%s", text)
-        self.trouble = text
         self._note.say(text)
+        self._noted = True
+        return text
 
     def _over(self) -> None:
-        log.info("results can be written again")
-        self.trouble = ""
-        self._note.clear()
+        """Withdraw the note, once results and the state can both be written."""
+        if self._noted and not self.trouble and not self._state_trouble:
+            log.info("results can be written again")
+            self._note.clear()
+            self._noted = False

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from photon_triage.core.containment import make_folder
 from photon_triage.core.errors import SourceError
 from photon_triage.core.sources import FrameReader
 
@@ -43,7 +44,7 @@ def recover(path: Path, folder: Path, advance: Callable[[int, int], None] = lamb
                 "Its writer may be alive: wait until it has not changed for 10 s.",
             )
         at, superblock = _marked_superblock(path)
-        folder.mkdir(exist_ok=True)
+        make_folder(folder, folder.parent)
         if shutil.disk_usage(folder).free < told.st_size:
             raise SourceError(
                 f"Could not recover {path}: its copy needs {told.st_size / 2**30:.1f} GiB in {folder}.",

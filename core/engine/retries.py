@@ -1,4 +1,4 @@
-"""Files that are to be tried again: each wish is followed once, by the engine that runs or by the next one."""
+"""Files that are to be tried again: each command is followed once, by the engine that runs or by the next one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.session.commands import Retry
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.spans import Spans
+from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.writer import ResultsWriter
 
 STATE = "retried"
 """Under this key the engine's state holds the names of the wishes that were followed."""
@@ -19,7 +21,7 @@ class Retries:
 
     def __init__(self, results: Recorder) -> None:
         self._results = results
-        self._followed = {str(name) for name in results.state().get(STATE, [])}
+        self._followed = {str(name) for name in results.read(ResultsWriter.state).get(STATE, [])}
 
     def due(self, wishes: Iterable[Retry]) -> list[Retry]:
         """The wishes that nobody has followed yet; they count as followed from now on."""
@@ -34,6 +36,6 @@ def as_wished(rows: Iterable[tuple[FileRow, Spans]], wishes: Iterable[Retry]) ->
     """A ledger in which the files that are to be tried again were not given up."""
     wishes = list(wishes)
     for row, recorded in rows:
-        given_up = row.status in ("missing", "unreadable")
+        given_up = FileStatus(row.status).is_incomplete
         again = given_up and any(wish.holds(row.path) for wish in wishes)
-        yield (replace(row, status="waiting", reason="") if again else row), recorded
+        yield (replace(row, status=FileStatus.WAITING, reason="") if again else row), recorded

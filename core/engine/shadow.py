@@ -1,4 +1,4 @@
-"""A second model in the shadow of the one in use: it scores the same frames and decides nothing.
+"""Shadow mode: a second model scores the same frames as the one in use and decides nothing.
 
 It works only while nothing else waits: on the frames in hand when they are recorded, and, when there is nothing to do,
 on frames that were there before: first those of the audit, then others with a label, then the newest.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from photon_triage.core.engine.events import Wanted
+from photon_triage.core.candidates import Candidate
+from photon_triage.core.engine.events import FrameRequest, Purpose
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.errors import TriageError
@@ -21,7 +23,7 @@ from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.in_use import joint_name
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.session import Session
-from photon_triage.core.stages.cascade import Outcome, run_cascade
+from photon_triage.core.stages.cascade import Outcome, StageFailure, run_cascade
 from photon_triage.core.stages.stage import Stage, StageResult
 from photon_triage.models.errors import ModelError
 
@@ -32,6 +34,15 @@ PART_FRAMES = 32
 AGAIN_FRAMES = 64
 LABELS_AGAIN_S = 2.0
 """How often it is looked for new labels when there is nothing to do."""
+
+
+@dataclass(frozen=True)
+class ShadowScores:
+    """The result of the model in shadow mode for frames of a file: (index, score, candidates)."""
+
+    path: str
+    model: str
+    scores: Sequence[tuple[int, float, Sequence[Candidate]]]
 
 
 class Tap:
@@ -72,6 +83,7 @@ class Shadow:
         self._name = ""
         """Under which it has scored; another one where another model of the recipe has changed."""
         self.scored = 0
+        """Frames it has scored, as far as they were recorded."""
         self._forget()
 
     @property
@@ -90,28 +102,30 @@ class Shadow:
         """The stages in use, with a tap on the one in whose place the shadow stands."""
         return self._with(Tap) if self.model else list(self._running.stages)
 
-    def look_at(self, stages: Sequence[Stage], file_ids: Mapping[str, int]) -> None:
+    def look_at(self, stages: Sequence[Stage]) -> list[ShadowScores]:
         """Score what the tap among these stages has just seen, as far as nothing waits; the rest has time."""
+        scores: list[ShadowScores] = []
         if not self._ready():
-            return  # those frames are found again by what they lack
+            return scores  # those frames are found again by what they lack
         batch = next((stage.seen for stage in stages if isinstance(stage, Tap)), None)
         for start in range(0, 0 if batch is None else len(batch), PART_FRAMES):
             if batch is None or not self._calm():
-                return
+                break
             places = torch.arange(len(batch), device=batch.frames.device)
             part = batch.select((places >= start) & (places < start + PART_FRAMES))
             place = self._running.place_of(self._kind)
-            self._score(self._stages()[place:], part, file_ids)
+            scores += self._score(self._stages()[place:], part)
+        return scores
 
-    def look_again(self, batch: Batch, file_ids: Mapping[str, int]) -> None:
+    def look_again(self, batch: Batch) -> list[ShadowScores]:
         """Score frames that were read again for it; where others wait by now, another time."""
         if not self._calm() or not self._ready():
             self._asked.difference_update(batch.keys)
             self._put_off = True
-            return
-        self._score(self._stages(), batch, file_ids)
+            return []
+        return self._score(self._stages(), batch)
 
-    def next_frames(self, lost: Collection[str]) -> Wanted | None:
+    def next_frames(self, lost: Collection[str]) -> FrameRequest | None:
         """The next frames to be read again for it, None where there are none; lost: paths that cannot be read."""
         if not self._calm() or not self._ready():
             return None
@@ -132,7 +146,7 @@ class Shadow:
             return False
         name = joint_name({**self._running.models, self._kind: self._wished})
         if name != self._name:
-            self._name, self.scored = name, self._results.scored_by(name)
+            self._name, self.scored = name, self._results.read(lambda results: results.scored_by(name))
             self._forget()
         return True
 
@@ -143,7 +157,7 @@ class Shadow:
     def _forget(self) -> None:
         self._book: LabelBook | None = None
         self._looked = 0.0
-        self._queue: list[Wanted] = []
+        self._queue: list[FrameRequest] = []
         self._asked: set[FrameKey] = set()
         self._put_off = False
         """Whether frames that were asked for have to be asked for again."""
@@ -159,21 +173,23 @@ class Shadow:
         place = self._running.place_of(self._kind)
         return [other(stage) if at == place else stage for at, stage in enumerate(self._running.stages)]
 
-    def _score(self, stages: Sequence[Stage], batch: Batch, file_ids: Mapping[str, int]) -> None:
+    def _score(self, stages: Sequence[Stage], batch: Batch) -> list[ShadowScores]:
         try:
             outcomes = run_cascade(stages, batch)
-        except (TriageError, ModelError, RuntimeError) as error:  # of the shadow alone: the triage goes on
+        except (TriageError, StageFailure) as error:  # of the shadow alone: the triage continues
             self._give_up(error)
-            return
+            return []
         of_file: dict[str, list[tuple[int, Outcome]]] = defaultdict(list)
         for key, outcome in zip(batch.keys, outcomes, strict=True):
             of_file[key.file].append((key.index, outcome))
-        for path, told in of_file.items():
-            scored = [(index, each.score, each.candidates) for index, each in told if each.score is not None]
-            if path in file_ids and scored:
-                self.scored += self._results.put_shadow(file_ids[path], self._name, scored)
+        found = []
+        for path, frames in of_file.items():
+            scored = [(index, each.score, each.candidates) for index, each in frames if each.score is not None]
+            if scored:
+                found.append(ShadowScores(path, self._name, scored))
+        return found
 
-    def _labelled(self, lost: Collection[str]) -> Wanted | None:
+    def _labelled(self, lost: Collection[str]) -> FrameRequest | None:
         """Frames of the audit, then others with a label; what was asked for once is not asked for again."""
         now = time.monotonic()
         if not self._queue and now - self._looked >= LABELS_AGAIN_S:
@@ -182,16 +198,16 @@ class Shadow:
             if self._book.refresh() or first or self._put_off:
                 self._fill(self._book)
         while self._queue:
-            wanted = self._queue.pop(0)
-            if wanted.path not in lost:
-                return wanted
+            request = self._queue.pop(0)
+            if request.path not in lost:
+                return request
         return None
 
     def _fill(self, book: LabelBook) -> None:
         drawn = [frame.key.frame for each in reversed(book.draws) for frame in each.frames]
         for keys in (drawn, [key.frame for key in book.labels]):
             new = [key for key in dict.fromkeys(keys) if key not in self._asked]
-            waiting = self._results.not_scored_by(self._name, new)
+            waiting = self._not_scored(new)
             self._asked.update(waiting)
             of_file: dict[tuple[str, str], list[int]] = defaultdict(list)
             for key in waiting:
@@ -199,20 +215,25 @@ class Shadow:
             for (path, dataset), indices in of_file.items():
                 for start in range(0, len(indices), AGAIN_FRAMES):
                     part = tuple(sorted(indices[start : start + AGAIN_FRAMES]))
-                    self._queue.append(Wanted(path, dataset, part, shadow=True))
+                    self._queue.append(FrameRequest(path, dataset, part, Purpose.SHADOW))
 
-    def _newest(self, lost: Collection[str]) -> Wanted | None:
+    def _not_scored(self, keys: Sequence[FrameKey]) -> list[FrameKey]:
+        return self._results.read(lambda results: results.not_scored_by(self._name, keys))
+
+    def _newest(self, lost: Collection[str]) -> FrameRequest | None:
         """From the newest frame down; again from the top where frames have come since, or were put off."""
-        newest = self._results.newest_frame()
+        newest = self._results.read(lambda results: results.newest_frame())
         if self._below == 0 and (newest != self._begun_at or self._put_off):
             self._below = None
         if self._below is None:
             self._begun_at, self._put_off = newest, False
         if self._below == 0:
             return None
-        found = self._results.without_score_by(self._name, self._below, AGAIN_FRAMES, lost)
+        found = self._results.read(
+            lambda results: results.without_score_by(self._name, self._below, AGAIN_FRAMES, lost)
+        )
         if found is None:
             self._below = 0
             return self._newest(lost) if self._put_off else None
         self._below, path, dataset, indices = found
-        return Wanted(path, dataset, tuple(indices), shadow=True)
+        return FrameRequest(path, dataset, tuple(indices), Purpose.SHADOW)

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
                         for file in files[start : start + FILES_AT_ONCE]
                     ]
                     send(connection, {"files": part})
-                send(connection, {"cpu_s": time.process_time() - began, "problems": watch.problems})
+                told = {"problems": watch.problems, "ignored": watch.ignored}
+                send(connection, {"cpu_s": time.process_time() - began} | told)
             except (EOFError, OSError):
                 return
 

@@ -32,14 +32,15 @@ class FolderWatcher(threading.Thread):
     """Hands what is new in some folders to `found`, for ever; see FolderWatch for what counts as new.
 
     found: called from this thread with new or changed files, oldest first, the paths of files that are gone, and
-    whether the scan is over. scans: how many are done. problems: why a folder could not be listed. failure: what ended
-    the thread.
+    whether the scan is over. scans: how many are done. problems: why a folder could not be listed. ignored: how many
+    files have a suffix that is not read, by suffix. failure: what ended the thread.
     """
 
     def __init__(self, paths: Sequence[Path], found: Found, roots: Sequence[str] = ()) -> None:
         super().__init__(name="watcher", daemon=True)
         self.scans = 0
         self.problems: dict[str, str] = {}
+        self.ignored: dict[str, int] = {}
         self.failure: BaseException | None = None
         self._paths, self._found, self._roots = [os.fspath(path) for path in paths], found, list(roots)
         self._closing = threading.Event()
@@ -93,7 +94,7 @@ class FolderWatcher(threading.Thread):
                 if files or gone or over:
                     self._found([WatchedFile(*facts) for facts in files], gone, over)
                 if over:
-                    self.problems = answer["problems"]
+                    self.problems, self.ignored = answer["problems"], answer["ignored"]
                     self.scans += 1
                     wall, cpu = time.monotonic() - began, float(answer["cpu_s"])
                     return max(SCAN_S, CPU_SHARE * cpu, min(WALL_SHARE * wall, LONGEST_REST_S))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import require_folder
 from photon_triage.core.errors import ExportError
 from photon_triage.core.export.content import Content, Options, stem_of
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
@@ -26,11 +27,15 @@ from photon_triage.core.session.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A list that was written: its path, that of the .json beside it, and how many frames stand in it."""
+    """A list that was written: its path, that of the .json beside it, and how many frames stand in it.
+
+    changed: labels that did not count, for their frames have changed since.
+    """
 
     path: Path
     manifest_path: Path
     written: int
+    changed: int = 0
 
 
 def export(
@@ -84,14 +89,26 @@ def export(
             labels=book.labels.values(),
             conflicts=len(book.conflicts),
             unknown_labels=unknown_labels,
+            changed_labels=len(book.changed),
             written=len(chosen),
         )
-        return _write(kind, content, output, manifest | (dict(origin) if origin else {}))
+        _refuse_link(session, output)
+        return _write(kind, content, output, manifest | (dict(origin) if origin else {}), len(book.changed))
     finally:
         reader.close()
 
 
-def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str, Any]) -> Exported:
+def _refuse_link(session: Session, output: Path) -> None:
+    """Raise ExportError where a list would leave the session by a link of its own."""
+    if not output.absolute().is_relative_to(session.path):
+        return
+    try:
+        require_folder(output.absolute().parent, session.path)
+    except OSError as error:
+        raise ExportError(f"Could not write {output}: {error.strerror}.", "Name a file elsewhere.") from error
+
+
+def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str, Any], changed: int) -> Exported:
     folder = not kind.suffix or (kind.each and not output.suffix)
     beside = manifest_path(output)
     try:
@@ -106,7 +123,7 @@ def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str,
         raise ExportError(
             f"Could not write {output}: {error.object!a} cannot be written as text.", "Rename that file."
         ) from error
-    return Exported(output, beside, len(content.rows))
+    return Exported(output, beside, len(content.rows), changed)
 
 
 def _write_one(kind: ListFormat, content: Content, place: Path) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import read_bytes
 from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
+from photon_triage.core.session.file_notes import group_notes
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import Counts, FileRow
@@ -38,14 +40,15 @@ def build_manifest(
     labels: Iterable[Label],
     conflicts: int,
     unknown_labels: int,
+    changed_labels: int,
     written: int,
 ) -> dict[str, Any]:
     """What a list's .json says.
 
     models: frames scored by each. conflicts: frames that people judge differently. unknown_labels: labels of frames
-    that the engine has not read. written: frames in the list.
+    that the engine has not read. changed_labels: labels of frames that have changed since. written: frames in the list.
     """
-    text = session.recipe_path.read_bytes()
+    text = read_bytes(session.recipe_path, session.path)
     rows = list(files)
     verdicts = Counter(label.verdict for label in labels)
     manifest: dict[str, Any] = {
@@ -70,6 +73,8 @@ def build_manifest(
             "waiting": counts.waiting,
             "still_growing": sum(row.status == "reading" for row in rows),
             "unreadable": counts.unreadable,
+            "missing": counts.missing,
+            "noted": counts.noted,
         },
         "unreadable": [
             {"path": row.path, "reason": row.reason, "frames_lost": max(row.frames - row.done, 0)}
@@ -81,12 +86,14 @@ def build_manifest(
             for row in rows
             if row.status in SKIPPED
         ],
+        "notes": [group.as_json() for group in group_notes(rows)],
         "labels": {
             "accepted": verdicts["accepted"],
             "rejected": verdicts["rejected"],
             "skipped": verdicts["skipped"],
             "conflicts": conflicts,
             "of_frames_not_read": unknown_labels,
+            "of_changed_frames": changed_labels,
         },
         "complete": not (counts.pending or counts.waiting),
         "written": written,

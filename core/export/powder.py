@@ -61,7 +61,7 @@ def _write_hdf5(powder: Powder, session: Session, output: Path) -> None:
             file[kind].attrs["frames"] = getattr(powder, kind).n
         file.attrs["creator"] = "photon-triage"
         file.attrs["simulated"] = powder.simulated
-        file.attrs["recipe"] = session.recipe_path.read_text(encoding="utf-8")
+        file.attrs["recipe"] = session.recipe_text()
 
 
 def _write_tiff(powder: Powder, output: Path) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from photon_triage.core.metrics import Comparison, Curve, Estimate, confusion_at
 from photon_triage.core.recipe import Recipe, SizeStage
 from photon_triage.core.report.tables import ExportFacts, ModelFacts, export_facts, model_facts
 from photon_triage.core.session.auditing import audit_now
+from photon_triage.core.session.file_notes import NoteGroup, group_notes, ignored_note
 from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.matching import labels_of, scores_of_points
 from photon_triage.core.session.results import ResultsReader
@@ -27,6 +28,7 @@ from photon_triage.core.session.session import Session
 
 SHEET_FRAMES = 24
 """Frames on a contact sheet."""
+GIVEN_UP = ("unreadable", "missing", "waiting")
 NEAR = 500
 """Frames nearest to the threshold among which undecided ones are looked for."""
 MEASURES = {
@@ -101,6 +103,9 @@ class Report:
     accepted: tuple[Shown, ...]
     doubtful: tuple[Shown, ...]
     given_up: tuple[FileRow, ...]
+    notes: tuple[NoteGroup, ...]
+    changed: int
+    """Labels of frames that have changed since."""
 
 
 def gather(session: Session) -> Report:
@@ -141,10 +146,18 @@ def gather(session: Session) -> Report:
             exports=export_facts(session.exports_path),
             accepted=_accepted(reader, recipe, book),
             doubtful=_doubtful(reader, recipe, book, threshold),
-            given_up=tuple(row for row in files if row.status in ("unreadable", "missing")),
+            given_up=tuple(row for row in files if row.status in GIVEN_UP),
+            notes=_notes(files, reader.state()),
+            changed=len(book.changed),
         )
     finally:
         reader.close()
+
+
+def _notes(files: Sequence[FileRow], state: Mapping[str, Any]) -> tuple[NoteGroup, ...]:
+    """The notes on files, and on what was ignored in their folders."""
+    ignored = ignored_note(state.get("ignored") or {})
+    return (*group_notes(files), *([NoteGroup(ignored, ())] if ignored else ()))
 
 
 def _audit(session: Session, book: LabelBook, threshold: float) -> Estimates | None:

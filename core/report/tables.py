@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import read_json, regular_files
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.session.models import ModelEntry, session_models, shipped_models
 from photon_triage.core.session.results import ResultsReader
@@ -19,7 +19,7 @@ LARGEST_MANIFEST = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model: what it was made from and how it scored on data that were held back."""
+    """A model: what it was made from and how it scored on what."""
 
     name: str
     in_use: bool
@@ -30,7 +30,9 @@ class ModelFacts:
     trained_on: str
     created: str
     scores: Mapping[str, Estimate]
-    held_back: int | None
+    evaluated: int | None
+    """How many frames, labels, objects or pixels it was scored on."""
+    evaluated_on: str
     simulated: bool
 
 
@@ -70,6 +72,7 @@ def _facts(name: str, entry: ModelEntry | None, frames: int, in_use: bool) -> Mo
         str(metadata.get("created") or ""),
         {key: found for key in ("precision", "recall", "f1") if (found := _estimate(scores, key))},
         _whole(scores.get("n")),
+        entry.evaluated_on if entry else "",
         bool(data.get("simulated")) or "imulated" in str(metadata.get("note", "")),
     )
 
@@ -77,7 +80,7 @@ def _facts(name: str, entry: ModelEntry | None, frames: int, in_use: bool) -> Mo
 def export_facts(folder: Path) -> tuple[ExportFacts, ...]:
     """What the .json files beside exported lists say, oldest first."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in regular_files(folder, folder.parent, suffix=".json"):
         manifest = _read(path)
         if manifest is None or manifest.get("product") != "photon-triage":
             continue
@@ -98,10 +101,8 @@ def export_facts(folder: Path) -> tuple[ExportFacts, ...]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            return None
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        loaded = read_json(path, path.parent, LARGEST_MANIFEST)
+    except (OSError, ValueError):
         return None
     return loaded if isinstance(loaded, dict) else None
 

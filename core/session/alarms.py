@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from photon_triage.core.errors import UsageError
@@ -34,13 +36,15 @@ def alarms_in(state: Mapping[str, Any]) -> tuple[Alarm, ...]:
     for each in told if isinstance(told, list) else []:
         match each:
             case {"kind": str(kind), "text": str(text), "since": int() | float() as since}:
-                found.append(Alarm(kind, text, float(since)))
+                # A command takes the text as its last word: never as an option.
+                found.append(Alarm(kind, text.lstrip("-"), float(since)))
     return tuple(found)
 
 
 def command_words(command: str) -> tuple[str, ...]:
     """The words of a command line as a shell would part them; no shell runs it.
 
+    A program that is named by a relative path is one of the working directory.
     Raises UsageError where it has no word, or a quote that is not closed.
     """
     try:
@@ -49,11 +53,14 @@ def command_words(command: str) -> tuple[str, ...]:
         raise UsageError(f"Could not use the alarm command {command!r}: {error}.", "Close its quotes.") from error
     if not words:
         raise UsageError("Could not use an empty alarm command.", "Give a program, such as `notify-send`.")
-    return words
+    return (str(Path(words[0]).absolute()), *words[1:]) if os.sep in words[0] else words
 
 
 def run_command(command: Sequence[str], text: str, *, limit_s: float = COMMAND_S) -> threading.Thread:
-    """Run a command with the alarm's text as its last word, in a thread that ends it after a while."""
+    """Run a command with the alarm's text as its last word, in a thread that ends it after a while.
+
+    It runs in the user's home folder, wherever the engine was started: a relative path in it always means the same.
+    """
 
     def run() -> None:
         try:
@@ -65,6 +72,7 @@ def run_command(command: Sequence[str], text: str, *, limit_s: float = COMMAND_S
                 timeout=limit_s,
                 check=False,
                 start_new_session=True,
+                cwd=_home(),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             log.warning("the alarm command %s did not run: %s", command[0], error)
@@ -75,3 +83,8 @@ def run_command(command: Sequence[str], text: str, *, limit_s: float = COMMAND_S
     thread = threading.Thread(target=run, name="alarm-command", daemon=True)
     thread.start()
     return thread
+
+
+def _home() -> Path:
+    home = Path("~").expanduser()
+    return home if home.is_dir() else Path(os.sep)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from photon_triage.core.containment import LARGEST_TABLE, open_binary, parse_json
 
 CURVE = "curve.jsonl"
 
@@ -27,16 +28,16 @@ class CurvePoint:
 
 
 class CurveFollower:
-    """Reads what is new of a curve only; a torn last line is left for the next time."""
+    """Reads what is new of a curve within `root` only; a torn last line is left for the next time."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._known, self._offset = path, (0, 0), 0
+    def __init__(self, path: Path, root: Path) -> None:
+        self._path, self._root, self._known, self._offset = path, root, (0, 0), 0
         self._points: tuple[CurvePoint, ...] = ()
 
     def read(self) -> Sequence[CurvePoint]:
         """The curve so far; empty where there is none."""
         try:
-            with self._path.open("rb") as file:
+            with open_binary(self._path, self._root, LARGEST_TABLE) as file:
                 stat = os.fstat(file.fileno())
                 if (stat.st_dev, stat.st_ino) != self._known or stat.st_size < self._offset:
                     self._known, self._offset, self._points = (stat.st_dev, stat.st_ino), 0, ()
@@ -52,10 +53,10 @@ class CurveFollower:
 
 def read_curve(folder: Path) -> list[CurvePoint]:
     """The curve of a training so far; [] where there is none. A torn last line is left out."""
-    return list(CurveFollower(folder / CURVE).read())
+    return list(CurveFollower(folder / CURVE, folder.parent.parent).read())
 
 
 def _point(line: bytes) -> CurvePoint | None:
     with suppress(ValueError, TypeError):
-        return CurvePoint(**json.loads(line))
+        return CurvePoint(**parse_json(line))
     return None

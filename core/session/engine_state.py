@@ -40,17 +40,20 @@ def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _NUMBERS = (
-    "heartbeat started rate_hz lag_s queue passed_over scored shadow_scored message_at workers moved replaced dropped"
+    "version heartbeat started rate_hz lag_s queue passed_over scored shadow_scored message_at workers moved replaced "
+    "dropped busy_s changes"
 )
 _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(_NUMBERS.split(), _is_number),
     **dict.fromkeys(("working_since", "stalled_s"), _or_none(_is_number)),
-    **dict.fromkeys(("status", "message", "host"), _is_text),
+    **dict.fromkeys(("status", "message", "host", "busy_with"), _is_text),
     **dict.fromkeys(("model", "shadow", "device", "trouble"), _or_none(_is_text)),
     "pid": _is_process,
     "models": _are_texts_by_name,
     "problems": _or_none(_are_texts_by_name),
-    "alarms": lambda value: isinstance(value, list),
+    "ignored": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+    "alarms": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+    "job": lambda value: isinstance(value, dict),
     "paths": _are_texts,
     "retried": _are_texts,
 }

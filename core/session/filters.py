@@ -11,12 +11,12 @@ from typing import Any
 from photon_triage.core.errors import UsageError
 
 SEEN = ("hit", "miss")
-DECIDED = ("undecided", "accepted", "rejected", "skipped", "flagged", "disputed", "mine")
+DECIDED = ("undecided", "accepted", "rejected", "skipped", "flagged", "disputed", "mine", "changed")
 SIZE = "diameter_nm"
 """The measure that `size` stands for."""
 HELP = (
     "run:r0142   file:S00012   score:0.5..0.9   score:>0.8   size:60..80 (nm)   spots:20..   "
-    "class:water,ice   state:undecided,flagged   state:miss   changed:0.5   "
+    "class:water,ice   state:undecided,flagged   state:miss   state:changed   changed:0.5   "
     "any other word: in file or run"
 )
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from photon_triage.core.errors import SessionError
+from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 
 
@@ -27,16 +28,27 @@ def stage_for(session: Session, model: str) -> str:
 
     Raises SessionError where there is no such model or no such stage.
     """
-    recipe = session.recipe()
+    return stage_of(session.recipe(), find_model(model, session.models_path))
+
+
+def stage_of(recipe: Recipe, entry: ModelEntry) -> str:
+    """The kind of stage of a recipe that a model serves; raises SessionError where the recipe has none."""
     kinds = [table.kind for table in recipe.networks]
-    kind = find_model(model, session.models_path).stage
-    if kind is None or kind not in kinds:
-        raise SessionError(
-            f"Could not use {model} in {session.path}: the recipe {recipe.name} has no stage for it.",
-            f"Its networks serve the stages {', '.join(kinds) or '(none)'}.",
-            title="Model does not fit",
-        )
-    return kind
+    if entry.stage in kinds:
+        return str(entry.stage)
+    served = f"serves a {entry.stage} stage" if entry.stage else "serves no stage of a recipe"
+    network = f"its network ({entry.family})" if entry.family else "its file does not name its network, which"
+    raise SessionError(
+        f"Could not use {entry.name}: {network} {served}, and the recipe {recipe.name} has no stage for it.",
+        f"Choose a model for {_one_of(kinds)}; `photon-triage models list SESSION` shows the network of each."
+        if kinds
+        else "Begin a session with a recipe that asks a network, such as spi, cryoet or tomo.",
+        title="Model does not fit",
+    )
+
+
+def _one_of(kinds: Sequence[str]) -> str:
+    return " or ".join(f"a {kind} stage" for kind in kinds)
 
 
 def scored_as(session: Session, model: str, in_use: Mapping[str, str] | None = None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from photon_triage.core.containment import LARGEST_TABLE, open_regular, read_bytes, regular_files
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.journal import Record, parse_line
 
@@ -31,7 +32,14 @@ def blank_damaged(folder: Path, malformed: Collection[Record]) -> Blanked:
     Raises SessionError where what was blanked cannot be kept; then nothing is changed.
     """
     wrong = {(record.journal, record.sequence) for record in malformed}
-    found = [(path, at, line) for path in sorted(folder.glob("*.jsonl")) for at, line in _damaged(path, wrong)]
+    try:
+        journals = regular_files(folder, folder.parent, suffix=".jsonl")
+        found = [(path, at, line) for path in journals for at, line in _damaged(path, wrong)]
+    except OSError as error:
+        raise SessionError(
+            f"Could not read the journals in {folder}: {error.strerror or error}.",
+            "Make them readable for everybody who works on the session.",
+        ) from error
     writable = [each for each in found if os.access(each[0], os.W_OK)]
     if not writable:
         return Blanked(0, len(found), None)
@@ -42,11 +50,12 @@ def blank_damaged(folder: Path, malformed: Collection[Record]) -> Blanked:
             kept.flush()
             os.fsync(kept.fileno())
         for path, at, line in writable:
-            with path.open("r+b") as journal:
-                journal.seek(at)
-                journal.write(b" " * len(line))
-                journal.flush()
-                os.fsync(journal.fileno())
+            journal = open_regular(path, folder.parent, os.O_WRONLY)
+            try:
+                os.pwrite(journal, b" " * len(line), at)
+                os.fsync(journal)
+            finally:
+                os.close(journal)
     except OSError as error:
         raise SessionError(
             f"Could not repair the journals in {folder}: {error.strerror or error}.", "Free space on that disk."
@@ -56,7 +65,7 @@ def blank_damaged(folder: Path, malformed: Collection[Record]) -> Blanked:
 
 def _damaged(path: Path, wrong: Collection[tuple[str, int]]) -> Iterator[tuple[int, bytes]]:
     """Place and bytes of each line that ends and cannot be believed; one without an end may still be written."""
-    content, at = path.read_bytes(), 0
+    content, at = read_bytes(path, path.parent.parent, LARGEST_TABLE), 0
     for whole in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
         line = whole.rstrip(b"\r\n")
         if line.strip():

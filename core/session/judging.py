@@ -74,7 +74,7 @@ def judge(
     gained, lost = _sides(sides, book.labels, own, scores_old, scores_new, threshold)
     verdict = Verdict(
         old, new, threshold, None, audit, everything, left_out, len(labels) - len(ready), compared, gained, lost,
-        better=False, reason="", warnings=_warnings(learned),
+        better=False, reason="", warnings=_warnings(learned, len(book.changed)),
     )  # fmt: skip
     return decided(verdict)
 
@@ -167,10 +167,13 @@ def _sides(
     return gained, tuple(each for each in told if not _reaches(each.new, threshold))
 
 
-def _warnings(learned: Learned) -> tuple[str, ...]:
-    if not learned.untold:
-        return ()
-    return (f"What {', '.join(learned.untold)} learned from is not known: labels it has seen may judge it.",)
+def _warnings(learned: Learned, changed: int) -> tuple[str, ...]:
+    found = []
+    if learned.untold:
+        found.append(f"What {', '.join(learned.untold)} learned from is not known: labels it has seen may judge it.")
+    if changed:
+        found.append(f"{changed} labels are of frames that have changed since, and do not evaluate models.")
+    return tuple(found)
 
 
 def _selected(scores: Scores, keys: Sequence[FrameKey], threshold: float) -> NDArray[np.bool_]:

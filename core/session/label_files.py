@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 from photon_triage.core.atomic import atomic_file
@@ -20,6 +22,9 @@ from photon_triage.core.session.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+DIGEST, CHANGED = "digest", "changed"
+"""Written where labels have them: the digest of the frame's bytes that a label was given on; "yes" where the frame has
+changed since."""
 POINT_COLUMNS = ("x", "y")
 """Pixels of the whole frame, x along a row; written where a table holds candidates."""
 ALIASES = {
@@ -35,20 +40,25 @@ ALIASES = {
     "user": "who",
     "labelled at": "time",
 }
+_DIGEST = re.compile(r"[!-~]{0,128}")
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The labels of a table in its order, the line that each begins on, and what is to be said of the table."""
+    """The labels of a table in its order, the line that each begins on, and what is to be said of the table.
+
+    changed: how many labels were left out, because the table marks their frames as changed since.
+    """
 
     path: Path
     labels: tuple[Label, ...]
     lines: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    changed: int = 0
 
 
 def read_labels(path: Path) -> list[Label]:
-    """The labels of a CSV table, in its order; see `read_table`."""
+    """The labels of a CSV table, in its order, but those of frames that have changed since; see `read_table`."""
     return list(read_table(path).labels)
 
 
@@ -56,10 +66,10 @@ def read_table(path: Path, first_index: int = 0) -> LabelTable:
     """Read a CSV table of labels whose frames count from `first_index`.
 
     A relative file name starts at the table's own folder. The separator may be a comma, a semicolon or a tab; columns
-    beyond `COLUMNS` and `POINT_COLUMNS` are ignored. A label with x and y is of a candidate. Without a verdict the
-    class decides: "single" is accepted, any other rejected. Without a time the table's own counts. A last line that
-    does not end and cannot be read is still being written: it is left out, and a note says so. Raises LabelError that
-    names the line and what is allowed.
+    beyond `COLUMNS`, `POINT_COLUMNS`, `DIGEST` and `CHANGED` are ignored. A label with x and y is of a candidate.
+    Without a verdict the class decides: "single" is accepted, any other rejected. Without a time the table's own
+    counts. A last line that does not end and cannot be read is still being written: it is left out, and a note says so.
+    Raises LabelError that names the line and what is allowed.
     """
     try:
         content = path.read_bytes()
@@ -68,35 +78,49 @@ def read_table(path: Path, first_index: int = 0) -> LabelTable:
         raise LabelError(
             f"Could not read labels from {path}: {error.strerror}.", "Name a CSV file that you may read."
         ) from error
-    labels, lines, notes = [], [], []
+    labels, lines, notes, changed = [], [], [], 0
     folder = str(path.resolve().parent)
     try:
         for row in table_rows(decode_table(content), _header):
             try:
-                labels.append(_label(row.cells, folder, written, first_index))
-                lines.append(row.line)
+                label = _label(row.cells, folder, written, first_index)
             except ValueError as error:
                 if not row.is_torn:
                     raise TableError(row.line, str(error)) from error
                 notes.append(f"line {row.line} has no end and cannot be read ({error}): it was left out")
+                continue
+            if _is_changed(row.cells):
+                changed += 1
+            else:
+                labels.append(label)
+                lines.append(row.line)
     except TableError as error:
         place = f", line {error.line}" if error.line else ""
         raise LabelError(f"Could not read labels from {path}{place}: {error}.", _ALLOWED) from error
     notes += _contradictions(labels)
-    return LabelTable(path, tuple(labels), tuple(lines), tuple(notes))
+    return LabelTable(path, tuple(labels), tuple(lines), tuple(notes), changed)
 
 
-def write_labels(path: Path, labels: Iterable[Label]) -> int:
+def write_labels(path: Path, labels: Iterable[Label], changed: Iterable[Label] = ()) -> int:
     """Write labels as a CSV table that read_labels reads, whole or not at all; returns how many.
 
-    Times are ISO 8601 in UTC, to the microsecond. Raises LabelError.
+    Times are ISO 8601 in UTC, to the microsecond. changed: labels of frames that have changed since; they are written
+    among the others, by their keys, and marked. Raises LabelError.
     """
-    kept = list(labels)
+    kept, marked = list(labels), list(changed)
+    if marked:
+        kept = sorted([*kept, *marked], key=attrgetter("key"))
     columns: tuple[str, ...] = COLUMNS
     rows: list[tuple[str, ...]] = [_row(label) for label in kept]
     if any(label.key.point for label in kept):
-        columns = (*COLUMNS, *POINT_COLUMNS)
+        columns = (*columns, *POINT_COLUMNS)
         rows = [(*row, *map(str, label.key.point or ("", ""))) for row, label in zip(rows, kept, strict=True)]
+    if any(label.digest for label in kept):
+        columns = (*columns, DIGEST)
+        rows = [(*row, label.digest) for row, label in zip(rows, kept, strict=True)]
+    if marked:
+        columns, keys = (*columns, CHANGED), {label.key for label in marked}
+        rows = [(*row, "yes" if label.key in keys else "") for row, label in zip(rows, kept, strict=True)]
     try:
         with atomic_file(path) as file:
             file.writelines(csv_lines([columns, *rows]))
@@ -182,6 +206,15 @@ def _count_from_one(labels: Iterable[Label], complete: Mapping[str, FileRow]) ->
     return all(1 <= index <= frames for index, frames in indices)
 
 
+def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
+    """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
+    latest: dict[FrameKey, Label] = {}
+    for label in labels:
+        if label.key not in latest or label.time >= latest[label.key].time:
+            latest[label.key] = label
+    return latest
+
+
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
     if isinstance(row, str):
         return replace(key, file=row)
@@ -223,7 +256,7 @@ def _header(cells: list[str]) -> list[str]:
     for cell in cells:
         name = " ".join(cell.lower().replace("_", " ").split())
         name = ALIASES.get(name, name)
-        names.append(name if name in (*COLUMNS, *POINT_COLUMNS) and name not in names else "")
+        names.append(name if name in (*COLUMNS, *POINT_COLUMNS, DIGEST, CHANGED) and name not in names else "")
     missing = [name for name in ("file", "index") if name not in names]
     if not {"verdict", "class"} & set(names):
         missing.append("verdict")
@@ -240,7 +273,17 @@ def _label(row: Mapping[str, str], folder: str, written: float, first_index: int
         file = known
     key = FrameKey(file, dataset, index_of(row.get("index", ""), first_index), point)
     when = time_of(cell) if (cell := row.get("time", "").strip()) else written
-    return Label(key, verdict_of(row.get("verdict", ""), category), who, when, category)
+    return Label(key, verdict_of(row.get("verdict", ""), category), who, when, category, _digest(row.get(DIGEST, "")))
+
+
+def _digest(cell: str) -> str:
+    if not _DIGEST.fullmatch(cell.strip()):
+        raise ValueError(f"got {cell[:40]!a} for digest, allowed: up to 128 characters without spaces, or nothing")
+    return cell.strip()
+
+
+def _is_changed(row: Mapping[str, str]) -> bool:
+    return row.get(CHANGED, "").strip().lower() not in ("", "no", "0", "false")
 
 
 def _contradictions(labels: Sequence[Label]) -> list[str]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.journal import LATEST, Record
+from photon_triage.core.session.journal import LATEST_TIME, Record
 
 Verdict = Literal["accepted", "rejected", "skipped"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 HIGHEST_INDEX = 10**9
 """The highest index of a frame that is believed: no file holds as many."""
+Order = tuple[float, float, str, int]
+"""The order of what was decided: time in the merged order, then rank, journal and number of the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Label:
     """The order of work that it was made from; empty where that is not known, as with labels from elsewhere."""
     imported: bool = field(default=False, compare=False)
     """Whether it was taken over from a table, not decided here."""
+    order: Order = field(default=(0.0, 0.0, "", 0), compare=False)
+    """Of two labels of a frame the one with the higher order counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,19 @@ def key_of(fields: dict[str, Any]) -> FrameKey:
     return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
 
 
+def order_of(record: Record) -> Order:
+    """The order of what a record says.
+
+    A label from a table stands at the time that the table gives, but not after the record that brought it; a table that
+    was imported to override stands where its record does.
+    """
+    rank = record.order[0]
+    when = record.fields.get("labelled_at", rank)
+    if record.kind != "label" or "labelled_by" not in record.fields or record.fields.get("override") is True:
+        when = rank
+    return (min(float(when), rank), *record.order)
+
+
 def label_of(record: Record, fields: dict[str, Any]) -> Label:
     """The label a record gives to a frame; raises KeyError, TypeError or ValueError where it gives none."""
     verdict = record.fields["verdict"]
@@ -82,13 +99,13 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
         raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
     who = str(record.fields.get("labelled_by", record.who))
     when = float(record.fields.get("labelled_at", record.time))
-    if not 0 <= when <= LATEST:
-        raise ValueError(f"Expected a time of a calendar. Got {when} instead.")
+    if not 0 <= when <= LATEST_TIME:
+        raise ValueError(f"Expected a time from 1970 to the year 9999. Got {when!a} instead.")
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
     queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
     if not all(map(_is_name, (who, category, digest, queue))):
         raise ValueError("Expected names that can be written. Got characters that no text has.")
-    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported)
+    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order_of(record))
 
 
 def threshold_of(record: Record) -> float:

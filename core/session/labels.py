@@ -14,16 +14,19 @@ from photon_triage.core.session.journal import JournalFollower, JournalWriter, R
 from photon_triage.core.session.label_records import (
     VERDICTS,
     Label,
+    Order,
     Subject,
     Verdict,
     key_fields,
     key_of,
     label_of,
+    order_of,
     subject_fields,
     subjects_of,
     threshold_of,
 )
-from photon_triage.core.session.moves import Place, digests_now, moved_files
+from photon_triage.core.session.lookup import Content
+from photon_triage.core.session.moves import Place, moved_files
 from photon_triage.core.session.results import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]
@@ -31,17 +34,26 @@ __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What a record says: its place (time, journal, sequence), of which frame, and a label, a flag or a threshold."""
+    """What a record says: in which order, of which frame, and a label, a flag or a threshold."""
 
-    order: tuple[float, str, int]
+    order: Order
     subject: FrameKey | None
     value: Label | bool | float
+    written: float
+    """Unix time; a label that was imported is older."""
+
+    @property
+    def record(self) -> tuple[str, int]:
+        """Journal and number of the record."""
+        return self.order[2:]
 
 
 class LabelBook:
     """The labels of a session, followed as they are written.
 
-    Conflicting labels of two people are both kept; the later one counts, and the frame is listed in `conflicts`.
+    Of several labels of a frame the last one in the order of the journals counts, and all are kept. `conflicts` lists
+    frames that one person accepted and another rejected, and frames whose labels differ and were given by writers of
+    which neither could read the other's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +68,15 @@ class LabelBook:
         self._digests: dict[FrameKey, str] = {}
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
-        self._digests_now: dict[FrameKey, str] = {}
+        self._contents: dict[FrameKey, Content] = {}
+        """The bytes of labelled frames, by the key that a frame has now."""
+        self._changes = -1
+        """Changes of recorded frames up to which `_contents` is complete."""
+        self._unchecked: set[FrameKey] = set()
+        """Frames of which something was said since."""
         self.labels: dict[FrameKey, Label] = {}
+        self.changed: dict[FrameKey, Label] = {}
+        """The last labels of frames whose bytes have changed since: kept, and not counted until decided again."""
         self.flagged: set[FrameKey] = set()
         self.conflicts: set[FrameKey] = set()
         self.threshold: float | None = None
@@ -72,12 +91,12 @@ class LabelBook:
         """Lines in the journals that could not be read."""
         return self._follower.damaged + len(self.malformed)
 
-    def refresh(self) -> bool:
-        """Take in what is new; true when anything was.
+    def refresh(self, *, complete: bool = False) -> bool:
+        """Take in what is new; true when anything was. complete: see JournalFollower.new_records.
 
         `labels`, `flagged`, `conflicts` and the others are replaced, never changed: who holds one may go on reading it.
         """
-        new = self._follower.new_records()
+        new = self._follower.new_records(complete=complete)
         touched: set[FrameKey | None] = set()
         for record in new:
             try:
@@ -90,10 +109,19 @@ class LabelBook:
             self._settle_draws()
         return bool(new)
 
-    def follow_moves(self, reader: ResultsReader) -> bool:
-        """Find the labelled frames of files that were moved since; true when any label is of another key now.
+    def holds(self, label: Label) -> bool:
+        """Whether this label was given to its frame, whether or not it is the one that counts."""
+        said = self._said.get(label.key, ())
+        return any(_is_same(each.value, label) for each in said if each.record not in self._undone)
 
-        Labels of a frame that another one has taken the place of do not count any more.
+    def counts(self, label: Label) -> bool:
+        """Whether this label is the one that counts for its frame."""
+        return _is_same(self.labels.get(label.key), label)
+
+    def follow_moves(self, reader: ResultsReader) -> bool:
+        """Find the labelled frames of files that were moved or changed since; true when any label is affected.
+
+        The last label of a frame whose bytes are others than those it was given on is in `changed`, not in `labels`.
         """
         moves = moved_files(self._digests, reader)
         new = {old: now for old, now in moves.items() if self._moves.get(old) != now}
@@ -105,12 +133,23 @@ class LabelBook:
                 self._said.setdefault(self._now(said.subject), []).append(said)
             touched |= before.keys() | self._said.keys()
             self._settle_draws()
-        if reader.state().get("replaced"):
-            digests = digests_now((key for key in self._said if key), reader)
-            touched |= {key for key in self._said if key and self._digests_now.get(key.frame) != digests.get(key.frame)}
-            self._digests_now = digests
+        touched |= self._follow_contents(reader, everything=bool(new))
         self._settle(touched)
         return bool(touched)
+
+    def _follow_contents(self, reader: ResultsReader, *, everything: bool) -> set[FrameKey]:
+        """Ask for the bytes of labelled frames, where they may be others than before; returns those that are."""
+        changes = reader.changes()
+        if everything or changes != self._changes:
+            self._unchecked = {key for key in self._said if key}
+            self._changes = changes
+        asked, self._unchecked = self._unchecked, set()
+        now = reader.contents({key.frame for key in asked})
+        others = {key for key in asked if self._contents.get(key.frame) != now.get(key.frame)}
+        for key in others:
+            self._contents.pop(key.frame, None)
+        self._contents |= now
+        return others
 
     def _now(self, key: FrameKey | None) -> FrameKey | None:
         """The key that a frame has now."""
@@ -138,39 +177,70 @@ class LabelBook:
             self._draws.take(record)
             return []
         self._subjects[record.journal, record.sequence] = [subject for subject, _ in said]
-        touched = [self._now(subject) for subject, _ in said]
+        touched, order = [self._now(subject) for subject, _ in said], order_of(record)
         for now, (subject, value) in zip(touched, said, strict=True):
-            self._said.setdefault(now, []).append(_Said(record.order, subject, value))
+            self._said.setdefault(now, []).append(_Said(order, subject, value, record.time))
+            if now is not None:
+                self._unchecked.add(now)
         return touched
 
-    def _holds(self, label: Label, key: FrameKey) -> bool:
-        """Whether a label is of the frame that has this key now."""
-        return not label.digest or self._digests_now.get(key.frame, label.digest) == label.digest
+    def _holds(self, label: Label, written: float, key: FrameKey) -> bool:
+        """Tell whether a label was given on the bytes that its frame has now: by digest, else by time."""
+        content = self._contents.get(key.frame)
+        if content is None:
+            return True
+        if label.digest and content.digest:
+            return label.digest == content.digest
+        return written > content.changed
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
+        changed = dict(self.changed)
         opinions = dict(self.opinions)
         for subject in touched:
             said = sorted(self._said.get(subject, []), key=attrgetter("order"))
-            values = [each.value for each in said if each.order[1:] not in self._undone]
+            said = [each for each in said if each.record not in self._undone]
+            values = [each.value for each in said]
             if subject is None:
                 self.threshold = next((value for value in reversed(values) if isinstance(value, float)), None)
                 continue
-            given = [value for value in values if isinstance(value, Label) and self._holds(value, subject)]
+            every = [(each.value, each.written) for each in said if isinstance(each.value, Label)]
+            given = [label for label, written in every if self._holds(label, written, subject)]
             flags = [value for value in values if isinstance(value, bool)]
             each_verdict = {label.who: label.verdict for label in given}
             told = {who: verdict == "accepted" for who, verdict in each_verdict.items() if verdict != "skipped"}
-            if given:
-                labels[subject] = given[-1] if given[-1].key == subject else replace(given[-1], key=subject)
-            else:
-                labels.pop(subject, None)
+            for kept, last in ((labels, given), (changed, [] if given else [label for label, _ in every])):
+                if last:
+                    kept[subject] = last[-1] if last[-1].key == subject else replace(last[-1], key=subject)
+                else:
+                    kept.pop(subject, None)
             _put(flagged, subject, bool(flags) and flags[-1])
-            _put(conflicts, subject, len(set(told.values())) > 1)
+            _put(conflicts, subject, len(set(told.values())) > 1 or self._was_decided_apart(given))
             if len(told) > 1:
                 opinions[subject] = told
             else:
                 opinions.pop(subject, None)
         self.labels, self.flagged, self.conflicts, self.opinions = labels, flagged, conflicts, opinions
+        self.changed = changed
+
+    def _was_decided_apart(self, given: Sequence[Label]) -> bool:
+        """Whether a label that still stands differs from the one that counts, and neither writer knew the other's."""
+        if len({(label.verdict, label.category) for label in given}) < 2:
+            return False
+        records = [label.order[1:] for label in given]
+        last = given[-1]
+        for place, label in enumerate(given[:-1]):
+            differs = (label.verdict, label.category) != (last.verdict, last.category)
+            if differs and self._missed(records[place], records[-1]):
+                later = [record for record in records if record > records[place]]
+                if all(self._missed(records[place], record) for record in later):
+                    return True
+        return False
+
+    def _missed(self, one: tuple[float, str, int], other: tuple[float, str, int]) -> bool:
+        """Whether the writer of the later of two records had not read the earlier one."""
+        earlier, later = sorted([one, other])
+        return self._follower.order.missed(earlier[1:], later[1:])
 
     def _settle_draws(self) -> None:
         draws = self._draws.draws()
@@ -218,10 +288,13 @@ class LabelWriter:
         """Flag many frames in one stroke, or take their flags off."""
         return self._decide("flag", about, {"flagged": flagged})
 
-    def take_over(self, labels: Iterable[Label]) -> int:
-        """Record labels that somebody made elsewhere, keeping their names and times; returns how many."""
+    def take_over(self, labels: Iterable[Label], *, override: bool = False) -> int:
+        """Record labels that somebody made elsewhere, keeping their names and times; returns how many.
+
+        They stand at their times in the order, so that newer decisions count; override: as if they were decided now.
+        """
         entries = []
-        for label in labels:
+        for label in sorted(labels, key=attrgetter("time")):
             fields = key_fields(label.key) | {
                 "verdict": label.verdict,
                 "labelled_by": label.who,
@@ -229,6 +302,10 @@ class LabelWriter:
             }
             if label.category:
                 fields["class"] = label.category
+            if label.digest:
+                fields["digest"] = label.digest
+            if override:
+                fields["override"] = True
             entries.append(("label", fields))
         if entries:
             self._journal.append_all(entries)
@@ -266,6 +343,15 @@ class LabelWriter:
         self._decided.append(record)
         self._undone.clear()
         return record
+
+
+def _is_same(given: object, label: Label) -> bool:
+    return (
+        isinstance(given, Label)
+        and (given.verdict, given.category, given.who) == (label.verdict, label.category, label.who)
+        # Tables hold times to the microsecond.
+        and abs(given.time - label.time) < 1e-5
+    )
 
 
 def _put(keys: set[FrameKey], key: FrameKey, holds: bool) -> None:

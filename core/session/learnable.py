@@ -30,12 +30,14 @@ class Learnable:
     """What there is to learn from.
 
     sources: by the queue that labels were made from, or that they were imported, most first. audit: made from the
-    random sample; they judge models. runs: labels to learn from by run, most first. all_runs: runs of the session.
+    random sample; they judge models. changed: of frames that have changed since, not learned from. runs: labels to
+    learn from by run, most first. all_runs: runs of the session.
     """
 
     sources: tuple[tuple[str, Count], ...]
     audit: Count
     skipped: int
+    changed: int
     runs: tuple[tuple[str, int], ...]
     all_runs: int
 
@@ -48,7 +50,8 @@ class Learnable:
 
 def learnable(session: Session) -> Learnable:
     """What a training begun now would learn from, as the journals and results.db tell."""
-    labels = session.labels().labels.values()
+    book = session.labels()
+    labels = book.labels.values()
     decided = [label for label in labels if label.verdict != "skipped"]
     of_source: dict[str, Counter[str]] = {}
     for label in decided:
@@ -65,7 +68,14 @@ def learnable(session: Session) -> Learnable:
     places = ((label.key.file, label.key.dataset) for label in decided if source_of(label) != AUDIT)
     runs = Counter(run_of[place] for place in places if place in run_of)
     sources = tuple(sorted(counts.items(), key=lambda each: (-each[1].both, each[0])))
-    return Learnable(sources, audit, len(labels) - len(decided), tuple(runs.most_common()), len(set(run_of.values())))
+    return Learnable(
+        sources,
+        audit,
+        len(labels) - len(decided),
+        len(book.changed),
+        tuple(runs.most_common()),
+        len(set(run_of.values())),
+    )
 
 
 def source_of(label: Label) -> str:

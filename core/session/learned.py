@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.cells import plain_cell
+from photon_triage.core.containment import LARGEST_TABLE, open_text, require_regular
 from photon_triage.core.errors import LabelError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.label_files import read_labels
@@ -50,7 +51,7 @@ def learned_by(session: Session, model: str) -> Learned:
     untold = []
     for name in ancestry(model, known):
         folder = trainings_path(session) / name
-        told = _frames_in(folder)
+        told = _frames_in(folder, session.path)
         if told is not None:
             frames.update(told)
         elif name not in known or known[name].origin != "shipped":
@@ -101,12 +102,16 @@ def near(keys: Sequence[FrameKey], others: Iterable[FrameKey]) -> NDArray[np.boo
     return np.array([key.index in taken.get((key.file, key.dataset), ()) for key in keys], bool)
 
 
-def _frames_in(folder: Path) -> set[FrameKey] | None:
-    """The frames that a training's folder tells of; None where it tells of none."""
+def _frames_in(folder: Path, root: Path) -> set[FrameKey] | None:
+    """The frames that a training's folder within `root` tells of; None where it tells of none."""
     with suppress(OSError, KeyError, ValueError, csv.Error):
-        with (folder / TRAINED_ON).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open_text(
+            folder / TRAINED_ON, root, LARGEST_TABLE, encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
             rows = list(csv.DictReader(file))
         return {FrameKey(plain_cell(row["file"]), plain_cell(row["dataset"]), int(row["index"])) for row in rows}
-    with suppress(LabelError):
+    with suppress(LabelError, OSError, ValueError):
+        if not require_regular(folder / LABELS, root, LARGEST_TABLE):
+            return None
         return {label.key.frame for label in read_labels(folder / LABELS) if label.verdict != "skipped"}
     return None

@@ -7,14 +7,16 @@ import fcntl
 import os
 from pathlib import Path
 
+from photon_triage.core.containment import open_regular
 
-def is_locked(path: Path) -> bool:
-    """Whether another process of this host holds a file locked; to ask, no right to write is needed.
+
+def is_locked(path: Path, root: Path) -> bool:
+    """Whether another process of this host holds a file within `root` locked; no right to write is needed to ask.
 
     Where this process holds it, looking lets go of it.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_regular(path, root)
     except OSError:
         return False
     try:

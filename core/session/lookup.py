@@ -24,6 +24,43 @@ class Known:
     run: str
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a frame: their digest, where it is known, and the Unix time of their last change, 0 for none."""
+
+    digest: str | None
+    changed: float
+
+
+def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
+    """Look up the bytes of these frames; frames of files that are not in the results are left out.
+
+    A frame that is not recorded, of a file whose frames were forgotten, counts as changed since then.
+    """
+    if "changed" not in {row[1] for row in db.execute("PRAGMA table_info(frames)")}:
+        columns = "0, r.idx, r.digest, NULL"  # no engine of this version has opened the data base
+    else:
+        columns = "CAST(f.replaced AS REAL), r.idx, r.digest, CAST(r.changed AS REAL)"
+    wanted: dict[tuple[str, str], list[FrameKey]] = {}
+    for key in keys:
+        wanted.setdefault((key.file, key.dataset), []).append(key)
+    found: dict[FrameKey, Content] = {}
+    for place, of_file in wanted.items():
+        for start in range(0, len(of_file), KEYS_AT_ONCE):
+            part = {key.index: key for key in of_file[start : start + KEYS_AT_ONCE]}
+            rows = db.execute(
+                f"SELECT {columns} FROM files f LEFT JOIN frames r "
+                f"ON r.file_id = f.id AND r.idx IN ({','.join('?' * len(part))}) WHERE f.path = ? AND f.dataset = ?",
+                (*part, *place),
+            ).fetchall()
+            if not rows:
+                continue
+            replaced = float(rows[0][0])
+            there = {index: Content(digest, max(changed or 0.0, replaced)) for _, index, digest, changed in rows}
+            found |= {key: there.get(index, Content(None, replaced)) for index, key in part.items()}
+    return found
+
+
 def select_ids(db: sqlite3.Connection, query: str, arguments: Sequence[object] = ()) -> NDArray[np.int64]:
     """The ids that a query of one column gives, in its order.
 

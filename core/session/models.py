@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import open_binary, parse_json, read_bytes, regular_files
 from photon_triage.core.errors import SessionError
+from photon_triage.models.regular import open_regular, read_regular
 
-LARGEST_HEADER = 100_000_000
-"""Bytes that the header of a safetensors file may have, by its format."""
-
+LARGEST_HEADER = 2**24
+"""Bytes of a safetensors file's header that are read: names and shapes of a hundred thousand tensors."""
 
 STAGE_OF_FAMILY = {"darknet": "classify", "msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}
 """The kind of stage that a network of each family of architectures serves."""
@@ -38,16 +39,34 @@ class ModelEntry:
         """The kind of stage that it serves, None where its architecture tells of none."""
         return STAGE_OF_FAMILY.get(self.family)
 
+    @property
+    def evaluated_on(self) -> str:
+        """What its scores were measured on, in words; "" where it has none."""
+        return evaluated_on(self.metadata)
+
+
+def evaluated_on(metadata: Mapping[str, Any]) -> str:
+    """What the scores in a model's metadata were measured on, in words; "" where there are none."""
+    data = metadata.get("data")
+    told = data if isinstance(data, dict) else {}
+    if not metadata.get("scores"):
+        return ""
+    unnamed = "simulated data held out of training" if told.get("simulated") else "data that its record does not name"
+    return str(told.get("evaluated_on") or unnamed)
+
 
 def shipped_models() -> dict[str, ModelEntry]:
     """The models that come with the package, by name."""
     folder = Path(str(files("photon_triage.models"))) / "weights"
-    return _entries(folder, "shipped")
+    return _entries(folder.glob("*.safetensors"), "shipped", None)
 
 
 def session_models(folder: Path) -> dict[str, ModelEntry]:
-    """The models that were trained in a session, by name; of one name, the newest."""
-    return _entries(folder, "session")
+    """The models that were trained in a session, by name; of one name, the newest.
+
+    An entry of the folder that is no regular file, or lies outside of the session, is left out and reported.
+    """
+    return _entries(regular_files(folder, folder.parent, suffix=".safetensors"), "session", folder.parent)
 
 
 def find_model(name: str, folder: Path | None = None) -> ModelEntry:
@@ -60,7 +79,7 @@ def find_model(name: str, folder: Path | None = None) -> ModelEntry:
         return known[name]
     path = Path(name).expanduser()
     if path.suffix == ".safetensors" and path.is_file():
-        return ModelEntry(path.stem, path, "file", _metadata(path))
+        return ModelEntry(path.stem, path, "file", _metadata(path, None))
     raise SessionError(
         f"Could not find a model named {name!r}.",
         f"There are: {', '.join(sorted(known)) or 'none'}; the path of a .safetensors file is taken too.",
@@ -68,20 +87,30 @@ def find_model(name: str, folder: Path | None = None) -> ModelEntry:
     )
 
 
-def _entries(folder: Path, origin: str) -> dict[str, ModelEntry]:
+def _entries(paths: Iterable[Path], origin: str, root: Path | None) -> dict[str, ModelEntry]:
     found = {}
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
-        metadata = _metadata(path)
+    for path in sorted(paths, key=_changed):
+        metadata = _metadata(path, root)
         name = str(metadata.get("name", path.stem))
         found[name] = ModelEntry(name, path, origin, metadata)
     return found
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself in its header, else in the `.json` beside it; {} where neither can be read."""
-    for read in (_from_header, lambda path: path.with_suffix(".json").read_text(encoding="utf-8")):
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # removed just now
+        return 0
+
+
+def _metadata(path: Path, root: Path | None) -> dict[str, Any]:
+    """What a checkpoint says of itself in its header, else in the `.json` beside it; {} where neither can be read.
+
+    root: the session that it is to lie in, None for a file that a user names or that is shipped.
+    """
+    for read in (_from_header, _from_beside):
         try:
-            loaded = json.loads(read(path))
+            loaded = parse_json(read(path, root))
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(loaded, dict):
@@ -89,11 +118,16 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _from_header(path: Path) -> str:
+def _from_beside(path: Path, root: Path | None) -> bytes:
+    beside = path.with_suffix(".json")
+    return read_regular(beside, LARGEST_HEADER) if root is None else read_bytes(beside, root, LARGEST_HEADER)
+
+
+def _from_header(path: Path, root: Path | None) -> str:
     """The metadata in the header of a safetensors file: its length in 8 bytes, then JSON; torch is not needed."""
-    with path.open("rb") as file:
+    with open(open_regular(path), "rb") if root is None else open_binary(path, root) as file:  # noqa: PTH123
         length = int.from_bytes(file.read(8), "little")
         if length > LARGEST_HEADER:
             raise ValueError("not a safetensors file")
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length))
     return str(header["__metadata__"]["photon_triage"])

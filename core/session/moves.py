@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from photon_triage.core.frames import FrameKey
@@ -36,9 +36,3 @@ def moved_files(digests: Mapping[FrameKey, str], reader: ResultsReader) -> dict[
             if len(choice) == 1:
                 found[place] = choice[0]
     return found
-
-
-def digests_now(keys: Iterable[FrameKey], reader: ResultsReader) -> dict[FrameKey, str]:
-    """The digests that the results have for the files of these frames."""
-    places = {(key.file, key.dataset) for key in keys}
-    return {FrameKey(*place, index): digest for place in places for index, digest in reader.digests(*place).items()}

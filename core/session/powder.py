@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import parse_json, require_regular
 from photon_triage.core.errors import SessionError
 
 FILE = "powder.safetensors"
 KINDS = ("hits", "misses")
+LARGEST = 2**31
+"""Bytes: of a detector of 64 megapixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +81,14 @@ def read_powder(folder: Path) -> Powder | None:
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE
-    if not path.is_file():
-        return None
     try:
+        if not require_regular(path, folder, LARGEST):
+            return None
         with safe_open(path, framework="np") as file:
-            told = json.loads((file.metadata() or {})["photon-triage"])
+            told = parse_json((file.metadata() or {})["photon-triage"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         return _powder(told, arrays)
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError, MemoryError) as error:
         raise SessionError(
             f"Could not read {path}: {error}.",
             "Nothing but the powder is in it: remove it, and the engine begins a new one.",

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.errors import SourceError
-from photon_triage.core.frames import FrameKey
+from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.recipe import Recipe
 
 MASKS_KEPT = 8
 WINDOW = 256
 """Side in pixels of what is shown about a candidate."""
-DARK_PERCENTILE = 1.0
-"""Of an image's grey values, what is black."""
 READ_DEADLINE_S = 10.0
 
 
@@ -45,9 +43,9 @@ class FrameSource(Protocol):
 class Preview:
     """A frame's pixels for looking at.
 
-    pixels: (height, width) float32, 0 where invalid: detector counts, or of an image the grey values above its black.
-    valid: (height, width) bool. top, left: where the region begins in the whole frame, whose size is `frame_height` by
-    `frame_width`.
+    pixels: (height, width) float32, 0 where invalid: detector counts, or the grey values of an image. valid: (height,
+    width) bool. top, left: where the region begins in the whole frame, whose size is `frame_height` by `frame_width`.
+    counts: whether pixels are counts, which are never negative.
     """
 
     key: FrameKey
@@ -57,6 +55,7 @@ class Preview:
     left: int
     frame_height: int
     frame_width: int
+    counts: bool = True
 
 
 class Previewer:
@@ -83,20 +82,19 @@ class Previewer:
                     "It may have been replaced by a shorter one since it was scored.",
                 )
             mask = self._mask(source, key)
-        frame = np.asarray(frames[0])
+        frame = np.asarray(frames[0]) if self._images else as_counts(np.asarray(frames[0]))
         height, width = frame.shape
         valid = np.isfinite(frame)
         if not self._images:
             valid &= frame >= 0
         if mask is not None and mask.shape == frame.shape:
             valid &= mask
-        black = float(np.percentile(frame[valid], DARK_PERCENTILE)) if self._images and valid.any() else 0.0
         rows, columns = slice(0, height), slice(0, width)
         if not whole:
             rows, columns = self._region(key, height, width)
         frame, valid = frame[rows, columns], valid[rows, columns]
-        pixels = np.where(valid, np.maximum(frame.astype(np.float32) - black, 0), 0)
-        return Preview(key, pixels, valid, rows.start, columns.start, height, width)
+        pixels = np.where(valid, frame, 0).astype(np.float32)
+        return Preview(key, pixels, valid, rows.start, columns.start, height, width, counts=not self._images)
 
     def _region(self, key: FrameKey, height: int, width: int) -> tuple[slice, slice]:
         """Rows and columns to show of a frame of that size."""

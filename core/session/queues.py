@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Queue = Literal["score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed", "kinds", "outliers"]
+Queue = Literal[
+    "score", "newest", "uncertain", "disagree", "audit", "flagged", "mine", "disputed", "kinds", "outliers", "changed"
+]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 AUDIT: Queue = "audit"
 """Labels made from this one are of a random sample; those from any other are of what was ranked or chosen."""
@@ -25,6 +27,7 @@ WHAT: dict[str, str] = {
     "disputed": "accepted by one, rejected by another",
     "kinds": "one frame of each kind first, without labels",
     "outliers": "least like any other frame first",
+    "changed": "decided before the frame changed",
 }
 EMPTY: dict[str, str] = {
     "disagree": "only one model has scored here\n`models use` has another one score again",
@@ -32,6 +35,7 @@ EMPTY: dict[str, str] = {
     "flagged": "nothing is flagged\nf flags a frame",
     "mine": "you have decided nothing here yet",
     "disputed": "people agree on all that several decided",
+    "changed": "no labelled frame has changed",
     "kinds": "no frame is embedded yet\n`photon-triage embed S` makes kinds",
     "outliers": "no frame is embedded yet\n`photon-triage embed S` finds outliers",
 }

@@ -14,7 +14,7 @@ from typing import Any
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session import database
 from photon_triage.core.session.spans import Spans
-from photon_triage.core.session.validity import CONDITIONS, add_functions, described, invalid_rows
+from photon_triage.core.session.validity import add_functions, conditions, described, invalid_rows
 from photon_triage.core.session.writer import HISTORY_BIN_S
 
 _BLOCK = 4096
@@ -27,8 +27,10 @@ _SMALLEST_ROW = 12
 """Bytes that a row takes at least."""
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged data base raises; the second one where SQLite quotes damaged text in its message."""
-_FILE = f"{database.FILE_COLUMNS}, device, inode"
-_FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures"
+_FILE = f"{database.FILE_COLUMNS}, device, inode, notes, replaced"
+_FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures, changed"
+_MISSING = {"device": "0", "inode": "0", "notes": "'[]'", "replaced": "0", "changed": "NULL"}
+"""What stands for columns that an older data base has not."""
 _FINDS = {
     "detections": "frame_id, class, score, x, y, width, height",
     "candidates": "frame_id, x, y, score",
@@ -77,6 +79,8 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
         database.make(partial)
         new = database.connect(partial)
         old = database.connect(path)
+        with suppress(*UNREADABLE):
+            database.require_tables(old, path)
         old.text_factory = _text
         # A table whose description can be read is read although that of another, or of an index, cannot.
         old.execute("PRAGMA writable_schema=ON")
@@ -102,13 +106,13 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
 def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[int], None]) -> tuple[int, int, int]:
     new.executemany("INSERT OR IGNORE INTO models (id, name) VALUES (?, ?)", _rows(old, "models", "id, name"))
     recorded: dict[int, Spans] = {}
-    for row in _rows(old, "files", _FILE if _has(old, "files", "device") else f"{database.FILE_COLUMNS}, 0, 0"):
+    for row in _rows(old, "files", _there(old, "files", _FILE)):
         if isinstance(row[0], int):
             new.execute(f"INSERT OR IGNORE INTO files ({_FILE}) VALUES ({','.join('?' * len(row))})", row)
             recorded[row[0]] = Spans()
     frames = 0
     finds = {table: columns for table, columns in _FINDS.items() if _has(old, table, columns)}
-    for row in _rows(old, "frames", _FRAME):
+    for row in _rows(old, "frames", _there(old, "frames", _FRAME)):
         if row[1] in recorded and isinstance(row[2], int):
             frames += _save_frame(old, new, row, finds)
             if frames % 1000 == 0:
@@ -134,12 +138,13 @@ def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[i
 def _drop_invalid(new: sqlite3.Connection) -> None:
     """Remove what was saved and cannot be right; a frame of which anything cannot be right is read again."""
     add_functions(new)
+    holds = conditions(new)
     orphan = "frame_id NOT IN (SELECT id FROM frames)"
     for table in _FINDS:
-        invalid = f"SELECT frame_id FROM {table} WHERE NOT ifnull({CONDITIONS[table]}, 0)"
+        invalid = f"SELECT frame_id FROM {table} WHERE NOT ifnull({holds[table]}, 0)"
         new.execute(f"DELETE FROM frames WHERE id IN ({invalid})")
     for table in ("files", "models", "frames"):
-        new.execute(f"DELETE FROM {table} WHERE NOT ifnull({CONDITIONS[table]}, 0)")
+        new.execute(f"DELETE FROM {table} WHERE NOT ifnull({holds[table]}, 0)")
     for table in _FINDS:
         new.execute(f"DELETE FROM {table} WHERE {orphan}")
 
@@ -222,3 +227,10 @@ def _has(db: sqlite3.Connection, table: str, columns: str) -> bool:
     except UNREADABLE:
         return False
     return set(columns.split(", ")) <= there
+
+
+def _there(db: sqlite3.Connection, table: str, columns: str) -> str:
+    """These columns of a table, with a constant for each that it has not."""
+    return ", ".join(
+        _MISSING[name] if name in _MISSING and not _has(db, table, name) else name for name in columns.split(", ")
+    )

@@ -17,7 +17,7 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database
 from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.lookup import Known, look_up, sql_text
+from photon_triage.core.session.lookup import Content, Known, contents, look_up, sql_text
 from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
@@ -25,9 +25,10 @@ from photon_triage.core.session.runs import RateTally, RunTally, recorded_number
 from photon_triage.core.session.second_scores import Moved, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.trouble import with_trouble
 from photon_triage.core.session.validity import described, hide_invalid
-from photon_triage.core.session.writer import HISTORY_BIN_S, ResultsWriter
+from photon_triage.core.session.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
 __all__ = [
+    "CHANGES",
     "HISTORY_BIN_S",
     "ClassMap",
     "Counts",
@@ -77,18 +78,20 @@ class ResultsReader:
 
     def counts(self) -> Counts:
         """How many files and frames there are."""
-        files, unreadable, missing, waiting, pending, dropped, simulated = self._db.execute(
+        files, unreadable, missing, waiting, pending, dropped, simulated, noted = self._db.execute(
             "SELECT count(*), coalesce(sum(status = 'unreadable'), 0), coalesce(sum(status = 'missing'), 0), "
             "coalesce(sum(status = 'waiting'), 0), "
             "coalesce(sum(iif(status NOT IN ('unreadable', 'missing'), max(frames - done, 0), 0)), 0), "
             "coalesce(sum(iif(status IN ('unreadable', 'missing'), max(frames - done, 0), 0)), 0), "
-            "coalesce(max(simulated), 0) FROM files"
+            f"coalesce(max(simulated), 0), coalesce(sum({database.notes_column(self._db)} <> '[]'), 0) FROM files"
         ).fetchone()
         frames, hits = self._db.execute(
             "SELECT coalesce(sum(frames), 0), coalesce(sum(hits), 0) FROM history"
         ).fetchone()
         candidates = self._db.execute("SELECT count(*) FROM candidates").fetchone()[0]
-        return Counts(files, unreadable, waiting, frames, pending, dropped, hits, bool(simulated), candidates, missing)
+        return Counts(
+            files, unreadable, waiting, frames, pending, dropped, hits, bool(simulated), candidates, missing, noted
+        )
 
     def history(self, since: float = 0.0) -> list[tuple[float, int, int]]:
         """(Unix time at which a bin of HISTORY_BIN_S seconds begins, frames, hits) from `since` on."""
@@ -131,9 +134,30 @@ class ResultsReader:
         """What is known of the frames of these keys; those that are not there are left out."""
         return look_up(self._db, keys)
 
+    def contents(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
+        """Look up the bytes of these frames; see lookup."""
+        return contents(self._db, keys)
+
+    def changes(self) -> int:
+        """Number of times that recorded frames were replaced; it only grows."""
+        row = self._db.execute("SELECT CAST(value AS INTEGER) FROM state WHERE key = ?", (CHANGES,)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def files(self) -> list[FileRow]:
         """The ledger of files."""
         return database.read_files(self._db)
+
+    def remarkable_files(self, most: int) -> list[FileRow]:
+        """Files with a reason or a note, those that changed last first."""
+        return database.read_files(self._db, remarkable=most)
+
+    def newest_note(self) -> tuple[str, str]:
+        """(Path, note) of the file with a note that changed last; two empty texts where there is none."""
+        notes = database.notes_column(self._db)
+        row = self._db.execute(
+            f"SELECT path, {notes} FROM files WHERE {notes} <> '[]' ORDER BY updated DESC, id DESC LIMIT 1"
+        ).fetchone()
+        return ("", "") if row is None else (str(row[0]), next(reversed(database.notes_of(row[1])), ""))
 
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""

@@ -16,7 +16,8 @@ class FileRow:
     """A file of the ledger.
 
     frames: as long as the data set is said to be. done: how many of them are recorded. status: waiting, reading,
-    complete, missing or unreadable; reason: what is waited for, what is missing, why it cannot be read.
+    complete, missing or unreadable; reason: what is waited for, what is missing, why it cannot be read. notes: on how
+    its frames were made of what is in it, and on what was left out.
     """
 
     id: int
@@ -38,6 +39,7 @@ class FileRow:
     updated: float
     device: int = 0
     inode: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +117,5 @@ class Counts:
     candidates: int = 0
     missing: int = 0
     """Files that name something that is not there."""
+    noted: int = 0
+    """Files with notes."""

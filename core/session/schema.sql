@@ -21,7 +21,9 @@ CREATE TABLE IF NOT EXISTS files (
     mtime_ns  INTEGER NOT NULL DEFAULT 0,
     device    INTEGER NOT NULL DEFAULT 0,
     inode     INTEGER NOT NULL DEFAULT 0,
-    updated   REAL NOT NULL DEFAULT 0       -- Unix time
+    updated   REAL NOT NULL DEFAULT 0,      -- Unix time
+    notes     TEXT NOT NULL DEFAULT '[]',   -- JSON: sentences on how its frames were made of what is in it
+    replaced  REAL NOT NULL DEFAULT 0       -- Unix time from which its frames are others than before; 0 for never
 );
 
 CREATE TABLE IF NOT EXISTS gaps (           -- frames that were passed over: start .. stop-1
@@ -45,8 +47,9 @@ CREATE TABLE IF NOT EXISTS frames (
     hit      INTEGER NOT NULL,              -- 1 when it passed hit finding, the first stage
     score    REAL,                          -- of the stage that scores; NULL when it did not get there
     model_id INTEGER REFERENCES models,     -- that gave the score
-    digest   TEXT,                          -- of the raw bytes, for hits
+    digest   TEXT,                          -- of the raw bytes, for hits and labelled frames
     measures TEXT NOT NULL DEFAULT '{}',    -- JSON: the stages' columns
+    changed  REAL,                          -- Unix time at which its bytes were found to be others than before
     UNIQUE (file_id, idx)
 );
 CREATE INDEX IF NOT EXISTS frames_by_score ON frames (hit, score);

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import make_folder, read_text
 from photon_triage.core.errors import SessionError
-from photon_triage.core.recipe import Recipe, load_recipe, parse_recipe
+from photon_triage.core.recipe import Recipe, parse_recipe
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.results import ResultsReader
@@ -35,6 +38,8 @@ class Session:
         """Under which name this process decides; the account's, if None."""
         self.read_only = False
         """Whether this process only looks: its journals refuse whatever they are given, and make no file."""
+        self.clock: Callable[[], float] | None = None
+        """The host's clock, by which journals are stamped; time.time, if None."""
 
     @classmethod
     def open(cls, path: Path | str) -> Session:
@@ -43,7 +48,7 @@ class Session:
         Raises SessionError where there is none.
         """
         session = cls(Path(path).expanduser().resolve())
-        if not session.recipe_path.is_file():
+        if not os.path.lexists(session.recipe_path):
             raise SessionError(
                 f"Could not open the session {session.path}: there is no recipe.toml in it.",
                 "Start a session with `photon-triage watch PATH --recipe spi --session SESSION`.",
@@ -59,18 +64,18 @@ class Session:
         session = cls(Path(path).expanduser().resolve())
         parse_recipe(recipe_text, origin)
         try:
-            if session.recipe_path.exists():
-                if session.recipe_path.read_bytes() != recipe_text.encode():
+            if os.path.lexists(session.recipe_path):
+                if session.recipe_text() != recipe_text:
                     raise SessionError(
                         f"Could not use the recipe {origin} in {session.path}: it was begun with another one.",
                         "Leave --recipe away to go on with it, or begin a new session.",
                     )
                 return session
-            for folder in (session.path, session.journal_path, session.models_path, session.exports_path):
-                folder.mkdir(parents=True, exist_ok=True)
-            partial = session.recipe_path.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(recipe_text, encoding="utf-8")
-            partial.replace(session.recipe_path)
+            session.path.mkdir(parents=True, exist_ok=True)
+            for folder in (session.journal_path, session.models_path, session.exports_path):
+                make_folder(folder, session.path)
+            with atomic_file(session.recipe_path) as file:
+                file.write(recipe_text.encode())
         except OSError as error:
             raise SessionError(
                 f"Could not make the session {session.path}: {error.strerror}.",
@@ -80,7 +85,18 @@ class Session:
 
     def recipe(self) -> Recipe:
         """The recipe the session was begun with."""
-        return load_recipe(str(self.recipe_path))
+        return parse_recipe(self.recipe_text(), str(self.recipe_path))
+
+    def recipe_text(self) -> str:
+        """The recipe's text; raises SessionError where it cannot be read."""
+        try:
+            return read_text(self.recipe_path, self.path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise SessionError(
+                f"Could not read {self.recipe_path}: {reason}.",
+                "Put the recipe that the session was begun with there, as a file.",
+            ) from error
 
     def results(self) -> ResultsReader:
         """A reader of what the engine has found."""
@@ -88,7 +104,7 @@ class Session:
 
     def journal(self, who: str | None = None) -> JournalWriter:
         """A journal of one's own to append to, under that name, else the session's `who`."""
-        return JournalWriter(self.journal_path, who or self.who, read_only=self.read_only)
+        return JournalWriter(self.journal_path, who or self.who, read_only=self.read_only, clock=self.clock)
 
     def labels(self, *, follow_moves: bool = True) -> LabelBook:
         """The labels so far, also those of files that were moved; call refresh() to follow."""

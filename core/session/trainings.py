@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import folders_in, make_mark, open_binary, read_json, report, require_folder
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.curves import CURVE, CurveFollower, CurvePoint
 from photon_triage.core.session.locks import is_locked
@@ -117,14 +118,17 @@ class TrainingsFollower:
     """Follows all trainings of a session by their small files; called from one thread at a time."""
 
     def __init__(self, session: Session) -> None:
-        self._root = trainings_path(session)
+        self._root, self._session_path = trainings_path(session), session.path
         self._curves: dict[Path, CurveFollower] = {}
 
     def read(self) -> tuple[Training, ...]:
         """All trainings, those at work first, then the newest."""
         try:
-            folders = [Path(entry.path) for entry in os.scandir(self._root) if entry.is_dir()]
-        except OSError:
+            folders = list(folders_in(self._root, self._session_path))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            report(error)
             return ()
         found = [training for folder in folders if (training := self._training(folder)) is not None]
         return tuple(sorted(found, key=lambda each: (each.state not in AT_WORK, -each.changed)))
@@ -133,7 +137,7 @@ class TrainingsFollower:
         changed = max((_mtime(folder / name) for name in (STATUS, CURVE, LOG, SETTINGS)), default=0.0)
         if not changed:
             return None
-        curve = self._curves.setdefault(folder, CurveFollower(folder / CURVE)).read()
+        curve = self._curves.setdefault(folder, CurveFollower(folder / CURVE, self._session_path)).read()
         status = read_status(folder)
         state, message = _state(folder, status, curve, changed)
         return Training(folder.name, folder, state, message, status, curve, changed)
@@ -142,6 +146,11 @@ class TrainingsFollower:
 def trainings_path(session: Session) -> Path:
     """Where the trainings of a session have their folders."""
     return session.path / "training"
+
+
+def session_of(folder: Path) -> Path:
+    """The session's folder that holds a training's folder."""
+    return folder.parent.parent
 
 
 def find_training(session: Session, name: str) -> Training:
@@ -160,14 +169,17 @@ def find_training(session: Session, name: str) -> Training:
 def read_status(folder: Path) -> Status | None:
     """What the training process last said of itself; None where it said nothing that can be read."""
     try:
-        told = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        return Status(**told | {"words": tuple(map(str, told["words"]))})
+        told = read_json(folder / STATUS, session_of(folder))
+        status = Status(**told | {"words": tuple(told["words"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    texts = (status.state, status.message, status.host, status.cwd, *status.words)
+    return status if all(isinstance(text, str) for text in texts) and type(status.pid) is int else None
 
 
 def write_status(folder: Path, status: Status) -> None:
     """Say how the training is; raises OSError."""
+    require_folder(folder, session_of(folder))
     with atomic_file(folder / STATUS) as file:
         file.write((json.dumps(asdict(status)) + "\n").encode())
 
@@ -177,7 +189,7 @@ def wish(training: Training, name: str, *, holds: bool = True) -> None:
     path = training.folder / name
     try:
         if holds:
-            path.touch()
+            make_mark(path, session_of(training.folder))
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -191,7 +203,7 @@ def wish(training: Training, name: str, *, holds: bool = True) -> None:
 def log_tail(folder: Path, begin: int = 0) -> str:
     """The last lines of a training's log, in one; only what comes after so many bytes."""
     try:
-        with (folder / LOG).open("rb") as file:
+        with open_binary(folder / LOG, session_of(folder)) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(begin, end - LOG_TAIL))
             text = file.read().decode("utf-8", "replace")
@@ -222,7 +234,8 @@ def _ended(status: Status) -> State:
 
 def _untold(folder: Path, curve: Sequence[CurvePoint], changed: float) -> tuple[State, str]:
     """The state of a training whose process has not said a word: it begins, has failed early, or is of an old kind."""
-    if is_locked(folder / LOCK) or (time.time() - changed < FRESH_S and not curve and not log_tail(folder)):
+    is_held = is_locked(folder / LOCK, session_of(folder))
+    if is_held or (time.time() - changed < FRESH_S and not curve and not log_tail(folder)):
         return "starting", ""
     if (folder / SETTINGS).exists():
         return "interrupted", ""
@@ -234,12 +247,12 @@ def _untold(folder: Path, curve: Sequence[CurvePoint], changed: float) -> tuple[
 def _is_alive(folder: Path, status: Status, changed: float) -> bool:
     if status.host == socket.gethostname():
         # Looking at a lock of one's own would let go of it.
-        return status.pid == os.getpid() or is_locked(folder / LOCK)
+        return status.pid == os.getpid() or is_locked(folder / LOCK, session_of(folder))
     return time.time() - changed < SILENT_S
 
 
 def _mtime(path: Path) -> float:
     try:
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     except OSError:
         return 0.0

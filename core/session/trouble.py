@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.containment import open_regular, parse_json, read_bytes
+
 _SIZE = 4096
 _LONGEST = 800
 
@@ -19,7 +21,8 @@ class TroubleNote:
     def __init__(self, results_path: Path) -> None:
         self._file: int | None = None
         with suppress(OSError):
-            self._file = os.open(_place(results_path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            path = _place(results_path)
+            self._file = open_regular(path, path.parent, os.O_WRONLY | os.O_CREAT)
         self.clear()
 
     def say(self, text: str) -> None:
@@ -45,11 +48,12 @@ class TroubleNote:
 def with_trouble(results_path: Path, state: dict[str, Any]) -> dict[str, Any]:
     """An engine's state, completed by its note if there is one that is newer: `trouble`, `message`, `heartbeat`."""
     try:
-        note = json.loads(_place(results_path).read_bytes()[:_SIZE].strip() or b"{}")
+        path = _place(results_path)
+        note = parse_json(read_bytes(path, path.parent, _SIZE).strip() or b"{}")
         text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
     except (OSError, ValueError, AttributeError):
         return state
-    if not text or heartbeat < float(state.get("heartbeat", 0.0)):
+    if not text or not isinstance(text, str) or heartbeat < float(state.get("heartbeat", 0.0)):
         return state
     return state | {"trouble": text, "message": text, "heartbeat": heartbeat}
 

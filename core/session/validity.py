@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.journal import LATEST
+from photon_triage.core.session import database
+from photon_triage.core.session.journal import LATEST_TIME
 from photon_triage.core.session.label_records import HIGHEST_INDEX
 
 SMALL, SMALL_BYTES = 20_000, 4 * 2**20
@@ -69,15 +70,15 @@ _FILES = (
     f"AND {_whole('height', LARGEST_EXTENT)} AND {_whole('width', LARGEST_EXTENT)} AND {_json('geometry', 'geometry')} "
     f"AND {_whole('simulated', 1)} AND {_whole('frames', HIGHEST_INDEX + 1)} AND {_whole('done', HIGHEST_INDEX + 1)} "
     "AND status IN ('waiting', 'reading', 'complete', 'missing', 'unreadable') "
-    f"AND typeof(size) = 'integer' AND size >= 0 AND typeof(mtime_ns) = 'integer' AND {_number('updated', 0, LATEST)}"
+    f"AND typeof(size) = 'integer' AND size >= 0 AND typeof(mtime_ns) = 'integer' "
+    f"AND {_number('updated', 0, LATEST_TIME)}"
 )
 _FRAMES = (
-    f"{_whole('idx', HIGHEST_INDEX)} AND {_number('seen', 0, LATEST)} AND {_whole('passed', LARGEST_EXTENT)} "
+    f"{_whole('idx', HIGHEST_INDEX)} AND {_number('seen', 0, LATEST_TIME)} AND {_whole('passed', LARGEST_EXTENT)} "
     f"AND {_whole('hit', 1)} AND {_optional('score', _number('score'))} AND {_optional('model_id', _MODEL)} "
-    f"AND {_optional('digest', _ascii('digest'))} AND {_numbers_by_name('measures')} "
-    f"AND file_id IN (SELECT id FROM main.files WHERE {_FILES})"
+    f"AND {_optional('digest', _ascii('digest'))} AND {_numbers_by_name('measures')}"
 )
-CONDITIONS: dict[str, str] = {
+_CONDITIONS: dict[str, str] = {
     "files": _FILES,
     "models": f"{_text('name')}",
     "frames": _FRAMES,
@@ -88,11 +89,34 @@ CONDITIONS: dict[str, str] = {
     "former_candidates": f"{_POINT} AND {_MODEL}",
     "masks": f"{_whole('y', LARGEST_EXTENT)} AND {_whole('x', LARGEST_EXTENT)} AND {_whole('background', 255)} "
     f"AND {_json('classes', 'names')} AND typeof(png) = 'blob'",
-    "history": f"{_whole('bin', int(LATEST))} AND {_whole('frames', 2**40)} AND {_whole('hits', 2**40)} "
+    "history": f"{_whole('bin', int(LATEST_TIME))} AND {_whole('frames', 2**40)} AND {_whole('hits', 2**40)} "
     "AND hits <= frames",
     "state": f"{_text('key')} AND {_json('value', 'value')}",
 }
-"""By table, what is true of a row that can be right."""
+"""By table, what is true of a row that can be right, in columns that every version has."""
+_LATER: dict[str, dict[str, str]] = {
+    "files": {
+        "device": "typeof(device) = 'integer'",
+        "inode": "typeof(inode) = 'integer'",
+        "reach": _whole("reach", HIGHEST_INDEX + 1),
+        "notes": _json("notes", "texts"),
+        "replaced": _number("replaced", 0, LATEST_TIME),
+    },
+    "frames": {"changed": _optional("changed", _number("changed", 0, LATEST_TIME))},
+}
+"""The same of columns that later versions added."""
+
+
+def conditions(db: sqlite3.Connection) -> dict[str, str]:
+    """By table of this data base, of any version, what is true of a row that can be right. Raises sqlite3.Error."""
+    there = _tables(db)
+    found = {table: condition for table, condition in _CONDITIONS.items() if table in there}
+    for table in _LATER.keys() & there:
+        columns = database.columns(db, table)
+        found[table] = " AND ".join([found[table], *(_LATER[table][name] for name in columns if name in _LATER[table])])
+    if "frames" in found and "files" in found:
+        found["frames"] += f" AND file_id IN (SELECT id FROM main.files WHERE {found['files']})"
+    return found
 
 
 def invalid_rows(db: sqlite3.Connection) -> dict[str, int]:
@@ -101,12 +125,10 @@ def invalid_rows(db: sqlite3.Connection) -> dict[str, int]:
     Raises sqlite3.Error where a table cannot be read.
     """
     add_functions(db)
-    there = _tables(db)
     found = {}
-    for table, condition in CONDITIONS.items():
-        if table in there:
-            (count,) = db.execute(f"SELECT count(*) FROM main.{table} WHERE NOT ifnull({condition}, 0)").fetchone()
-            found[table] = int(count)
+    for table, condition in conditions(db).items():
+        (count,) = db.execute(f"SELECT count(*) FROM main.{table} WHERE NOT ifnull({condition}, 0)").fetchone()
+        found[table] = int(count)
     return {table: count for table, count in found.items() if count}
 
 
@@ -127,9 +149,10 @@ def hide_invalid(db: sqlite3.Connection) -> dict[str, int]:
     try:
         invalid = invalid_rows(db) if is_small(db) else {}
         if invalid:
+            holds = conditions(db)
             db.execute("PRAGMA query_only=0")  # views are in memory, and SQLite counts them as writing all the same
             for table in invalid:
-                db.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {CONDITIONS[table]}")
+                db.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {holds[table]}")
             db.execute("PRAGMA query_only=1")
     except sqlite3.DatabaseError:
         return {}
@@ -188,9 +211,14 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list) and 0 < len(value) <= 256 and all(isinstance(each, str) for each in value)
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 _FUNCTIONS: dict[str, Callable[[bytes | None], bool]] = {
     "is_text": _is_text,
     "is_json_geometry": _is_json(_is_geometry),
     "is_json_names": _is_json(_are_names),
+    "is_json_texts": _is_json(_are_texts),
     "is_json_value": _is_json(lambda _: True),
 }

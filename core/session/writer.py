@@ -6,7 +6,8 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import takewhile
@@ -17,7 +18,7 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session import database
-from photon_triage.core.session.lookup import look_up
+from photon_triage.core.session.lookup import KEYS_AT_ONCE, look_up
 from photon_triage.core.session.masks import mask_bytes
 from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.second_scores import model_number, scores_by
@@ -26,7 +27,11 @@ from photon_triage.core.session.validity import described, invalid_rows, is_smal
 
 HISTORY_BIN_S = 10
 DIGESTED_AT_ONCE = 20
-_KEPT = ("dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames")
+CHANGES = "changes"
+"""The state's count of changes to frames that were recorded."""
+FINDS = ("detections", "candidates", "masks", "scores", "former_candidates")
+"""Tables of what was found on frames."""
+_KEPT = ("dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames", "notes")
 """While nothing can be read from a file, what was known of it stays: its frames' keys depend on that."""
 
 
@@ -38,7 +43,7 @@ class ResultsWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
+        if not os.path.lexists(path):
             database.make(path)
         self._db = self._open()
 
@@ -49,8 +54,11 @@ class ResultsWriter:
             db.execute(f"PRAGMA journal_mode={mode}")
             db.execute("PRAGMA synchronous=NORMAL" if mode == "WAL" else "PRAGMA synchronous=FULL")
             database.probe(db)
-            database.bring_up_to_date(db)
+            database.bring_up_to_date(db, self.path)
             invalid = invalid_rows(db) if is_small(db) else {}
+        except SessionError:
+            db.close()
+            raise
         except sqlite3.Error as error:
             db.close()
             raise refusal(self.path, error) from error
@@ -73,7 +81,7 @@ class ResultsWriter:
     def batch(self) -> Iterator[None]:
         """All that is recorded in the block is one transaction."""
         with self._db:
-            self._db.execute("BEGIN")
+            self._db.execute("BEGIN IMMEDIATE")  # nobody else may write between what is read in it and what is written
             yield
 
     def files(self) -> list[FileRow]:
@@ -86,9 +94,10 @@ class ResultsWriter:
         for file_id, start, stop in self._db.execute("SELECT file_id, start, stop FROM gaps"):
             gaps.setdefault(file_id, []).append((start, stop))
         for *values, reach in self._db.execute(
-            f"SELECT {database.FILE_COLUMNS}, device, inode, reach FROM files ORDER BY id"
+            f"SELECT {database.FILE_COLUMNS}, device, inode, notes, reach FROM files ORDER BY id"
         ):
-            row = database.file_row(tuple(values))
+            *known, notes = values
+            row = database.file_row(tuple(known), notes)
             recorded = Spans([(0, reach)])
             for gap in gaps.get(row.id, ()):
                 recorded.remove(*gap)
@@ -99,6 +108,7 @@ class ResultsWriter:
         values = asdict(row) | {
             "geometry": json.dumps(asdict(row.geometry)),
             "simulated": int(row.simulated),
+            "notes": json.dumps(row.notes),
             "reach": row.done,
         }
         del values["id"]
@@ -118,27 +128,119 @@ class ResultsWriter:
             ).fetchone()
         return int(found[0])
 
+    def put_notes(self, file_id: int, notes: Sequence[str]) -> None:
+        """Replace the notes on a file."""
+        with self._transaction():
+            self._db.execute("UPDATE files SET notes = ? WHERE id = ?", (json.dumps(list(notes)), file_id))
+
     def move_file(self, old: str, new: str) -> None:
         """A file has another name now; nothing else about it has changed."""
         with self._transaction():
             self._db.execute("UPDATE OR IGNORE files SET path = ? WHERE path = ?", (new, old))
 
-    def forget_frames(self, file_id: int) -> None:
-        """Forget the frames of a file in whose place another one stands."""
+    def forget_frames(self, file_id: int, now: float | None = None) -> None:
+        """Forget the frames of a file in whose place another one stands.
+
+        now: Unix time from which its frames are others; labels given before, on frames of which no digest tells
+        otherwise, are of frames that have changed.
+        """
         with self._transaction():
-            self._db.execute(
-                "UPDATE history SET frames = history.frames - gone.frames, hits = history.hits - gone.hits FROM "
-                "(SELECT CAST(seen / ? AS INTEGER) AS bin, count(*) AS frames, sum(hit) AS hits FROM frames "
-                "WHERE file_id = ? GROUP BY 1) AS gone WHERE history.bin = gone.bin",
-                (HISTORY_BIN_S, file_id),
-            )
-            for table in ("detections", "candidates", "masks", "scores", "former_candidates"):
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE frame_id IN (SELECT id FROM frames WHERE file_id = ?)", (file_id,)
-                )
-            self._db.execute("DELETE FROM frames WHERE file_id = ?", (file_id,))
+            self._forget("file_id = ?", file_id)
             self._db.execute("DELETE FROM gaps WHERE file_id = ?", (file_id,))
-            self._db.execute("UPDATE files SET done = 0, reach = 0, layout = '' WHERE id = ?", (file_id,))
+            self._db.execute(
+                "UPDATE files SET done = 0, reach = 0, layout = '', replaced = ? WHERE id = ?",
+                (time.time() if now is None else now, file_id),
+            )
+
+    def replace_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> list[int]:
+        """Record frames of a file that has changed and was read again; returns the indices of those that differ.
+
+        results: each with its digest, misses too. A frame with the digest that is recorded stays as it is, with the
+        scores it has. Of any other one the results take the place of the recorded ones, and it counts as changed from
+        `now` on. A frame that was recorded without a digest counts as changed: nothing proves that it has not.
+        Frames that are not recorded yet are recorded as by put_frames. All in one transaction.
+        """
+        changed = []
+        with self._transaction():
+            fresh = []
+            for result in results:
+                row = self._db.execute(
+                    "SELECT digest, id, hit, seen FROM frames WHERE file_id = ? AND idx = ?", (file_id, result.index)
+                ).fetchone()
+                if row is None:
+                    fresh.append(result)
+                elif result.digest is None or result.digest != row[0]:
+                    self._replace_frame(row[1:], result, now)
+                    changed.append(result.index)
+            if changed:
+                self._count_change()
+            if fresh:
+                self.put_frames(file_id, fresh, now)
+        return changed
+
+    def _replace_frame(self, known: tuple[int, int, float], result: FrameResult, now: float) -> None:
+        """Put a result in the place of what is recorded; known: id, hit and time of the frame's row."""
+        frame_id, hit, seen = known
+        for table in FINDS:
+            self._db.execute(f"DELETE FROM {table} WHERE frame_id = ?", (frame_id,))
+        self._db.execute(
+            "UPDATE frames SET passed = ?, hit = ?, score = ?, model_id = ?, digest = ?, measures = ?, changed = ? "
+            "WHERE id = ?",
+            (
+                result.passed,
+                int(result.hit),
+                result.score,
+                None if result.model is None else self._model_id(result.model),
+                result.digest,
+                json.dumps(result.measures),
+                now,
+                frame_id,
+            ),
+        )
+        self._db.execute(
+            "UPDATE history SET hits = hits + ? WHERE bin = ?", (int(result.hit) - hit, int(seen // HISTORY_BIN_S))
+        )
+        self._put_finds(frame_id, result)
+
+    def cut_frames(self, file_id: int, frames: int) -> int:
+        """Forget the frames from index `frames` on, of a file that has become shorter; returns how many."""
+        with self._transaction():
+            gone = self._forget("file_id = ? AND idx >= ?", file_id, frames)
+            self._db.execute("DELETE FROM gaps WHERE file_id = ? AND start >= ?", (file_id, frames))
+            self._db.execute("UPDATE gaps SET stop = ? WHERE file_id = ? AND stop > ?", (frames, file_id, frames))
+            self._db.execute(
+                "UPDATE files SET done = done - ?, reach = min(reach, ?), frames = min(frames, ?) WHERE id = ?",
+                (gone, frames, frames, file_id),
+            )
+        return gone
+
+    def _forget(self, which: str, *arguments: int) -> int:
+        """Delete the frames for which a condition holds, with all that was found on them; returns how many."""
+        self._db.execute(
+            "UPDATE history SET frames = history.frames - gone.frames, hits = history.hits - gone.hits FROM "
+            "(SELECT CAST(seen / ? AS INTEGER) AS bin, count(*) AS frames, sum(hit) AS hits FROM frames "
+            f"WHERE {which} GROUP BY 1) AS gone WHERE history.bin = gone.bin",
+            (HISTORY_BIN_S, *arguments),
+        )
+        for table in FINDS:
+            self._db.execute(f"DELETE FROM {table} WHERE frame_id IN (SELECT id FROM frames WHERE {which})", arguments)
+        gone = self._db.execute(f"DELETE FROM frames WHERE {which}", arguments).rowcount
+        if gone:
+            self._count_change()
+        return gone
+
+    def _count_return(self, file_id: int) -> None:
+        """Tell readers of frames that come back to a file whose frames were forgotten, or of their digests."""
+        if self._db.execute("SELECT 1 FROM files WHERE id = ? AND replaced > 0", (file_id,)).fetchone():
+            self._count_change()
+
+    def _count_change(self) -> None:
+        """Tell readers that recorded frames are others now: what they have counted or looked up must be again."""
+        self._db.execute(
+            "INSERT INTO state (key, value) VALUES (?, '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+            (CHANGES,),
+        )
 
     def put_frames(self, file_id: int, results: Sequence[FrameResult], now: float) -> None:
         """Record a batch of a file and that these frames are done, in one transaction.
@@ -146,6 +248,7 @@ class ResultsWriter:
         A frame that stands there already is left as it is, so no frame counts twice.
         """
         with self._transaction():
+            self._count_return(file_id)
             fresh = hits = 0
             for result in results:
                 model_id = None if result.model is None else self._model_id(result.model)
@@ -180,6 +283,7 @@ class ResultsWriter:
     def put_digests(self, file_id: int, digests: Mapping[int, str]) -> None:
         """Record the digests of frames, by index, that have none yet."""
         with self._transaction():
+            self._count_return(file_id)
             self._db.executemany(
                 "UPDATE frames SET digest = ? WHERE file_id = ? AND idx = ? AND digest IS NULL",
                 [(digest, file_id, index) for index, digest in digests.items()],
@@ -190,15 +294,25 @@ class ResultsWriter:
         found = self._db.execute(
             "SELECT f.path, f.dataset, r.idx FROM frames r JOIN files f ON f.id = r.file_id "
             "WHERE r.hit AND r.digest IS NULL ORDER BY f.id, r.idx"
-        ).fetchall()
-        places: dict[tuple[str, str], list[int]] = {}
-        for path, dataset, index in found:
-            places.setdefault((path, dataset), []).append(index)
-        return [
-            (*place, tuple(indices[start : start + DIGESTED_AT_ONCE]))
-            for place, indices in places.items()
-            for start in range(0, len(indices), DIGESTED_AT_ONCE)
-        ]
+        )
+        return _in_parts(found)
+
+    def labelled_without_digest(self, keys: Iterable[FrameKey]) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Those of these frames that are recorded without a digest, misses as a rule; grouped as hits without one.
+
+        Whether a labelled frame has changed can be told only where it has a digest from before.
+        """
+        there = look_up(self._db, {key.frame for key in keys})
+        without = {known.id: key for key, known in there.items()}
+        found = []
+        for start in range(0, len(without), KEYS_AT_ONCE):
+            part = list(without)[start : start + KEYS_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            found += self._db.execute(
+                f"SELECT id FROM frames WHERE digest IS NULL AND id IN ({marks})", part
+            ).fetchall()
+        lacking = sorted(without[row[0]] for row in found)
+        return _in_parts((key.file, key.dataset, key.index) for key in lacking)
 
     def rescore(self, file_id: int, results: Sequence[FrameResult]) -> None:
         """Replace what networks said of frames that another model has looked at; the former scores are kept beside."""
@@ -225,8 +339,8 @@ class ResultsWriter:
         found = self._db.execute(
             "SELECT r.file_id, f.path, f.dataset FROM frames r JOIN models m ON m.id = r.model_id "
             "JOIN files f ON f.id = r.file_id "
-            f"WHERE m.name <> ? AND f.path NOT IN ({','.join('?' * len(without))}) LIMIT 1",
-            (model, *without),
+            "WHERE m.name <> ? AND f.path NOT IN (SELECT value FROM json_each(?)) LIMIT 1",
+            (model, _listed(without)),
         ).fetchone()
         if found is None:
             return None
@@ -280,8 +394,8 @@ class ResultsWriter:
             "SELECT r.id, f.path, f.dataset, r.idx FROM frames r JOIN files f ON f.id = r.file_id "
             "WHERE r.id < ? AND r.score IS NOT NULL AND r.model_id <> ? "
             "AND NOT EXISTS (SELECT 1 FROM scores s WHERE s.frame_id = r.id AND s.model_id = ?) "
-            f"AND f.path NOT IN ({','.join('?' * len(without))}) ORDER BY r.id DESC LIMIT ?",
-            (below or sys.maxsize, *(model_number(self._db, model),) * 2, *without, limit),
+            "AND f.path NOT IN (SELECT value FROM json_each(?)) ORDER BY r.id DESC LIMIT ?",
+            (below or sys.maxsize, *(model_number(self._db, model),) * 2, _listed(without), limit),
         ).fetchall()
         if not rows:
             return None
@@ -337,7 +451,8 @@ class ResultsWriter:
         if self._db.in_transaction:
             yield
         else:
-            with self._db:
+            # Without it the transaction would begin with the first change, behind what was read for it.
+            with self.batch():
                 yield
 
     def _mark_done(self, file_id: int, start: int, stop: int, now: float) -> None:
@@ -397,6 +512,23 @@ class ResultsWriter:
     def _model_id(self, name: str) -> int:
         self._db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
         return int(self._db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()[0])
+
+
+def _listed(paths: Collection[str]) -> str:
+    """Paths as one parameter of a query: SQLite takes 250,000 parameters at most."""
+    return json.dumps(list(paths))
+
+
+def _in_parts(frames: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, tuple[int, ...]]]:
+    """(Path, data set, index) of frames by file, DIGESTED_AT_ONCE indices at most together."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for path, dataset, index in frames:
+        places.setdefault((path, dataset), []).append(index)
+    return [
+        (*place, tuple(indices[start : start + DIGESTED_AT_ONCE]))
+        for place, indices in places.items()
+        for start in range(0, len(indices), DIGESTED_AT_ONCE)
+    ]
 
 
 def refusal(path: Path, error: sqlite3.Error) -> SessionError:

@@ -5,9 +5,9 @@ Importing this package loads neither h5py nor tifffile: a process that reads thr
 
 from __future__ import annotations
 
-from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.info import SourceInfo, Survey
 from photon_triage.core.sources.local import inspect, read_frames, read_mask
 from photon_triage.core.sources.reader import FrameReader
 from photon_triage.core.sources.watch import FolderWatch, WatchedFile
 
-__all__ = ["FolderWatch", "FrameReader", "SourceInfo", "WatchedFile", "inspect", "read_frames", "read_mask"]
+__all__ = ["FolderWatch", "FrameReader", "SourceInfo", "Survey", "WatchedFile", "inspect", "read_frames", "read_mask"]

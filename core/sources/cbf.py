@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.headers import text_geometry
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
@@ -64,7 +64,9 @@ class OpenImages:
             self._file = _opened(state)
             first = self._file.data
             if first is None or first.ndim != 2 or first.dtype.kind not in "iuf":
-                raise SourceError(f"Reading {state.path}: fabio finds no image in it.", "It may be damaged.")
+                raise SourceError(
+                    f"Reading {state.path}: fabio finds no image in it.", "It may be damaged.", kind=ErrorKind.DAMAGED
+                )
             self._first: np.ndarray = first
         self.dtype: np.dtype[Any] = np.dtype(first.dtype).newbyteorder("=")
         self.shape = (int(first.shape[0]), int(first.shape[1]))
@@ -118,7 +120,7 @@ def _header(state: FileState) -> str:
             os.close(descriptor)
     end = raw.find(_CBF_STARTS_BINARY if state.format == "CBF" else b"}")
     if end < 0:
-        raise waited_for(state.path, "truncated file, its header does not end", state.age)
+        raise waited_for(state.path, "truncated file, its header does not end", state.age, ErrorKind.TRUNCATED)
     return raw[:end].decode("latin-1")
 
 
@@ -141,7 +143,7 @@ def _check_cbf(images: OpenImages) -> None:
             "Convert it to byte offset, which is what detectors write.",
         )
     if len(header) + len(_CBF_STARTS_BINARY) + _positive(fields.get("X-Binary-Size")) > state.size:
-        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age)
+        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age, ErrorKind.TRUNCATED)
 
 
 def _check_smv(images: OpenImages) -> None:
@@ -151,7 +153,7 @@ def _check_smv(images: OpenImages) -> None:
     shape = [_positive(fields.get(name)) for name in ("SIZE2", "SIZE1")]
     size = require_size("the image", shape, item, state.path)
     if "COMPRESSION" not in fields and _positive(fields.get("HEADER_BYTES")) + size > state.size:
-        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age)
+        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age, ErrorKind.TRUNCATED)
 
 
 def _check_edf(images: OpenImages) -> None:
@@ -164,7 +166,7 @@ def _check_edf(images: OpenImages) -> None:
     size = require_size("the image", shape, 8, state.path)
     told = _positive(fields.get("edf_binarysize", fields.get("size"))) or (size // 8 if size else 0)
     if len(header) + told > state.size:
-        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age)
+        raise waited_for(state.path, "truncated file, its image goes beyond its end", state.age, ErrorKind.TRUNCATED)
 
 
 _CHECKS = {"CBF": _check_cbf, "SMV": _check_smv, "EDF": _check_edf}

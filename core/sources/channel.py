@@ -13,15 +13,12 @@ import tempfile
 from multiprocessing.connection import Connection
 from typing import Any
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
 _LONGEST_MESSAGE = 64 * 2**20
-_KINDS: dict[str, type[SourceError]] = {
-    "SourceError": SourceError,
-    "NotYetError": NotYetError,
-    "MissingError": MissingError,
-}
+_CLASSES: dict[str, type[SourceError]] = {each.__name__: each for each in (SourceError, NotYetError, MissingError)}
+_KINDS = {kind.value: kind for kind in ErrorKind}
 _STEP = 16 * 2**20
 
 
@@ -40,14 +37,16 @@ def receive(connection: Connection) -> dict[str, Any]:
 
 def error_message(error: SourceError) -> dict[str, Any]:
     """An error as a message."""
-    return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
+    return {"error": error.message, "hint": error.hint, "class": type(error).__name__, "kind": error.kind}
 
 
-def raise_error(message: dict[str, Any]) -> None:
-    """Raises the error that a message carries, if it carries one."""
-    if "error" in message:
-        kind = _KINDS.get(str(message.get("kind")), SourceError)
-        raise kind(str(message["error"]), str(message.get("hint", "")))
+def error_of(message: dict[str, Any]) -> SourceError | None:
+    """The error that a message carries, None where it carries none."""
+    if "error" not in message:
+        return None
+    kind = _KINDS.get(str(message.get("kind")), ErrorKind.REFUSED)
+    error_class = _CLASSES.get(str(message.get("class")), SourceError)
+    return error_class(str(message["error"]), str(message.get("hint", "")), kind=kind)
 
 
 def memory_file() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders
@@ -51,11 +51,15 @@ class Entries:
                         f"Reading {dataset.file.filename}: frame {offsets[axis or 0]} of {dataset.name} is damaged: "
                         f"{problem}.",
                         "The other frames can be read.",
+                        kind=ErrorKind.DAMAGED,
                     )
 
     def _require_sources(self, dataset: Any, axis: int | None, low: int, high: int, depth: int) -> None:
         if depth > _DEEPEST:
-            raise SourceError(f"Reading {self._files.state.path}: virtual data sets refer to each other in a circle.")
+            raise SourceError(
+                f"Reading {self._files.state.path}: virtual data sets refer to each other in a circle.",
+                kind=ErrorKind.DAMAGED,
+            )
         if axis != 0:
             low, high = 0, int(dataset.shape[0])
         covered = np.zeros(high - low, bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import h5py
@@ -20,16 +20,18 @@ from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.shown import frame_files
 from photon_triage.core.sources.stack import FrameStack
+from photon_triage.core.sources.stack_layout import StackLayout
 from photon_triage.core.sources.written import Settling, written
 
 _settling = Settling()
 
 
-def inspect_hdf5(
+def probe_hdf5(
     state: FileState, dataset: str | None, *, explain: bool = False, any_image: bool = False, around: bool = False
-) -> SourceInfo:
-    """What an HDF5 file holds; raises SourceError, NotYetError."""
-    with translated(state.path), OpenFiles(state) as files:
+) -> tuple[SourceInfo, OpenStack]:
+    """What an HDF5 file holds, and its frames, open for reading; raises SourceError, NotYetError."""
+    with translated(state.path), ExitStack() as opened:
+        files = opened.enter_context(OpenFiles(state))
         over = ended(files)
         layout = find_layout(files, any_image=any_image) if dataset is None else named_layout(files, dataset)
         stack = FrameStack(files, layout.dataset)
@@ -39,7 +41,7 @@ def inspect_hdf5(
         shown = None
         with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
             shown = frame_files(files, stack) if around else None
-        return SourceInfo(
+        info = SourceInfo(
             path=state.path,
             format="HDF5",
             layout=layout.name,
@@ -63,7 +65,10 @@ def inspect_hdf5(
             shows=tuple(sorted(shown.files)) if shown else (),
             shows_whole=shown is not None and shown.whole,
             alternatives=search.others(files, layout.dataset) if explain else (),
+            stack=stack.layout(),
         )
+        opened.pop_all()  # the files stay open, for reading
+        return info, OpenStack(files, stack)
 
 
 def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | None, tuple[str, ...]]:
@@ -80,15 +85,17 @@ def _mask(files: OpenFiles, layout: Layout, stack: FrameStack) -> tuple[str | No
 class OpenStack:
     """A stack kept open for reading."""
 
-    def __init__(self, state: FileState, dataset: str) -> None:
-        self.state = state
-        with translated(state.path):
-            self._files = OpenFiles(state)
-            try:
-                self.stack = FrameStack(self._files, dataset)
-            except BaseException:
-                self._files.close()
-                raise
+    def __init__(self, files: OpenFiles, stack: FrameStack) -> None:
+        self.state, self._files, self.stack = files.state, files, stack
+
+    @staticmethod
+    def at(state: FileState, dataset: str, layout: StackLayout | None = None) -> OpenStack:
+        """The stack at a path of a file. layout: where it was found before, see FrameStack."""
+        with translated(state.path), ExitStack() as opened:
+            files = opened.enter_context(OpenFiles(state, lazily=layout is not None))
+            stack = FrameStack(files, dataset, layout)
+            opened.pop_all()
+            return OpenStack(files, stack)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from photon_triage.core.frames import Geometry
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.errors import SourceError
+from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
+from photon_triage.core.sources.stack_layout import StackLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class SourceInfo:
     the axes that the frames' index counts in C order, () where it counts one. shows: the real paths of the
     files that its frames lie in; shows_whole: frames there are frames here, not parts of them. shown_by: a file beside
     it that shows all its frames as its own; shown_with: what that one shows, where it shows them whole. alternatives:
-    what else was there. These are told where they were asked for.
+    what else was there. These are told where they were asked for. stack: where the frames of an HDF5 file lie, for the
+    reader that reads them.
     """
 
     path: str
@@ -62,10 +68,16 @@ class SourceInfo:
     shown_by: str = ""
     shown_with: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    stack: StackLayout | None = None
 
     def to_json(self) -> dict[str, Any]:
         """These facts as what JSON can carry."""
-        return asdict(self)
+        facts = {name: getattr(self, name) for name in self.__slots__}
+        return facts | {
+            "geometry": {name: getattr(self.geometry, name) for name in GEOMETRY_FIELDS},
+            "alternatives": [asdict(other) for other in self.alternatives],
+            "stack": None if self.stack is None else self.stack.to_json(),
+        }
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> SourceInfo:
@@ -75,5 +87,26 @@ class SourceInfo:
             name: tuple(facts[name]) for name in ("missing", "notes", "mask_bits", "frame_axes", "shows", "shown_with")
         }
         others = tuple(Alternative(**{**other, "shape": tuple(other["shape"])}) for other in facts["alternatives"])
-        kept = {"shape": (height, width), "geometry": Geometry(**facts["geometry"]), "alternatives": others}
+        stack = None if facts["stack"] is None else StackLayout.from_json(facts["stack"])
+        kept = {
+            "shape": (height, width),
+            "geometry": Geometry(**facts["geometry"]),
+            "alternatives": others,
+            "stack": stack,
+        }
         return SourceInfo(**{**facts, **told, **kept})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """Result of one file's survey: either `info` or `error`.
+
+    frames: all frames of the file, (n, height, width) as `FrameReader.read` gives them, None where they are to be read
+    later. valid: the mask that goes with them, (height, width) bool, True where a pixel is valid; None where the file
+    has none, or where `frames` is None.
+    """
+
+    info: SourceInfo | None
+    error: SourceError | None = None
+    frames: NDArray[Any] | None = None
+    valid: NDArray[np.bool_] | None = None

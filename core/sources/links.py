@@ -13,8 +13,8 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError
-from photon_triage.core.sources.opening import FileState, look, translated
+from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError
+from photon_triage.core.sources.opening import FileState, look, translated, waited_for
 
 _HOPS = 16
 
@@ -31,21 +31,28 @@ def open_hdf5(state: FileState) -> Any:
             return h5py.File(state.path, "r", swmr=True, libver="latest", locking=False)
         except (OSError, RuntimeError, ValueError):
             pass
-    return h5py.File(state.path, "r", locking=False)
+    try:
+        return h5py.File(state.path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        if state.writing:  # HDF5 opens no such file, but as a reader of SWMR where that mark is there too
+            reason = "its superblock says that a writer has it open"
+            raise waited_for(state.path, reason, state.age, ErrorKind.MARKED_WRITING) from error
+        raise
 
 
 class OpenFiles:
     """The files of one look: the one that was named, and those that it links to; closes all together.
 
     A link leads to a file in the folder of the one that was named, or below one of its state's roots.
+    lazily: open the named file when something in it is needed.
     """
 
-    def __init__(self, state: FileState) -> None:
+    def __init__(self, state: FileState, *, lazily: bool = False) -> None:
         self.state = state
         self.folders = (Path(state.path).parent, *map(Path, state.roots))
         self.states = {state.path: state}
         self.dangling: list[str] = []
-        self._files = {state.path: open_hdf5(state)}
+        self._files = {} if lazily else {state.path: open_hdf5(state)}
 
     def __enter__(self) -> OpenFiles:
         return self
@@ -56,7 +63,10 @@ class OpenFiles:
     @property
     def main(self) -> Any:
         """The file that was named."""
-        return self._files[self.state.path]
+        path = self.state.path
+        if path not in self._files:
+            self._files[path] = open_hdf5(self.state)
+        return self._files[path]
 
     def size_of(self, dataset: Any) -> int:
         """The size in bytes of the file that a data set lies in."""
@@ -76,6 +86,12 @@ class OpenFiles:
         target = os.path.realpath(where / name)
         if Path(name).is_absolute() and not Path(target).is_file():  # moved since: HDF5 too tries the name alone
             target = os.path.realpath(where / Path(name).name)
+        return self.at(target, name)
+
+    def at(self, target: str, name: str) -> Any:
+        """The file at a real path, which a link calls `name`; raises like `linked`."""
+        if target == self.state.path:
+            return self.main
         if not any(map(Path(target).is_relative_to, self.folders)):
             raise SourceError(
                 f"Reading {self.state.path}: it links to {name}, which lies outside its folder.",

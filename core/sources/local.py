@@ -13,6 +13,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, look
+from photon_triage.core.sources.stack_layout import StackLayout
 
 
 class OpenFrames(Protocol):
@@ -64,38 +65,55 @@ def inspect(
     folders, beside its own, to which its links may lead.
     Raises NotYetError where the file is worth another look, SourceError where it is not.
     """
-    state = look(path, roots)
+    info, frames = probe(look(path, roots), dataset, explain=explain, around=around, any_image=any_image)
+    if frames is not None:
+        frames.close()
+    return info
+
+
+def probe(
+    state: FileState,
+    dataset: str | None = None,
+    *,
+    explain: bool = False,
+    around: bool = False,
+    any_image: bool = False,
+) -> tuple[SourceInfo, OpenFrames | None]:
+    """What a file holds, see `inspect`, and its frames where they are open already; the caller closes them."""
     match state.format:
         case "HDF5":
-            from photon_triage.core.sources.hdf5 import inspect_hdf5
+            from photon_triage.core.sources.hdf5 import probe_hdf5
 
             name = f"/{dataset.strip('/')}" if dataset else None
-            return inspect_hdf5(state, name, explain=explain, any_image=any_image, around=around)
+            return probe_hdf5(state, name, explain=explain, any_image=any_image, around=around)
         case "TIFF":
-            from photon_triage.core.sources.tiff import inspect_tiff
+            from photon_triage.core.sources.tiff import probe_tiff
 
-            return inspect_tiff(state, explain=explain)
+            return probe_tiff(state, explain=explain)
         case "MRC":
             from photon_triage.core.sources.mrc import inspect_mrc
 
-            return inspect_mrc(state)
+            return inspect_mrc(state), None
         case _:
             from photon_triage.core.sources.cbf import inspect_image
 
-            return inspect_image(state)
+            return inspect_image(state), None
 
 
-def open_frames(state: FileState, dataset: str) -> OpenFrames:
-    """The frames of a file, open until closed."""
+def open_frames(state: FileState, dataset: str, layout: StackLayout | None = None) -> OpenFrames:
+    """The frames of a file, open until closed.
+
+    layout: where those of an HDF5 file were found before; reading raises StaleLayoutError where they are there no more.
+    """
     match state.format:
         case "HDF5":
             from photon_triage.core.sources.hdf5 import OpenStack
 
-            return OpenStack(state, dataset)
+            return OpenStack.at(state, dataset, layout)
         case "TIFF":
-            from photon_triage.core.sources.tiff_pages import OpenPages
+            from photon_triage.core.sources.tiff import open_tiff
 
-            return OpenPages(state)
+            return open_tiff(state)
         case "MRC":
             from photon_triage.core.sources.mrc import OpenSections
 

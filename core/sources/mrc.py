@@ -15,14 +15,14 @@ import mrcfile.utils
 import numpy as np
 from mrcfile.mrcinterpreter import MrcInterpreter
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.blank import without_blank_end
 from photon_triage.core.sources.formats import START
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import ABANDONED, SILENT, STABLE, require_size
 from photon_triage.core.sources.names import run_name
-from photon_triage.core.sources.opening import FileState, translated, waited_for
+from photon_triage.core.sources.opening import CutShortError, FileState, translated, waited_for
 
 _NOT_READ = {3: "complex numbers", 4: "complex numbers", 7: "32-bit integers", 16: "colours", 101: "4-bit integers"}
 _EXTENDED_AT = slice(92, 96)
@@ -38,7 +38,9 @@ def inspect_mrc(state: FileState) -> SourceInfo:
         try:
             available = sections.available()
             if not available:
-                raise waited_for(state.path, "truncated file, its first section is not whole", state.age)
+                raise waited_for(
+                    state.path, "truncated file, its first section is not whole", state.age, ErrorKind.TRUNCATED
+                )
             whole = available == len(sections)
             return SourceInfo(
                 path=state.path,
@@ -158,7 +160,8 @@ class OpenSections:
                 f"Reading {path}: it holds {what} (MRC mode {mode}).", "Read are modes 0, 1, 2, 6 and 12."
             ) from error
         if told.kind == "c":
-            raise SourceError(f"Reading {path}: it holds complex numbers (MRC mode {mode}).", "Convert it.")
+            what = f"complex numbers ({header.ny} x {header.nx} {told.name}, MRC mode {mode})"
+            raise SourceError(f"Reading {path}: it holds {what}.", "Convert it.")
         stamp, flags = struct.unpack_from(f"{header.dtype['mode'].str[0]}2i", raw, _IMOD_AT)
         if mode == 0 and stamp == _IMOD_STAMP and not flags & _SIGNED:
             return np.dtype(np.uint8)
@@ -168,7 +171,7 @@ class OpenSections:
 def _parsed(raw: bytes) -> Any:
     """The header, as mrcfile reads it: of either byte order, and forgiving; what is behind it is left alone."""
     if len(raw) < START:
-        raise ValueError("truncated file, it ends within its header")
+        raise CutShortError("truncated file, it ends within its header")
     alone = bytearray(raw)
     alone[_EXTENDED_AT] = bytes(4)
     with warnings.catch_warnings():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 
 _SEGMENT = re.compile(r"(_master|_data_\d+)$")
 _NUMBER = re.compile(r"[_\-.]?\d+$")
@@ -16,7 +16,8 @@ def run_name(path: str, *, one_of_many: bool) -> str:
     one_of_many: the file holds a single frame, so that a number at its name's end counts frames (lysozyme_00012.tif is
     of the run lysozyme); otherwise only the second of two numbers does (run_0001_00012 is of run_0001).
     """
-    name, folder = Path(path).name, Path(path).parent.name
+    parent, name = os.path.split(path)
+    folder = os.path.basename(parent)  # noqa: PTH119 - for each of many thousand files
     stem = _SEGMENT.sub("", name.rpartition(".")[0] or name)
     shorter = _NUMBER.sub("", stem)
     if shorter == stem:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError, TriageError
+from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
 from photon_triage.core.sources.formats import (
     HDF5_SIGNATURE,
     READ,
@@ -20,27 +21,15 @@ from photon_triage.core.sources.formats import (
     other_format,
 )
 from photon_triage.core.sources.limits import ABANDONED
-
-_SUPERBLOCK = 48
-_USER_BLOCKS = tuple(512 << power for power in range(12))
-"""Where HDF5 may begin behind a user block: at 512 bytes and at each doubling of that, here up to 1 MiB."""
+from photon_triage.core.sources.superblock import find_superblock, parse_superblock
 
 _RETRY = "It is looked at again."
+_STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})
+"""Errors of the system that pass: a lock, and a file that another host of a network file system has replaced."""
 
-_NOT_YET = (
-    "truncated file",
-    "file signature not found",
-    "bad object header version number",
-    "already open for write",
-    "not already open for swmr writing",
-    "can't synchronously read data",
-    "can't deserialize object header prefix",
-    "resource temporarily unavailable",
-    "object header chunk",
-    "addr overflow",
-    "doesn't exist",
-    "component not found",
-)
+
+class CutShortError(Exception):
+    """A file ends before what it refers to; the message says before what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +92,23 @@ def look(path: str | os.PathLike[str], roots: Sequence[str] = ()) -> FileState:
                 raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
             start = os.pread(descriptor, START, 0)
             known = format_of(start)
-            at, superblock = (0, start[:_SUPERBLOCK]) if known else _behind_user_block(descriptor)
+            at, raw = (0, start) if known else find_superblock(descriptor)
         finally:
             os.close(descriptor)
     facts = (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, age_of(found.st_mtime_ns))
     if known not in (None, "HDF5"):
         return FileState(real, str(known), *facts)
-    if superblock.startswith(HDF5_SIGNATURE) and len(superblock) == _SUPERBLOCK:
-        version, flags = superblock[8], superblock[11] if superblock[8] == 3 else 0
-        base, end = (int.from_bytes(superblock[place : place + 8], "little") for place in (12, 28))
-        if version in (2, 3) and superblock[9] == 8 and at - base + end > found.st_size:
-            raise waited_for(real, "truncated file, it is shorter than it says", facts[-1])
+    if raw.startswith(HDF5_SIGNATURE):
+        superblock = parse_superblock(raw, at)
+        if superblock is None or superblock.end > found.st_size:
+            raise waited_for(real, "truncated file, it is shorter than it says", facts[-1], ErrorKind.TRUNCATED)
         return FileState(
             real,
             "HDF5",
             *facts,
-            superblock=version,
-            writing=bool(flags & 1),
-            swmr=bool(flags & 4),
+            superblock=superblock.version,
+            writing=superblock.writing,
+            swmr=superblock.swmr,
             roots=tuple(os.path.realpath(os.path.expanduser(root)) for root in roots),  # noqa: PTH111
         )
     other = other_format(start)
@@ -135,37 +123,26 @@ def look(path: str | os.PathLike[str], roots: Sequence[str] = ()) -> FileState:
         raise SourceError(
             f"Opening {real}: its name promises {promised}, and it does not begin as {promised} does.",
             f"Read are {READ}; if its writer was killed, or a transfer broke off, it holds nothing to read.",
+            kind=ErrorKind.DAMAGED,
         )
-    reason = "it is empty" if not found.st_size else f"file signature not found, it does not begin as {promised} does"
+    reason = f"it does not begin as {promised} does" if found.st_size else "it is empty"
     raise waited_for(real, reason, facts[-1])
 
 
-def _behind_user_block(descriptor: int) -> tuple[int, bytes]:
-    for at in _USER_BLOCKS:
-        superblock = os.pread(descriptor, _SUPERBLOCK, at)
-        if superblock.startswith(HDF5_SIGNATURE):
-            return at, superblock
-        if not superblock:
-            break
-    return 0, b""
-
-
-def waited_for(path: str, reason: str, age: float) -> SourceError:
+def waited_for(path: str, reason: str, age: float, kind: ErrorKind = ErrorKind.NOT_YET) -> SourceError:
     """The error for a file that is not whole: NotYetError, and SourceError once nobody has changed it for long."""
     if age > ABANDONED:
         return SourceError(
             f"Reading {path}: {reason}, and it has not changed for {age / 60:.0f} minutes.",
             "Its writer may have been killed: repair a copy (HDF5: h5clear -s COPY) or transfer the file again.",
+            kind=ErrorKind.DAMAGED if kind is ErrorKind.NOT_YET else kind,
         )
-    return NotYetError(f"Reading {path}: {reason}.", _RETRY)
+    return NotYetError(f"Reading {path}: {reason}.", _RETRY, kind=kind)
 
 
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Any failure of the block as a SourceError, or a NotYetError where a writer explains it.
-
-    The list of what to wait for was found by reading files of eleven kinds of writer while they were written.
-    """
+    """Any failure of the block as a SourceError, or a NotYetError where a writer explains it."""
     try:
         yield
     except TriageError:
@@ -174,15 +151,43 @@ def translated(path: str) -> Iterator[None]:
         raise MissingError(f"Opening {path}: there is no such file.", _RETRY) from error
     except MemoryError as error:
         raise SourceError(f"Reading {path}: it asks for more memory than there is.", "It may be damaged.") from error
+    except PermissionError as error:
+        raise SourceError(f"Reading {path}: {_reason(error)}.", "Ask its owner for the right to read it.") from error
     except Exception as error:  # h5py and tifffile raise nearly anything for a damaged file
-        reason = _reason(error)
-        try:
+        reason, kind, age = _reason(error), _kind_of(error, path), 0.0
+        if kind is ErrorKind.DAMAGED:
+            hint = "The file may be damaged; the others go on."
+            raise SourceError(f"Reading {path}: {reason}.", hint, kind=kind) from error
+        with suppress(OSError):
             age = age_of(os.stat(path).st_mtime_ns)  # noqa: PTH116 - see above
-        except OSError:
-            age = 0.0
-        if isinstance(error, (BlockingIOError, KeyError)) or any(sign in reason.lower() for sign in _NOT_YET):
-            raise waited_for(path, reason, age) from error
-        raise SourceError(f"Reading {path}: {reason}.", "The file may be damaged; the others go on.") from error
+        raise waited_for(path, reason, age, kind) from error
+
+
+def _kind_of(error: Exception, path: str) -> ErrorKind:
+    """The reason of a library's error, from its type and from the file as it is now, never from its text.
+
+    HDF5's own errors come as OSError, RuntimeError or KeyError. A writer explains any of them: metadata reach a file
+    in no order, and a chunk may be there before its last bytes.
+    """
+    if isinstance(error, CutShortError):
+        return ErrorKind.TRUNCATED
+    if isinstance(error, BlockingIOError) or (isinstance(error, OSError) and error.errno in _STALE):
+        return ErrorKind.NOT_YET
+    if not isinstance(error, OSError | RuntimeError | KeyError):
+        return ErrorKind.DAMAGED
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ErrorKind.DAMAGED
+    try:
+        at, raw = find_superblock(descriptor)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    if not raw:
+        return ErrorKind.DAMAGED
+    superblock = parse_superblock(raw, at)
+    return ErrorKind.TRUNCATED if superblock is None or superblock.end > size else ErrorKind.NOT_YET
 
 
 def _reason(error: Exception) -> str:

@@ -19,10 +19,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
 from photon_triage.core.sources.filters import pipeline
+from photon_triage.core.sources.opening import CutShortError
 from photon_triage.core.sources.view import Selection, read_part
 
 LEAST_BYTES = 2**15
@@ -134,6 +135,7 @@ class RawChunks:
                 raise SourceError(
                     f"Reading {self._dataset.file.filename}: frame {frame} of {name} is damaged: {error}.",
                     "The other frames can be read.",
+                    kind=ErrorKind.DAMAGED,
                 ) from error
             return None
 
@@ -171,7 +173,7 @@ class RawChunks:
         while done < len(into):
             count = os.preadv(self._file, [into[done:]], offset + done)
             if not count:
-                raise OSError(f"truncated file, a chunk at byte {offset} ends behind it")
+                raise CutShortError(f"truncated file, a chunk at byte {offset} ends behind it")
             done += count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,8 +19,8 @@ import numpy as np
 from photon_triage.core.errors import ReaderLostError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.arena import Arena, Pin
-from photon_triage.core.sources.channel import SharedMemory, memory_file, raise_error, receive, send
-from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.channel import SharedMemory, error_of, memory_file, receive, send
+from photon_triage.core.sources.info import SourceInfo, Survey
 from photon_triage.core.sources.limits import BYTES_LIMIT
 
 _WORKER = "photon_triage.core.sources.worker"
@@ -31,6 +33,9 @@ _SILENT_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
+
+Source = str | os.PathLike[str] | SourceInfo
+"""A file, by its path or by what is known of it."""
 
 
 class FrameReader:
@@ -90,26 +95,64 @@ class FrameReader:
             answer = self._ask(request)
             return SourceInfo.from_json(answer["info"])
 
-    def read(
-        self, path: str | os.PathLike[str], dataset: str, start: int, stop: int, window: Window | None = None
-    ) -> np.ndarray:
+    def survey(
+        self,
+        paths: Sequence[str],
+        dataset: str | None = None,
+        *,
+        around: bool = False,
+        window: Window | None = None,
+        read_bytes: int = 0,
+    ) -> list[Survey]:
+        """What each of these files holds, as `inspect` tells, and all frames of those that are complete and small.
+
+        Frames come, as `read` gives them with this window, while those of whole files fit into what is left of
+        `read_bytes`. After a second the answer ends: it may be shorter than `paths`, but holds the first one. It ends
+        too with a file that costs the worker, whose error is a ReaderLostError.
+        """
+        if not paths:
+            return []
+        request = {
+            "do": "survey",
+            "path": paths[0],
+            "paths": paths,
+            "dataset": dataset,
+            "around": around,
+            "window": _told(window),
+            "read_bytes": read_bytes,
+        }
+        with self._lock:
+            worker = self._started()
+            gaps = worker.arena.gaps()
+            surveys: list[Survey] = []
+            try:
+                worker.send(request | {"gaps": gaps})
+                while answer := self._receive(worker, paths[min(len(surveys), len(paths) - 1)]):
+                    surveys.append(_survey(answer, worker, gaps))
+            except ReaderLostError as error:
+                return [*surveys, Survey(None, error)]
+            self._keep_small(sum(0 if survey.frames is None else survey.frames.nbytes for survey in surveys))
+            return surveys
+
+    def read(self, source: Source, dataset: str, start: int, stop: int, window: Window | None = None) -> np.ndarray:
         """Frames start .. stop-1, (n, height, width) in the file's dtype, native byte order.
 
+        source: the file's path, or better what `inspect` or `survey` told of it, which spares finding the frames again.
         window: all that is wanted of them. Where it lies within the frames, and reading no more saves work, only that
         comes, (n, *window.shape); else whole frames.
         """
-        return self._read(path, dataset, [(start, stop)], window)
+        return self._read(source, dataset, [(start, stop)], window)
 
-    def read_indices(self, path: str | os.PathLike[str], dataset: str, indices: Sequence[int]) -> np.ndarray:
+    def read_indices(self, source: Source, dataset: str, indices: Sequence[int]) -> np.ndarray:
         """The frames with these indices, in this order, (n, height, width); one that cannot be read fails the call."""
         if not len(indices):
-            raise SourceError(f"Reading {os.fspath(path)}: expected indices of frames, got none.")
-        return self._read(path, dataset, _ranges(indices))
+            raise SourceError(f"Reading {_path(source)}: expected indices of frames, got none.")
+        return self._read(source, dataset, _ranges(indices))
 
-    def present(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
+    def present(self, source: Source, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges: a finished file may have holes."""
         with self._lock:
-            request = {"do": "present", "path": os.fspath(path), "dataset": dataset, "start": start, "stop": stop}
+            request = {"do": "present", **_place(source, dataset), "start": start, "stop": stop}
             return [(low, high) for low, high in self._ask(request)["present"]]
 
     def events(self, path: str | os.PathLike[str], dataset: str, indices: Sequence[int]) -> list[str]:
@@ -134,17 +177,16 @@ class FrameReader:
 
     def _read(
         self,
-        path: str | os.PathLike[str],
+        source: Source,
         dataset: str,
         ranges: list[tuple[int, int]],
         window: Window | None = None,
     ) -> np.ndarray:
-        told = None if window is None else (window.top, window.left, window.height, window.width)
-        request = {"do": "read", "path": os.fspath(path), "dataset": dataset, "ranges": ranges, "window": told}
+        request = {"do": "read", **_place(source, dataset), "ranges": ranges, "window": _told(window)}
         with self._lock:
             pixels = self._pixels(request)
         if pixels is None:
-            raise SourceError(f"Reading {os.fspath(path)}: the worker sent no frames.")
+            raise SourceError(f"Reading {_path(source)}: the worker sent no frames.")
         return pixels
 
     def _pixels(self, request: dict[str, Any]) -> np.ndarray | None:
@@ -154,14 +196,14 @@ class FrameReader:
         answer = self._ask(request | {"gaps": gaps})
         if answer["shape"] is None:
             return None
-        shape, dtype, at = tuple(answer["shape"]), np.dtype(answer["dtype"]), int(answer["at"])
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if not 0 < size <= BYTES_LIMIT or not any(low <= at and at + size <= high for low, high in gaps):
-            raise SourceError(f"The reader's worker announced {size} bytes at {at}.")
-        pixels = worker.arena.lend(at, size, dtype, shape)
-        if size > _MOST_KEPT:
-            self._end()  # the memory is the worker's for as long as it lives
+        pixels = _lent(answer, worker, gaps)
+        self._keep_small(pixels.nbytes)
         return pixels
+
+    def _keep_small(self, answered: int) -> None:
+        """End a worker that has answered with so many bytes: the memory is the worker's for as long as it lives."""
+        if answered > _MOST_KEPT:
+            self._end()
 
     def _started(self) -> _Process:
         if self._closed:
@@ -171,9 +213,17 @@ class FrameReader:
         return self._worker
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        worker, path = self._started(), request["path"]
+        worker = self._started()
+        worker.send(request)
+        answer = self._receive(worker, request["path"])
+        if (told := error_of(answer)) is not None:
+            raise told
+        return answer
+
+    def _receive(self, worker: _Process, path: str) -> dict[str, Any]:
+        """The worker's next answer, on this file; raises ReaderLostError where it does not come."""
         try:
-            answer = worker.ask(request, self._deadline)
+            return worker.receive(self._deadline)
         except TimeoutError as error:
             self._end()
             raise ReaderLostError(
@@ -188,8 +238,6 @@ class FrameReader:
         except BaseException:
             self._end()  # interrupted while waiting: the next answer would be to this question
             raise
-        raise_error(answer)
-        return answer
 
     def _end(self) -> str:
         """End the worker, and say how it ended."""
@@ -233,8 +281,13 @@ class _Process:
         """Process id."""
         return self._process.pid
 
-    def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """The worker's answer; TimeoutError after the deadline, EOFError or OSError where it died.
+    def send(self, request: dict[str, Any]) -> None:
+        """Hand over a request; where the worker has died, `receive` says so."""
+        with suppress(OSError):
+            send(self._connection, request)
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        """The worker's next answer; TimeoutError after the deadline, EOFError or OSError where it died.
 
         The deadline counts from when the worker is there: on a busy machine that alone can take seconds.
         """
@@ -243,7 +296,6 @@ class _Process:
                 raise TimeoutError
             receive(self._connection)
             self._ready = True
-        send(self._connection, request)
         if not self._connection.poll(deadline):
             raise TimeoutError
         return receive(self._connection)
@@ -267,6 +319,40 @@ def _finish(process: subprocess.Popen[bytes], connection: Connection, memory: Sh
             process.wait(1.0)
         except subprocess.TimeoutExpired:  # held by a file system that does not answer: it ends when that does
             threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _path(source: Source) -> str:
+    return source.path if isinstance(source, SourceInfo) else os.fspath(source)
+
+
+def _place(source: Source, dataset: str) -> dict[str, Any]:
+    """Where the frames of a request are."""
+    known = source.stack if isinstance(source, SourceInfo) and source.dataset == dataset else None
+    return {"path": _path(source), "dataset": dataset, "layout": None if known is None else known.to_json()}
+
+
+def _lent(told: dict[str, Any], worker: _Process, gaps: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The array that a worker has put into the shared memory."""
+    shape, dtype, at = tuple(told["shape"]), np.dtype(told["dtype"]), int(told["at"])
+    size = math.prod(shape) * dtype.itemsize
+    if not 0 < size <= BYTES_LIMIT or not any(low <= at and at + size <= high for low, high in gaps):
+        raise SourceError(f"The reader's worker announced {size} bytes at {at}.")
+    return worker.arena.lend(at, size, dtype, shape)
+
+
+def _survey(told: dict[str, Any], worker: _Process, gaps: Sequence[tuple[int, int]]) -> Survey:
+    error = error_of(told)
+    if error is not None:
+        return Survey(None, error)
+    info = SourceInfo.from_json(told["info"])
+    if "frames" not in told:
+        return Survey(info)
+    mask = None if told["valid"] is None else _lent(told["valid"], worker, gaps).copy()  # kept for long
+    return Survey(info, None, _lent(told["frames"], worker, gaps), mask)
+
+
+def _told(window: Window | None) -> tuple[int, int, int, int] | None:
+    return None if window is None else (window.top, window.left, window.height, window.width)
 
 
 def _ranges(indices: Sequence[int]) -> list[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -14,6 +15,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chosen import chosen_images
 from photon_triage.core.sources.chunks import ChunkTable
+from photon_triage.core.sources.dtypes import READ, image_dtype, stored_dtype
 from photon_triage.core.sources.entries import Entries
 from photon_triage.core.sources.filters import Filter, pipeline, require_decoders
 from photon_triage.core.sources.limits import require_size
@@ -21,7 +23,15 @@ from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import numbered_members, tagged_members
 from photon_triage.core.sources.raw import RawChunks
 from photon_triage.core.sources.roles import view_of
-from photon_triage.core.sources.view import View, is_numeric, read_part
+from photon_triage.core.sources.stack_layout import Member, StackLayout
+from photon_triage.core.sources.view import MOST_AXES, View, is_numeric, read_part
+
+MOST_MEMBERS = 1000
+"""Data sets, or ranges of images, of a layout that is kept: beyond, it is longer than finding it again takes."""
+
+
+class StaleLayoutError(NotYetError):
+    """Frames are no longer where they were found: look for them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,10 @@ class Part:
         for run in np.split(chosen, breaks):
             yield int(run[0]), int(run[-1]) + 1
 
+    def chosen(self) -> tuple[tuple[int, int], ...] | None:
+        """The images that are frames, as ranges; None where all are."""
+        return None if self.positions is None else tuple(self.runs(0, len(self.positions)))
+
     def frames_within(self, images: int) -> int:
         """How many leading frames lie among the first `images` images."""
         return images if self.positions is None else int(np.searchsorted(self.positions, images))
@@ -62,21 +76,32 @@ class FrameStack:
     """The frames at a path: a data set, a group's data_000001, data_000002 ..., or a pattern such as /%/data.
 
     frames: the stack's length. shape: (height, width). dtype: native byte order. missing: linked files that are not
-    there (frames after the first are not counted).
+    there (frames after the first are not counted). layout: where they were found before; without one they are looked
+    for, with one each data set is opened when it is needed, and StaleLayoutError is raised where it is another by now.
     """
 
-    def __init__(self, files: OpenFiles, path: str) -> None:
+    def __init__(self, files: OpenFiles, path: str, layout: StackLayout | None = None) -> None:
         self.files = files
         self.path = path
         self.missing: list[str] = []
         self._entries = Entries(files)
         self._opened: dict[int, Part] = {}
         self._tags: list[str] = []
+        self._layout = layout
+        self.dtype: np.dtype[Any]
+        if layout is not None:
+            view = _view(layout, layout.shape)
+            self.shape, self.dtype = view.frame_shape, _handed_over(np.dtype(layout.dtype))
+            if layout.images is not None:
+                self.lengths = [sum(high - low for low, high in layout.images)]
+            else:
+                self.lengths = [_view(layout, _shape(layout, member)).count for member in layout.members]
+            self.frames = sum(self.lengths)
+            return
         parts = self._open_members()
         leader = parts[0]
-        self.leader = leader
         self.shape = leader.view.frame_shape
-        self.dtype: np.dtype[Any] = np.dtype(leader.dataset.dtype).newbyteorder("=")
+        self.dtype = _handed_over(leader.dataset.dtype)
         if self._tags:
             self.lengths = [leader.frames] * len(self._tags)
         else:
@@ -84,6 +109,46 @@ class FrameStack:
             for part in parts[1:]:
                 self._require_alike(part)
         self.frames = sum(self.lengths)
+
+    @property
+    def leader(self) -> Part:
+        """The first of the stack's data sets."""
+        return self.part(0)
+
+    def layout(self) -> StackLayout | None:
+        """Where the frames lie; None where only looking for them again tells."""
+        parts = [self.part(number) for number in range(len(self.lengths))] if len(self.lengths) <= MOST_MEMBERS else []
+        if not parts or self._tags or (len(parts) > 1 and any(part.positions is not None for part in parts)):
+            return None
+        leader, view, chosen = parts[0], parts[0].view, parts[0].chosen()
+        if chosen is not None and len(chosen) > MOST_MEMBERS:
+            return None
+        layout = StackLayout(
+            signature=self.files.state.signature,
+            shape=view.shape,
+            dtype=leader.dataset.dtype.str,
+            frames=view.frames,
+            tiles=view.tiles,
+            fixed=view.fixed,
+            rows=view.rows,
+            columns=view.columns,
+            members=tuple(
+                Member(
+                    os.fsdecode(part.dataset.file.filename),
+                    part.dataset.name,
+                    1 if view.axis is None else part.view.shape[view.axis],
+                )
+                for part in parts
+            ),
+            images=chosen,
+            cuts=self.cuts,
+        )
+        alike = all(
+            replace(part.view, notes=()) == _view(layout, _shape(layout, member))
+            and part.dataset.dtype == leader.dataset.dtype
+            for part, member in zip(parts, layout.members, strict=True)
+        )
+        return layout if alike else None
 
     @property
     def is_tagged(self) -> bool:
@@ -98,6 +163,9 @@ class FrameStack:
     def part(self, number: int) -> Part:
         """One of the stack's data sets."""
         if number in self._opened:
+            return self._opened[number]
+        if self._layout is not None:
+            self._opened[number] = self._known_part(self._layout, self._layout.members[number])
             return self._opened[number]
         path = self._tags[number]
         node = self.files.find(path)
@@ -145,26 +213,60 @@ class FrameStack:
 
     def _part(self, path: str, dataset: Any) -> Part:
         file = self.files.state.path
-        if isinstance(dataset, h5py.Dataset) and dataset.id.get_create_plist().get_external_count():
-            raise SourceError(f"Reading {file}: {path} keeps its bytes in other files (external storage).")
-        if not is_numeric(dataset):
-            told = f"shape {dataset.shape}, dtype {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "a group"
-            raise SourceError(
-                f"Reading {file}: {path} is no stack of images ({told}).",
-                "Name a numeric data set of two to six axes.",
-            )
+        self._require_readable(path, dataset)
         view = view_of(self.files, path, dataset)
+        if 0 in view.frame_shape:
+            raise SourceError(
+                f"Reading {file}: {path} has frames without pixels (shape {dataset.shape}, dtype {dataset.dtype})."
+            )
         require_size("one frame", view.frame_shape, dataset.dtype.itemsize, file)
-        if dataset.chunks:
-            require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, file)
-            require_decoders(pipeline(dataset), file)
         chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
         notes = view.notes if chosen is None else (*view.notes, chosen.note)
         positions = None if chosen is None else chosen.positions
         return Part(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
 
+    def _require_readable(self, path: str, dataset: Any) -> None:
+        """SourceError where an object is no data set of images, or one that cannot be decoded here."""
+        file = self.files.state.path
+        if isinstance(dataset, h5py.Dataset) and dataset.id.get_create_plist().get_external_count():
+            raise SourceError(f"Reading {file}: {path} keeps its bytes in other files (external storage).")
+        if not is_numeric(dataset):
+            told = "a group"
+            if isinstance(dataset, h5py.Dataset):
+                told = f"shape {dataset.shape}, dtype {stored_dtype(dataset) or 'unknown'}"
+            raise SourceError(
+                f"Reading {file}: {path} is no stack of images ({told}).",
+                f"Name a data set of two to {MOST_AXES} axes and one of the dtypes that are read: {READ}.",
+            )
+        if dataset.chunks:
+            require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, file)
+            require_decoders(pipeline(dataset), file)
+
+    def _known_part(self, layout: StackLayout, member: Member) -> Part:
+        """A data set where it was found before; StaleLayoutError where it is another one by now."""
+        state, shape = self.files.state, _shape(layout, member)
+        stale = StaleLayoutError(f"Reading {state.path}: its frames are not at {member.dataset} as before.")
+        if member.file != state.path and state.signature != layout.signature:
+            raise stale  # it may link to other files by now
+        if os.path.realpath(member.file) != member.file:
+            raise stale
+        dataset = self.files.find(member.dataset, self.files.at(member.file, member.file))
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.str != layout.dtype:
+            raise stale
+        longer = list(dataset.shape)
+        if layout.frames and len(longer) == len(shape):  # frames that have come since are not asked for
+            longer[layout.frames[0]] = min(longer[layout.frames[0]], member.length)
+        if tuple(longer) != shape:
+            raise stale
+        self._require_readable(member.dataset, dataset)
+        positions = None
+        if layout.images is not None:
+            positions = np.concatenate([np.arange(low, high) for low, high in layout.images])
+        view = _view(layout, shape)
+        return Part(dataset, view, positions, (), RawChunks.of(dataset, view.axis))
+
     def _require_alike(self, part: Part) -> None:
-        shape, dtype = part.view.frame_shape, np.dtype(part.dataset.dtype).newbyteorder("=")
+        shape, dtype = part.view.frame_shape, _handed_over(part.dataset.dtype)
         if shape != self.shape or dtype != self.dtype:
             raise SourceError(
                 f"Reading {self.files.state.path}: {part.dataset.name} has frames {shape} of {dtype}, "
@@ -186,6 +288,8 @@ class FrameStack:
     @property
     def cuts(self) -> bool:
         """Whether a window of the frames may be read alone, and reading less of them saves work."""
+        if self._layout is not None:
+            return self._layout.cuts
         raw = self.leader.raw
         return raw is not None and raw.cuts and not self.leader.view.tiles and not self._tags
 
@@ -219,6 +323,8 @@ class FrameStack:
         try:
             for part, low, high in self._runs(start, min(stop, self.frames)):
                 self._require_written(part, low, high)
+        except StaleLayoutError:
+            raise
         except SourceError as error:
             if stop - start == 1:
                 return [] if isinstance(error, NotYetError) else [(start, stop)]
@@ -248,3 +354,22 @@ class FrameStack:
     def _require_written(self, part: Part, low: int, high: int, table: ChunkTable | None = None) -> None:
         per_entry = part.view.per_entry
         self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), table=table)
+
+
+def _handed_over(stored: np.dtype[Any]) -> np.dtype[Any]:
+    dtype = image_dtype(stored)
+    assert dtype is not None, "checked by _require_readable"
+    return dtype
+
+
+def _shape(layout: StackLayout, member: Member) -> tuple[int, ...]:
+    """The shape of a member's data set."""
+    shape = list(layout.shape)
+    if layout.frames:
+        shape[layout.frames[0]] = member.length
+    return tuple(shape)
+
+
+def _view(layout: StackLayout, shape: tuple[int, ...]) -> View:
+    """The roles of the axes of a member of this shape."""
+    return View(shape, layout.frames, layout.tiles, layout.fixed, layout.rows, layout.columns)

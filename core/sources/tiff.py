@@ -5,54 +5,73 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import ExitStack
 from typing import Any
 
+from photon_triage.core.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.headers import text_geometry
-from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.info import Alternative, SourceInfo
 from photon_triage.core.sources.limits import ABANDONED, STABLE
 from photon_triage.core.sources.names import run_name
 from photon_triage.core.sources.opening import FileState, translated, waited_for
 from photon_triage.core.sources.tiff_chain import whole_chain
 from photon_triage.core.sources.tiff_pages import OpenPages
+from photon_triage.core.sources.tiff_plain import PlainPage, plain_page
 
 _SIMULATED = "photon_triage_simulated"
+_EVERY_PAGE = "every page of the TIFF file is a frame"
 _OTHER_FILE = re.compile(r'FileName="([^"]*)"')
 
 
-def inspect_tiff(state: FileState, *, explain: bool = False) -> SourceInfo:
-    """What a TIFF file holds; raises SourceError, and NotYetError while it is shorter than its pages say."""
-    with translated(state.path):
-        pages = OpenPages(state)
-        try:
+def probe_tiff(state: FileState, *, explain: bool = False) -> tuple[SourceInfo, OpenPages | PlainPage]:
+    """What a TIFF file holds, and its frames, open for reading.
+
+    Raises SourceError, and NotYetError while it is shorter than its pages say.
+    """
+    with translated(state.path), ExitStack() as opened:
+        pages = open_tiff(state)
+        opened.callback(pages.close)
+        text = pages.description
+        facts = _facts(text)
+        available, count = pages.available(), len(pages)
+        run = facts.get("run")
+        layout, reason = "TIFF", _EVERY_PAGE
+        notes: tuple[str, ...] = ()
+        others: tuple[Alternative, ...] = ()
+        if isinstance(pages, OpenPages):
             if not whole_chain(state.path, state.size):
-                raise waited_for(state.path, "truncated file, its last page is missing", state.age)
-            text = pages.first.description or ""
-            facts = _facts(text)
-            available, count = pages.available(), len(pages)
-            run = facts.get("run")
-            others = [group.told() for group in pages.groups if group is not pages.group] if explain else []
-            return SourceInfo(
-                path=state.path,
-                format="TIFF",
-                layout=_layout(pages.first),
-                dataset="",
-                frames=count,
-                available=available,
-                complete=(available == count and (count == 1 or state.age >= STABLE)) or state.age >= ABANDONED,
-                shape=pages.shape,
-                dtype=pages.dtype.name,
-                compression=pages.compression,
-                mask=None,
-                geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
-                simulated=bool(facts.get(_SIMULATED)),
-                run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
-                reason=_reason(pages),
-                notes=tuple(_notes(pages, text)),
-                alternatives=tuple(others),
-            )
-        finally:
-            pages.close()
+                raise waited_for(state.path, "truncated file, its last page is missing", state.age, ErrorKind.TRUNCATED)
+            layout, reason, notes = _layout(pages.first), _reason(pages), tuple(_notes(pages, text))
+            others = tuple(group.told() for group in pages.groups if explain and group is not pages.group)
+        info = SourceInfo(
+            path=state.path,
+            format="TIFF",
+            layout=layout,
+            dataset="",
+            frames=count,
+            available=available,
+            complete=(available == count and (count == 1 or state.age >= STABLE)) or state.age >= ABANDONED,
+            shape=pages.shape,
+            dtype=pages.dtype.name,
+            compression=pages.compression,
+            mask=None,
+            geometry=text_geometry("DECTRIS", text) if text.startswith("#") else _geometry(facts),
+            simulated=bool(facts.get(_SIMULATED)),
+            run=run if isinstance(run, str) and run else run_name(state.path, one_of_many=count == 1),
+            reason=reason,
+            notes=notes,
+            alternatives=others,
+        )
+        opened.pop_all()  # the file stays open, for reading
+        return info, pages
+
+
+def open_tiff(state: FileState) -> OpenPages | PlainPage:
+    """The frames of a TIFF file, open until closed."""
+    with translated(state.path):
+        page = plain_page(state)
+        return OpenPages(state) if page is None else page
 
 
 def _layout(page: Any) -> str:
@@ -62,7 +81,7 @@ def _layout(page: Any) -> str:
 
 def _reason(pages: OpenPages) -> str:
     if len(pages.groups) == 1:
-        return "every page of the TIFF file is a frame"
+        return _EVERY_PAGE
     return f"of {len(pages.groups)} kinds of page, those of {pages.shape[0]} x {pages.shape[1]} hold the most pixels"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.blank import without_blank_end
 from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.limits import ABANDONED, SILENT, require_size
@@ -68,14 +68,14 @@ class OpenPages:
             try:
                 self.file = tifffile.TiffFile(state.path, _multifile=False)
             except _CUT_SHORT as error:
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
+                raise waited_for(state.path, f"truncated file ({error})", state.age, ErrorKind.TRUNCATED) from error
             try:
                 self.groups = self._grouped()
                 self.group = self._chosen()
                 self._virtual = self._images_without_pages()
             except _CUT_SHORT as error:
                 self.file.close()
-                raise waited_for(state.path, f"truncated file ({error})", state.age) from error
+                raise waited_for(state.path, f"truncated file ({error})", state.age, ErrorKind.TRUNCATED) from error
             except BaseException:
                 self.file.close()
                 raise
@@ -96,6 +96,11 @@ class OpenPages:
         """(height, width)."""
         axes, shape = self.first.axes, self.group.shape
         return int(shape[axes.index("Y")]), int(shape[axes.index("X")])
+
+    @property
+    def description(self) -> str:
+        """The first page's description, "" where it has none."""
+        return self.first.description or ""
 
     @property
     def compression(self) -> str:
@@ -146,7 +151,9 @@ class OpenPages:
             page = self.group.pages[number]
             pixels = page.asarray(maxworkers=1)
             if pixels is None or pixels.shape != self.group.shape:
-                raise SourceError(f"Reading {self.state.path}: page {page.index} cannot be decoded.")
+                raise SourceError(
+                    f"Reading {self.state.path}: page {page.index} cannot be decoded.", kind=ErrorKind.DAMAGED
+                )
             self._kept = (number, np.asarray(pixels))
         pixels = self._kept[1]
         if pixels.ndim == 2:
@@ -170,7 +177,7 @@ class OpenPages:
         for page in pages:
             if page.offset in seen or len(seen) >= _MOST_PAGES:
                 how = "pages that go in a circle" if page.offset in seen else f"more than {_MOST_PAGES} pages"
-                raise SourceError(f"Reading {path}: it has {how}.", "It may be damaged.")
+                raise SourceError(f"Reading {path}: it has {how}.", "It may be damaged.", kind=ErrorKind.DAMAGED)
             seen.add(page.offset)
             dtype = np.dtype(page.dtype or "V1")
             key = (page.shape, dtype, page.subfiletype & (_REDUCED | _MASK))
@@ -208,7 +215,9 @@ class OpenPages:
         require_size(f"a tile of page {page.index}", page.chunks, item, path)
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > self.state.size or not page.dataoffsets:
-            raise waited_for(path, f"truncated file, page {page.index} goes beyond its end", self.state.age)
+            raise waited_for(
+                path, f"truncated file, page {page.index} goes beyond its end", self.state.age, ErrorKind.TRUNCATED
+            )
 
     def _images_without_pages(self) -> int:
         """How many images the only page stands for; 0 where each frame has its page."""

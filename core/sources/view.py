@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.dtypes import image_dtype, stored_dtype
 
 MOST_AXES = 6
 
@@ -110,7 +111,7 @@ PartAndPlace = tuple[Selection, np.ndarray]
 
 def read_part(dataset: Any, part: Selection, place: np.ndarray) -> None:
     """A part of a data set into an array with the same axes, through HDF5."""
-    if place.flags.c_contiguous:
+    if place.flags.c_contiguous and dataset.dtype.kind != "b":
         dataset.read_direct(place, part)
     else:
         place[...] = dataset[part]
@@ -150,10 +151,7 @@ def is_numeric(node: Any) -> bool:
     """Whether an object is a data set of numbers in this file, of two axes or a few more."""
     if not isinstance(node, h5py.Dataset) or not 2 <= node.ndim <= MOST_AXES:
         return False
-    try:
-        kind = node.dtype.kind
-    except (TypeError, ValueError):  # a type that NumPy has not
-        return False
-    if kind not in "iuf":
+    stored = stored_dtype(node)
+    if stored is None or image_dtype(stored) is None:
         return False
     return not node.id.get_create_plist().get_external_count()

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class _Folder:
     """All that the folder lists."""
     files: dict[str, int | None] = field(default_factory=dict)
     """The names that are wanted, with a hash of what the file system said of each; None where it is no file to read."""
+    ignored: dict[str, str] = field(default_factory=dict)
+    """The names of files whose suffix is not read, with it."""
     lively: dict[str, float] = field(default_factory=dict)
     """When the files that change were last seen to."""
     round: Iterator[str] = field(default_factory=lambda: iter(()))
@@ -60,6 +63,7 @@ class FolderWatch:
     files, FIFOs and devices, and an Eiger's numbered data files once their master file, which links to them, is there.
 
     gone, problems: of the last scan, the files that are not there any more, and why a folder could not be listed.
+    ignored: how many files have a suffix that is not read, by suffix; names without one count unless they are folders.
     alive: called now and then during a scan.
     """
 
@@ -78,6 +82,7 @@ class FolderWatch:
         self._clock, self._alive = clock, alive
         self._folders: dict[str, _Folder] = {}
         self.problems: dict[str, str] = {}
+        self.ignored: dict[str, int] = {}
         self.gone: list[str] = []
 
     def scan(self) -> list[WatchedFile]:
@@ -108,6 +113,8 @@ class FolderWatch:
                     del folder.lively[name]
         for place in self._folders.keys() - places.keys():
             del self._folders[place]
+        ignored = Counter(suffix for folder in self._folders.values() for suffix in folder.ignored.values())
+        self.ignored = dict(ignored.most_common())
         return sorted(found.values(), key=lambda file: (file.mtime_ns, _NUMBERS.sub(_padded, file.path)))
 
     def _names_to_ask(self, place: str, folder: _Folder, now: float) -> tuple[str, Iterable[str]]:
@@ -139,6 +146,7 @@ class FolderWatch:
         folder.names = names = set(listed)
         gone = before - names
         for name in gone:
+            folder.ignored.pop(name, None)
             if folder.files.pop(name, None) is not None:
                 self.gone.append(_joined(root, name))
             folder.lively.pop(name, None)
@@ -152,7 +160,16 @@ class FolderWatch:
             else:
                 folder.files.pop(name, None)
                 folder.lively.pop(name, None)
+                if (suffix := self._ignored_suffix(root, name)) is not None:
+                    folder.ignored[name] = suffix
         return wanted
+
+    def _ignored_suffix(self, root: str, name: str) -> str | None:
+        """The suffix by which a name is ignored; None where it is ignored for another reason, or is a folder's."""
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+        if name.startswith(".") or name.lower().endswith(self._suffixes):
+            return None
+        return None if not suffix and os.path.isdir(_joined(root, name)) else suffix  # noqa: PTH112
 
     def _some_others(self, folder: _Folder, now: float) -> Iterator[str]:
         """So many names, in turn, that each has its turn within a full round."""

@@ -13,25 +13,32 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.event_names import event_names
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import STABLE, require_size
-from photon_triage.core.sources.local import OpenFrames, WindowedFrames, inspect, open_frames, read_mask, require_range
+from photon_triage.core.sources.local import OpenFrames, WindowedFrames, open_frames, probe, read_mask, require_range
 from photon_triage.core.sources.opening import FileState, age_of, look, regular_file
 from photon_triage.core.sources.shown import Kept, shown_by
+from photon_triage.core.sources.stack_layout import StackLayout
 
 KEPT_S = 0.5
 """For so long a file that grows stays open from read to read."""
+
+_ALIGNMENT = 64
+"""Of frames in the shared memory, in bytes: a line of the processor's cache."""
+
+SURVEY_S = 1.0
+"""A survey that has taken this long answers with the files that it has looked at."""
 
 
 class Worker:
@@ -57,7 +64,7 @@ class Worker:
             case "read":
                 return self._read(request)
             case "present":
-                return {"present": self._present(path, request["dataset"], request["start"], request["stop"])}
+                return {"present": self._present(request)}
             case "events":
                 self._let_go()
                 return {"events": event_names(look(path, self._roots), request["dataset"], request["indices"])}
@@ -66,26 +73,79 @@ class Worker:
                 mask = read_mask(SourceInfo.from_json(request["info"]), roots=self._roots)
                 if mask is None:
                     return {"shape": None}
-                at = _room(request["gaps"], mask.nbytes)
-                np.frombuffer(self._memory.view(mask.nbytes, at), bool).reshape(mask.shape)[...] = mask
-                return {"shape": mask.shape, "dtype": "bool", "at": at}
+                return self._handed_over(mask, _Room(request["gaps"]))
             case other:
                 raise SourceError(f"Reading {path}: {other} is no request.")
 
     def _inspect(self, path: str, dataset: str | None, explain: bool, around: bool) -> dict[str, Any]:
         self._let_go()
-        before = look(path, self._roots)
-        info = inspect(path, dataset, explain=explain, around=around, roots=self._roots)
-        if info.complete and before.age > STABLE:
+        info, frames = self._probed(look(path, self._roots), dataset, explain, around)
+        if frames is not None:
+            frames.close()
+        return {"info": info.to_json()}
+
+    def _probed(
+        self, state: FileState, dataset: str | None, explain: bool, around: bool
+    ) -> tuple[SourceInfo, OpenFrames | None]:
+        """What a file holds, and its frames where they are open already."""
+        info, frames = probe(state, dataset, explain=explain, around=around)
+        if info.complete and state.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()
-            self._complete.add((info.path, info.dataset, before.signature))
+            self._complete.add((info.path, info.dataset, state.signature))
         if info.shows:
-            found = shown_by(before, frozenset(info.shows), dataset, self._frame_files)
+            try:
+                found = shown_by(state, frozenset(info.shows), dataset, self._frame_files)
+            except BaseException:
+                if frames is not None:
+                    frames.close()
+                raise
             if found is not None:
                 path, shown = found
                 info = replace(info, shown_by=path, shown_with=tuple(sorted(shown.files)) if shown.whole else ())
-        return {"info": info.to_json()}
+        return info, frames
+
+    def survey(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The content of each file, with its frames where they are few; stops after a while, at least one file on.
+
+        One answer a file: where this process dies, the other side knows which file it was at.
+        """
+        self._let_go()
+        began, room, left = time.monotonic(), _Room(request["gaps"]), int(request["read_bytes"])
+        for path in request["paths"]:
+            try:
+                survey, used = self._surveyed(path, request, room, left)
+            except Exception as error:  # the next file is not to suffer
+                survey, used = error_message(as_source_error(error, path)), 0
+            left -= used
+            yield survey
+            if time.monotonic() - began > SURVEY_S:
+                return
+
+    def _surveyed(self, path: str, request: dict[str, Any], room: _Room, left: int) -> tuple[dict[str, Any], int]:
+        """The survey of one file, and how many bytes of frames are in it."""
+        state = look(path, self._roots)
+        info, frames = self._probed(state, request["dataset"], False, request["around"])
+        try:
+            survey: dict[str, Any] = {"info": info.to_json()}
+            size = info.frames * math.prod(info.shape) * np.dtype(info.dtype).itemsize
+            whole = info.complete and info.available == info.frames and not info.missing
+            if not whole or info.shown_by or not 0 < size <= left:  # frames shown elsewhere may be counted there
+                return survey, 0
+            start = room.at
+            try:
+                if frames is None:
+                    frames = open_frames(state, info.dataset)
+                pixels = self._pixels(frames, [(0, info.frames)], request["window"], room, path)
+                mask = read_mask(info, roots=self._roots)
+                valid = None if mask is None else self._handed_over(mask, room)
+            except Exception:  # told when they are read again, one by one
+                room.at = start
+                return survey, 0
+            return survey | {"frames": pixels, "valid": valid}, size
+        finally:
+            if frames is not None:
+                frames.close()
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:
         path, dataset, ranges = request["path"], request["dataset"], request["ranges"]
@@ -93,22 +153,32 @@ class Worker:
             require_range(start, stop, path)
         kept = self._still_kept(path, dataset)
         try:
-            return self._read_from(kept or self._open(path, dataset), request)
+            return self._read_from(kept or self._open(path, dataset, _layout(request)), request)
         except NotYetError:
-            if kept is None:
+            if kept is None and request["layout"] is None:
                 raise
-            self._let_go()  # more may have been written since it was opened
+            self._let_go()  # more may have been written since it was opened, or the frames be elsewhere by now
             return self._read_from(self._open(path, dataset), request)
         finally:
             if self._kept is not None and not self._kept.lasts:
                 self._let_go()
 
     def _read_from(self, frames: OpenFrames, request: dict[str, Any]) -> dict[str, Any]:
-        path, ranges = request["path"], request["ranges"]
-        window = _window(request["window"], frames)
+        return self._pixels(frames, request["ranges"], request["window"], _Room(request["gaps"]), request["path"])
+
+    def _pixels(
+        self,
+        frames: OpenFrames,
+        ranges: Sequence[tuple[int, int]],
+        told: Sequence[int] | None,
+        room: _Room,
+        path: str,
+    ) -> dict[str, Any]:
+        """Read frames into the shared memory; told: the window of them to read. Returns where they are."""
+        window = _window(told, frames)
         shape = (sum(stop - start for start, stop in ranges), *(window.shape if window else frames.shape))
         size = require_size("the frames asked for", shape, frames.dtype.itemsize, path)
-        at = _room(request["gaps"], size)
+        at = room.take(size)
         out = np.frombuffer(self._memory.view(size, at), frames.dtype).reshape(shape)
         done = 0
         for start, stop in ranges:
@@ -120,14 +190,27 @@ class Worker:
             done += stop - start
         return {"shape": shape, "dtype": frames.dtype.str, "at": at}
 
-    def _present(self, path: str, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
+    def _handed_over(self, mask: np.ndarray, room: _Room) -> dict[str, Any]:
+        """Put a mask into the shared memory; returns where it is."""
+        at = room.take(mask.nbytes)
+        np.frombuffer(self._memory.view(mask.nbytes, at), bool).reshape(mask.shape)[...] = mask
+        return {"shape": mask.shape, "dtype": "bool", "at": at}
+
+    def _present(self, request: dict[str, Any]) -> list[tuple[int, int]]:
+        path, dataset, start, stop = (request[name] for name in ("path", "dataset", "start", "stop"))
         self._let_go()
         require_range(start, stop, path)
-        frames = open_frames(look(path, self._roots), dataset)
-        try:
-            return frames.present(start, stop)
-        finally:
-            frames.close()
+        state = look(path, self._roots)
+        for layout in (_layout(request), None):
+            frames = open_frames(state, dataset, layout)
+            try:
+                return frames.present(start, stop)
+            except NotYetError:
+                if layout is None:
+                    raise
+            finally:
+                frames.close()
+        raise AssertionError("the second attempt returns or raises")
 
     def _still_kept(self, path: str, dataset: str) -> OpenFrames | None:
         """The frames of a file where they are open already."""
@@ -138,10 +221,10 @@ class Worker:
             self._let_go()
         return None
 
-    def _open(self, path: str, dataset: str) -> OpenFrames:
+    def _open(self, path: str, dataset: str, layout: StackLayout | None = None) -> OpenFrames:
         """The frames of a file, kept open from read to read."""
         state = look(path, self._roots)
-        frames = open_frames(state, dataset)
+        frames = open_frames(state, dataset, layout)
         complete = (state.path, dataset, state.signature) in self._complete and age_of(state.mtime_ns) > STABLE
         self._kept = _Kept(frames, state, dataset, complete, time.monotonic())
         return frames
@@ -180,9 +263,34 @@ class _Kept:
         return same and time.monotonic() - self.since < KEPT_S
 
 
-def _room(gaps: Sequence[tuple[int, int]], size: int) -> int:
-    """Where in the shared memory there is room: the first of the gaps that is large enough."""
-    return next(start for start, stop in gaps if stop - start >= size)
+class _Room:
+    """Free parts of the shared memory, handed out from the lowest on. at: everything below is taken."""
+
+    def __init__(self, gaps: Sequence[tuple[int, int]]) -> None:
+        self._gaps, self.at = gaps, 0
+
+    def take(self, size: int) -> int:
+        """Where `size` bytes are free: in the first gap that is large enough."""
+        for low, high in self._gaps:
+            start = -(-max(low, self.at) // _ALIGNMENT) * _ALIGNMENT
+            if high - start >= size:
+                self.at = start + size
+                return start
+        raise AssertionError("the last gap has no end")
+
+
+def as_source_error(error: Exception, path: str | None) -> SourceError:
+    """Any failure of a request as an error that can be told: whatever it is, the next file is not to suffer."""
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, MemoryError):
+        return SourceError(f"Reading {path}: it asks for more memory than is allowed.")
+    return SourceError(f"Reading {path}: {error}.", kind=ErrorKind.DAMAGED)
+
+
+def _layout(request: dict[str, Any]) -> StackLayout | None:
+    """Where the frames of a request were found before, None where they are to be looked for."""
+    return None if request["layout"] is None else StackLayout.from_json(request["layout"])
 
 
 def _window(told: Sequence[int] | None, frames: OpenFrames) -> Window | None:
@@ -210,22 +318,33 @@ def main(arguments: Sequence[str]) -> None:
                 request = receive(connection)
             except (EOFError, OSError):
                 return
-            # Nobody else ends a worker that hangs when its parent is gone: the alarm's default action is to die.
-            signal.alarm(math.ceil(deadline) + 5)
             try:
-                answer = worker.answer(request)
-            except SourceError as error:
-                answer = error_message(error)
-            except MemoryError:
-                told = SourceError(f"Reading {request.get('path')}: it asks for more memory than is allowed.")
-                answer = error_message(told)
-            except Exception as error:  # whatever it is, the next file is not to suffer
-                answer = error_message(SourceError(f"Reading {request.get('path')}: {error}."))
-            signal.alarm(0)
-            try:
-                send(connection, answer)
+                for answer in _answers(worker, request, math.ceil(deadline) + 5):
+                    send(connection, answer)
             except OSError:
                 return
+
+
+def _answers(worker: Worker, request: dict[str, Any], seconds: int) -> Iterator[dict[str, Any]]:
+    """The answers to a request, each within so many seconds; those of a survey end with an empty one.
+
+    Nobody else ends a worker that hangs when its parent is gone: the alarm's default action is to die.
+    """
+    signal.alarm(seconds)
+    if request["do"] == "survey":
+        for survey in worker.survey(request):
+            signal.alarm(0)
+            yield survey
+            signal.alarm(seconds)
+        signal.alarm(0)
+        yield {}
+        return
+    try:
+        answer = worker.answer(request)
+    except Exception as error:
+        answer = error_message(as_source_error(error, request.get("path")))
+    signal.alarm(0)
+    yield answer
 
 
 def _limit_memory(limit: int) -> None:

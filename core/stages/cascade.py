@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.candidates import Candidate
+from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch
 from photon_triage.core.stages.stage import Found, Stage
 from photon_triage.core.stages.threads import few_threads
@@ -38,16 +39,32 @@ class Outcome:
         return self.passed > 0
 
 
+class StageFailure(Exception):
+    """A defect or a limit met inside a stage: its name and the cause; a TriageError passes as it is."""
+
+    def __init__(self, stage: str, cause: Exception) -> None:
+        super().__init__(f"The stage {stage} failed: {cause}")
+        self.stage, self.cause = stage, cause
+
+
 @torch.inference_mode()
 def run_cascade(stages: Sequence[Stage], batch: Batch) -> list[Outcome]:
-    """What the stages say of each frame of a batch; each stage sees what the ones before it have passed."""
+    """The result of the stages for each frame of a batch; each stage sees what the ones before it have passed.
+
+    Raises StageFailure where a stage fails, and TriageError where the recipe does not fit the frames.
+    """
     outcomes = [Outcome() for _ in range(len(batch))]
     alive = list(range(len(batch)))
     for stage in stages:
         if not alive:
             break
-        with nullcontext() if stage.is_network else few_threads(batch.frames.numel()):
-            result = stage(batch)
+        try:
+            with nullcontext() if stage.is_network else few_threads(batch.frames.numel()):
+                result = stage(batch)
+        except TriageError:
+            raise
+        except Exception as error:
+            raise StageFailure(stage.name, error) from error
         if result.classes is not None:
             batch = replace(batch, classes=result.classes, class_names=result.class_names)
         classes: Any = [None] * len(alive) if result.classes is None else result.classes.cpu().numpy()

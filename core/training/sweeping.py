@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import read_json
 from photon_triage.core.errors import TrainingError, UsageError
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.session import Session
@@ -92,8 +93,8 @@ def sweep(
 
 def _result(session: Session, point: Point) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((trainings_path(session) / point.name / RESULT).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return dict(read_json(trainings_path(session) / point.name / RESULT, session.path))
+    except (OSError, ValueError, TypeError):
         return None
 
 

@@ -23,6 +23,9 @@ from photon_triage.models.tiles import run_in_tiles
 DILATIONS = tuple(range(1, 11))
 """The published schedule, repeated until the network is deep enough."""
 
+MOST_CHANNELS = 2048
+"""Feature maps, all of which are kept: of a frame of a megapixel 8 GiB."""
+
 PIXELS_AT_ONCE = 1 << 18
 """Small frames are computed together up to this many pixels, larger ones one by one, so that memory is bounded."""
 
@@ -222,6 +225,12 @@ def _checked_options(counts: dict[str, int], dilations: Sequence[int]) -> tuple[
     for name, value in counts.items():
         if not isinstance(value, int) or value < 1:
             raise ModelError(f"Cannot build an MS-D network with {name}={value!r}.", "Expected a whole number above 0.")
+    channels = counts["in_channels"] + counts["depth"] * counts["width"]
+    if channels > MOST_CHANNELS:
+        raise ModelError(
+            f"Cannot build an MS-D network of {channels:,} feature maps.",
+            f"Allowed: at most {MOST_CHANNELS:,}, of the input and of depth times width.",
+        )
     is_list = isinstance(dilations, Sequence) and len(dilations) > 0
     if not is_list or not all(isinstance(dilation, int) and dilation > 0 for dilation in dilations):
         raise ModelError(

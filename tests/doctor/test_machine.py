@@ -5,6 +5,7 @@ import torch
 
 from photon_triage.core.doctor import machine
 from photon_triage.core.doctor.formats import NEEDED, check_filters
+from photon_triage.models import half_precision
 from photon_triage.models.precision import VARIABLE
 
 
@@ -34,6 +35,21 @@ def test_a_forced_precision_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "measured_precisions", lambda *_: {"float32": 1.0})
     check = machine.check_precision("cpu")
     assert check.state == "note" and VARIABLE in check.advice
+
+
+def test_forced_bfloat16_that_the_device_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "bfloat16")
+    monkeypatch.setattr(machine, "measured_precisions", lambda *_: {"float32": 1.0})
+    monkeypatch.setattr(half_precision, "bfloat16_refusal", lambda _: "needs avx512bw")
+    check = machine.check_precision("cpu")
+    assert check.state == "note" and "has no effect" in check.finding and "needs avx512bw" in check.finding
+
+
+def test_a_precision_that_does_not_exist_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "half")
+    monkeypatch.setattr(machine, "measured_precisions", lambda *_: {"float32": 1.0})
+    check = machine.check_precision("cpu")
+    assert check.state == "problem" and "'half'" in check.finding and "bfloat16" in check.advice
 
 
 @pytest.mark.parametrize(("allowed", "threads", "state"), [(4, 4, "ok"), (2, 16, "problem"), (8, 1, "note")])

@@ -69,7 +69,7 @@ def test_all_frames_that_reach_the_network_are_embedded_once(tmp_path: Path) -> 
 def test_kinds_and_outliers_are_told_apart(tmp_path: Path) -> None:
     session = kind_session(tmp_path)
     embed(session, "small", kinds_wanted=4)
-    order = read_arrays(EmbeddingStore(session).order_path)
+    order = read_arrays(EmbeddingStore(session).order_path, session.path)
     assert order is not None
     _, kinds = kind_frames(60)
     index = order["index"]
@@ -112,7 +112,7 @@ def test_without_a_name_it_is_the_model_of_the_first_network(tmp_path: Path, mon
     monkeypatch.setattr(builders, "RECIPE", "tomo")
     session = kind_session(tmp_path, 40, misses=0)
     assert embed(session, kinds_wanted=4).model == "tomo-msd"
-    order = read_arrays(EmbeddingStore(session).order_path)
+    order = read_arrays(EmbeddingStore(session).order_path, session.path)
     assert order is not None
     kinds = kind_frames(40)[1][order["index"][order["kinds"][:4]]]
     assert {*kinds.tolist()} == {0, 1, 2, 3}

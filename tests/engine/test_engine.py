@@ -216,6 +216,19 @@ def test_an_engine_that_cannot_begin_says_why(tmp_path: Path) -> None:
     assert "Traceback" in session.log_path.read_text()
 
 
+def test_forced_bfloat16_never_ends_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("PHOTON_TRIAGE_PRECISION", "bfloat16")
+    session = Session.create(tmp_path / "session", CLASSIFY, "classify")
+    add_model(session, "first", -2.0)
+    write_cxi(tmp_path / "run.cxi", frames_of(9))
+    assert start_engine(session, [tmp_path], once=True, patience=1).wait(60) == 0
+    reader = session.results()
+    scores = [round(row.score, 3) for row in reader.all_frames() if row.score is not None]
+    reader.close()
+    assert scores == [0.119] * 5
+
+
 def test_where_a_recipe_looks_at_a_part_of_the_frames_hits_still_get_a_digest_of_all_of_it(tmp_path: Path) -> None:
     data = frames_of(30, shape=(256, 320))
     write_cxi(tmp_path / "run_0001.cxi", data)

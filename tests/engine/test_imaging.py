@@ -48,8 +48,8 @@ def write_frames(folder: Path, count: int) -> None:
         tifffile.imwrite(folder / f"section_{index:02d}.tif", frame)
 
 
-def add_wall(session: Session) -> None:
-    """A network that calls pixels above 0.5 "wall"."""
+def add_wall(session: Session, name: str = "wall", of: str = "wall") -> None:
+    """A network that calls pixels above 0.5 "wall", or by the name of another class."""
     network = MSDNet(depth=1, out_channels=2)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -61,9 +61,9 @@ def add_wall(session: Session) -> None:
         last_weight.view(2, -1)[1, 0] = 20
         last_bias[1] = -10
     save(
-        session.models_path / "wall.safetensors",
+        session.models_path / f"{name}.safetensors",
         network,
-        {"name": "wall", "classes": ["background", "wall"], "input": GREY},
+        {"name": name, "classes": ["background", of], "input": GREY},
     )
 
 
@@ -152,6 +152,21 @@ def test_a_model_of_another_kind_is_refused_and_the_run_goes_on(session: Session
         wait_for(lambda: "boxes not used" in session.engine_state().get("message", ""))
         assert "no stage for it" in session.engine_state()["message"]
         assert engine.poll() is None
+    finally:
+        stop_engine(session)
+        engine.wait(10)
+
+
+def test_a_segmenter_without_the_class_to_search_in_is_refused_and_the_run_goes_on(
+    session: Session, tmp_path: Path
+) -> None:
+    add_wall(session, "other", of="ice")
+    engine = start_engine(session, [tmp_path / "data"])
+    try:
+        ask_to_use(session.journal(), "other")
+        wait_for(lambda: "other not used" in session.engine_state().get("message", ""))
+        assert "within 'wall'" in session.engine_state()["message"]
+        assert session.engine_state()["models"]["segment"] == "wall" and engine.poll() is None
     finally:
         stop_engine(session)
         engine.wait(10)

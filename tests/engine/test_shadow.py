@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from photon_triage.core.engine.events import Purpose
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.engine.recording import Recorder
@@ -153,7 +154,7 @@ def test_the_frames_of_an_audit_come_first_then_labelled_ones_then_the_newest(se
     shadow = shadow_of_second(session, results, calm=True)
     asked = [shadow.next_frames(()) for _ in range(3)]
     results.close()
-    assert [wanted and wanted.shadow for wanted in asked] == [True] * 3
+    assert [wanted and wanted.purpose for wanted in asked] == [Purpose.SHADOW] * 3
     assert [set(wanted.indices) for wanted in asked if wanted] == [audited, {labelled}, set(range(36, 100))]
 
 

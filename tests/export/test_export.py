@@ -183,7 +183,14 @@ def test_the_manifest_says_where_the_list_comes_from(session: Session) -> None:
         "version": version("photon-triage"),
         "recipe": {"name": "spi", "sha256": hashlib.sha256(recipe_text("spi").encode()).hexdigest()},
         "models": [{"name": "hitnet-test", "frames": 5}],
-        "labels": {"accepted": 2, "rejected": 1, "skipped": 0, "conflicts": 0, "of_frames_not_read": 0},
+        "labels": {
+            "accepted": 2,
+            "rejected": 1,
+            "skipped": 0,
+            "conflicts": 0,
+            "of_frames_not_read": 0,
+            "of_changed_frames": 0,
+        },
         "complete": True,
         "simulated": False,
     }
@@ -197,7 +204,14 @@ def test_the_manifest_counts_what_is_not_in_the_list(session: Session) -> None:
     exported = export(session, "csv", "both", 0.5, session.exports_path / "t.csv", incomplete=True)
     manifest = manifest_of(exported)
     assert manifest["frames"] == {"seen": 18, "processed": 6, "pending": 5, "dropped": 7, "hits": 5}
-    assert manifest["files"] == {"seen": 4, "waiting": 0, "still_growing": 1, "unreadable": 1}
+    assert manifest["files"] == {
+        "seen": 4,
+        "waiting": 0,
+        "still_growing": 1,
+        "unreadable": 1,
+        "missing": 0,
+        "noted": 0,
+    }
     assert manifest["unreadable"] == [{"path": "/data/broken.cxi", "reason": "truncated file", "frames_lost": 7}]
     assert manifest["complete"] is False
 

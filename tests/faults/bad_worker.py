@@ -14,7 +14,7 @@ from typing import Any
 
 from photon_triage.core.sources import worker
 
-_answer = worker.Worker.answer
+_answer, _surveyed = worker.Worker.answer, worker.Worker._surveyed
 
 
 def _do(what: str) -> None:
@@ -35,15 +35,26 @@ def _do(what: str) -> None:
 
 
 def answer(self: worker.Worker, request: dict[str, Any]) -> dict[str, Any]:
-    what, _, when = Path(request["path"]).stem.partition("-")
-    at = request["do"] if request["do"] != "read" else f"read{request['ranges'][0][0]}"
-    if when and at.startswith(when.partition("-")[0]):
-        with Path(os.environ["FAULTS_LOG"]).open("a") as log:
-            log.write(f"{Path(request['path']).name} {os.getpid()}\n")
-        _do(what)
+    step = request["do"] if request["do"] != "read" else f"read{request['ranges'][0][0]}"
+    _go_wrong(request["path"], [step])
     return _answer(self, request)
+
+
+def surveyed(self: worker.Worker, path: str, request: dict[str, Any], *more: Any) -> Any:
+    """The survey of a file, which reads the frames of a small one too."""
+    _go_wrong(path, ["inspect", *(["read0", "read20", "read40"] if request["read_bytes"] else [])])
+    return _surveyed(self, path, request, *more)
+
+
+def _go_wrong(path: str, steps: list[str]) -> None:
+    what, _, when = Path(path).stem.partition("-")
+    if when and any(step.startswith(when) for step in steps):
+        with Path(os.environ["FAULTS_LOG"]).open("a") as log:
+            log.write(f"{Path(path).name} {os.getpid()}\n")
+        _do(what)
 
 
 if __name__ == "__main__":
     worker.Worker.answer = answer  # type: ignore[method-assign]
+    worker.Worker._surveyed = surveyed  # type: ignore[method-assign, assignment]
     worker.main(sys.argv[1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.engine.events import Chunk, FileNews
+from photon_triage.core.engine.events import FileUpdate, Frames
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.pipeline import Engine
 from photon_triage.core.engine.recording import Recorder
@@ -109,13 +108,13 @@ class Collected:
     def __init__(self) -> None:
         self.frames: dict[str, dict[int, Any]] = {}
         self.order: list[tuple[str, int]] = []
-        self.news: dict[str, FileNews] = {}
+        self.news: dict[str, FileUpdate] = {}
 
     def take(self, event: object) -> None:
         """Take in an event."""
-        if isinstance(event, FileNews):
+        if isinstance(event, FileUpdate):
             self.news[Path(event.file.path).name] = event
-        elif isinstance(event, Chunk):
+        elif isinstance(event, Frames):
             name = Path(event.info.path).name
             for index, frame in zip(event.indices, event.frames, strict=True):
                 frames = self.frames.setdefault(name, {})
@@ -132,10 +131,10 @@ def follow(intake: Intake, until: Callable[[Collected], bool], seconds: float = 
         assert time.monotonic() < deadline, f"waited in vain: {told.news}"
         if intake.failure is not None:
             raise intake.failure
-        try:
-            told.take(intake.events.get(timeout=0.05))
-        except queue.Empty:
-            continue
+        events = intake.events.take(0.05)
+        for event in events:
+            told.take(event)
+        intake.events.done(len(events))
     return told
 
 

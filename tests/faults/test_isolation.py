@@ -118,7 +118,7 @@ def test_open_handles_are_bounded(tmp_path: Path, figure: Say) -> None:
     with HighWater(data) as water:
         scan(session, [data])
     figure(f"files of a run of 60 that a process held open at once: at most {water.open_below}")
-    assert water.open_below == 1 and counts(session).frames == 60
+    assert water.open_below <= 2 and counts(session).frames == 60
 
 
 def test_every_hostile_file_is_a_row_and_none_takes_more_memory_than_allowed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,11 +14,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.engine.followed import OVER
 from photon_triage.core.engine.recovery import recover
 from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.session.commands import ask_to_retry
-from photon_triage.core.sources import FrameReader
+from photon_triage.core.sources import FrameReader, Survey
+from photon_triage.core.sources.reader import Source
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_segment
 
 from .engines import Collected, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for
@@ -28,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def all_over(count: int) -> Callable[[Collected], bool]:
-    return lambda told: sum(news.status in OVER for news in told.news.values()) == count
+    return lambda told: sum(news.status.is_final for news in told.news.values()) == count
 
 
 def write_holes(path: Path) -> Path:
@@ -182,10 +181,13 @@ def test_a_finished_file_tells_which_of_its_frames_are_there(tmp_path: Path) -> 
 class Promising(FrameReader):
     """Reads a file that says of frame 3 that it is there."""
 
-    def read(self, path: str | os.PathLike[str], dataset: str, start: int, stop: int, *more: Any) -> np.ndarray:
+    def survey(self, *arguments: Any, **options: Any) -> list[Survey]:
+        return super().survey(*arguments, **options | {"read_bytes": 0})
+
+    def read(self, source: Source, dataset: str, start: int, stop: int, *more: Any) -> np.ndarray:
         if start <= 3 < stop:
-            raise MissingError(f"Reading {path}: frame 3 is not written.")
-        return super().read(path, dataset, start, stop, *more)
+            raise MissingError(f"Reading {source}: frame 3 is not written.")
+        return super().read(source, dataset, start, stop, *more)
 
 
 def test_a_frame_that_a_finished_file_promises_in_vain_is_missing(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from photon_triage.core.engine.followed import CHUNK_FRAMES, LIVE_CHUNKS
-from photon_triage.core.engine.pipeline import Engine
+from photon_triage.core.engine.score import FrameScorer
+from photon_triage.core.engine.tracked_file import CHUNK_FRAMES, LIVE_CHUNKS
 from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 
 from .engines import ALL_HITS, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for
@@ -72,14 +73,14 @@ def test_an_engine_that_is_too_slow_says_how_far_behind_it_is_and_catches_up(
     count = scaled(300, 3000)
     session = make_session(tmp_path / "session", f'{ALL_HITS}[source]\norder = "{order}"\n')
     slow = True
-    score = Engine._score
+    score = FrameScorer.score
 
-    def slowly(self: Engine, chunks: list) -> str | None:  # type: ignore[type-arg]
+    def slowly(self: FrameScorer, *arguments: Any) -> Any:
         if slow:
             time.sleep(0.3)
-        return score(self, chunks)
+        return score(self, *arguments)
 
-    monkeypatch.setattr(Engine, "_score", slowly)
+    monkeypatch.setattr(FrameScorer, "score", slowly)
     with GrowingCxi(data / "run.cxi") as run, engine(session, [data]):
         passed_over: list[int] = []
         for first in range(0, count, 20):

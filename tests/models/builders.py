@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from photon_triage.models.darknet import Darknet
+from photon_triage.models.half_precision import bfloat16_refusal
 from photon_triage.models.heads import HeadConfig
+
+needs_bfloat16 = pytest.mark.skipif(
+    bool(bfloat16_refusal(torch.device("cpu"))), reason="the processor cannot compute in bfloat16"
+)
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +65,7 @@ YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
             NET + convolution(6) + YOLO + convolution(7) + YOLO.replace("es=1", "es=2"),
             r"classes=2 of \[yolo\] at line 25",
         ),
-        (NET + convolution(2**20, 17), r"\[convolutional\] at line 5: 9.09e\+08 weights"),
+        (NET + convolution(2**20, 17), r"\[convolutional\] at line 5: it has 909,115,392 numbers"),
         (NET + "decay=nan\n[avgpool]\n", r"decay=nan of \[net\] at line 5: not a number"),
         (NET + "batch=1_0\n[avgpool]\n", r"batch=1_0 of \[net\] at line 5: not a whole number"),
         (NET + "batch=99999999999\n[avgpool]\n", r"batch=99999999999 of \[net\] at line 5: not a whole number"),
@@ -134,11 +133,8 @@ def test_keys_that_change_the_result_are_refused_unless_neutral(section: str, op
 
 
 def test_more_weights_than_any_network_has_are_refused_before_they_take_memory() -> None:
-    cfg = NET + convolution(2**14, 1) + 3 * convolution(2**14, 1)
-    with (
-        torch.device("meta"),
-        pytest.raises(ModelError, match=r"at line 19: with it the network has 5\.\d+e\+08 weights"),
-    ):
+    cfg = NET + 4 * convolution(2**14, 1)
+    with pytest.raises(ModelError, match=r"at line 12: it has 268,\d+,\d+ numbers, at most 268,"):
         Darknet.from_cfg(cfg)
 
 

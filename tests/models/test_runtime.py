@@ -16,7 +16,7 @@ from photon_triage.models.resident import Resident
 from photon_triage.models.runtime import Runner, prepare_for_inference
 from photon_triage.models.summary import summarise
 
-from .builders import SIZES, SMALL, TINY, with_other_weights, with_random_weights
+from .builders import SIZES, SMALL, TINY, needs_bfloat16, with_other_weights, with_random_weights
 
 CPU = torch.device("cpu")
 
@@ -78,7 +78,9 @@ def test_prepared_network_gives_the_same_heads_and_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("family", TINY)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-5), pytest.param("bfloat16", 0.05, marks=needs_bfloat16)]
+)
 def test_every_network_can_be_prepared(family: str, dtype: precision.Precision, tolerance: float) -> None:
     model = with_other_weights(create(family, **TINY[family]))
     run = prepare_for_inference(model, CPU, dtype=dtype)
@@ -157,12 +159,14 @@ def test_unknown_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare_for_inference(nn.Flatten(), CPU)
 
 
+@needs_bfloat16
 def test_environment_stands_in_for_auto_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(precision.VARIABLE, "bfloat16")
     assert prepare_for_inference(nn.Flatten(), CPU).plan.dtype == torch.bfloat16
     assert prepare_for_inference(nn.Flatten(), CPU, dtype="float32").plan.dtype == torch.float32
 
 
+@needs_bfloat16
 def test_bfloat16_gives_float32_out_and_nearly_the_same_heads() -> None:
     model = with_random_weights(Darknet.from_cfg(SMALL))
     frames = torch.rand(2, 3, 32, 32)
@@ -246,6 +250,7 @@ def test_agreement_counts_decisions_for_something() -> None:
     assert Agreement().share == 1.0
 
 
+@needs_bfloat16
 def test_decisions_of_two_forms_can_be_compared() -> None:
     full = prepare_for_inference(Shifted(), CPU, dtype="float32")
     half = prepare_for_inference(Shifted(0.1), CPU, dtype="bfloat16")

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from photon_triage.core import containment
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session import journal as journal_module
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record, parse_line
 
 KILLS = 20
@@ -157,17 +161,31 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         JournalWriter(tmp_path / "journal").append("flag")
 
 
-def test_a_journal_that_cannot_be_read_is_said_and_nothing_is_passed_over(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_read_is_said_and_nothing_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other, follower = JournalWriter(tmp_path), JournalWriter(tmp_path), JournalFollower(tmp_path)
     written = {one.append("flag").journal, other.append("flag").journal}
-    last = tmp_path / max(written)
-    last.rename(tmp_path / "aside")
-    last.mkdir()
-    with pytest.raises(SessionError, match=r"Could not read the decisions in .*Is a directory"):
-        follower.new_records()
-    last.rmdir()
-    (tmp_path / "aside").rename(last)
+    opened = containment.open_binary
+
+    def failing(path: Path, root: Path, largest: int | None = None) -> BinaryIO:
+        if path.name == max(written):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return opened(path, root, largest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "open_binary", failing)
+        with pytest.raises(SessionError, match=r"Could not read the decisions in .*Input/output error"):
+            follower.new_records()
     assert {record.journal for record in follower.new_records()} == written
+
+
+def test_a_journal_that_is_no_regular_file_is_left_out(tmp_path: Path) -> None:
+    journal = JournalWriter(tmp_path)
+    journal.append("flag")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    assert [record.kind for record in JournalFollower(tmp_path).new_records()] == ["flag"]
 
 
 def test_no_acknowledged_record_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:

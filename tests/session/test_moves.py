@@ -108,13 +108,3 @@ def test_candidates_and_flags_move_with_their_frame(tmp_path: Path) -> None:
     writer.flag(key(OLD, 3), True)
     book = session.labels()
     assert set(book.labels) == {key(NEW, 2), replace(point, file=NEW)} and book.flagged == {key(NEW, 3)}
-
-
-def test_a_label_does_not_pass_to_a_frame_that_took_the_place_of_its_own(tmp_path: Path) -> None:
-    session = session_with(tmp_path / "s", other=OLD)
-    label(session, OLD, 2, "a-2")
-    label(session, OLD, 1, "other-1")
-    assert set(session.labels().labels) == {key(OLD, 1), key(OLD, 2)}
-    writer = ResultsWriter(session.results_path)
-    writer.set_state({"replaced": 1})
-    assert set(session.labels().labels) == {key(OLD, 1)}

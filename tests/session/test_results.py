@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session import database
+from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.repair import repair
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import Counts, FrameResult
 from photon_triage.core.session.trouble import TroubleNote
@@ -219,3 +221,48 @@ def test_files_that_hold_the_same_frames_are_told(tmp_path: Path) -> None:
     # c holds a's second frame at its place; d and b share their third; e is empty.
     assert reader.copies() == {(name, "data"): ("a.h5", "data") for name in ("b.h5", "c.h5", "d.h5")}
     reader.close()
+
+
+def as_version_3(path: Path) -> None:
+    """Take from a data base what the version before this one did not have."""
+    db = sqlite3.connect(path)
+    db.executescript(
+        "ALTER TABLE files DROP COLUMN notes; ALTER TABLE files DROP COLUMN replaced; "
+        "ALTER TABLE frames DROP COLUMN changed; PRAGMA user_version = 3;"
+    )
+    db.close()
+
+
+def test_a_session_of_the_version_before_is_read_as_it_is_and_brought_up_to_date_by_an_engine(tmp_path: Path) -> None:
+    session = build_session(tmp_path / "s", {A: [0.9, None]})
+    LabelWriter(session.journal()).decide(key(A, 0), "accepted")
+    as_version_3(session.results_path)
+    reader = session.results()
+    assert [row.notes for row in reader.files()] == [()]
+    assert (reader.counts().frames, reader.counts().noted) == (2, 0)
+    assert set(session.labels().labels) == {key(A, 0)}
+    reader.close()
+    writer = ResultsWriter(session.results_path)
+    writer.put_file(file_row(A, 2, notes=("12 further scans in this file were not read",)))
+    writer.replace_frames(1, [FrameResult(0, 1, False, digest="other")], 4e9)
+    writer.close()
+    assert session.results().counts().noted == 1
+    assert set(session.labels().changed) == {key(A, 0)}
+
+
+def test_repair_takes_over_notes_and_changes_where_there_are_some(tmp_path: Path) -> None:
+    for version, notes in ((3, ()), (4, ("each page holds 3 images",))):
+        session = build_session(tmp_path / f"s{version}", {A: [0.9, 0.8]}, notes=("each page holds 3 images",))
+        if version == 3:
+            as_version_3(session.results_path)
+        repair(session.results_path)
+        reader = session.results()
+        assert [row.notes for row in reader.files()] == [notes]
+        assert reader.counts().frames == 2
+        reader.close()
+
+
+def test_notes_stay_with_a_file_while_it_cannot_be_read(writer: ResultsWriter) -> None:
+    writer.put_file(file_row(A, 5, notes=("a note",)))
+    writer.put_file(file_row(A, 0, layout="", status="unreadable", reason="gone"))
+    assert [row.notes for row in writer.files()] == [("a note",)]

@@ -128,7 +128,7 @@ def test_trainings_at_work_come_first(session: Session) -> None:
 def test_a_curve_is_followed_as_it_grows_and_after_it_was_trimmed(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     lines = [json.dumps(asdict(point)) + "\n" for point in points(4)]
-    follower = CurveFollower(path)
+    follower = CurveFollower(path, tmp_path)
     assert follower.read() == ()
     path.write_text("".join(lines[:2]) + lines[2][:9])
     assert [point.done for point in follower.read()] == [1, 2]

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from photon_triage.core.errors import SessionError
+from photon_triage.core.session.database import ADDED
 from photon_triage.core.session.engine_state import checked_state
 from photon_triage.core.session.journal_repair import blank_damaged
 from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.repair import problem, repair
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
-from photon_triage.core.session.session import Session
+from photon_triage.core.session.session import Session, engine_is_alive
+from photon_triage.core.session.state import EngineState
 
 from .builders import build_session, key
 
@@ -51,6 +54,8 @@ EDITS: list[Any] = [
     ("UPDATE frames SET measures = CAST(? AS TEXT) WHERE id = 1", b'{"\xff": 1}'),
     ("UPDATE frames SET file_id = ? WHERE id = 1", 99),
     ("UPDATE frames SET model_id = ? WHERE id = 1", "none"),
+    ("UPDATE frames SET changed = ? WHERE id = 1", "now"),
+    ("UPDATE frames SET changed = ? WHERE id = 1", 1e300),
 ]
 
 
@@ -72,7 +77,17 @@ def test_a_frame_that_cannot_be_right_is_passed_over_and_removed(
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("geometry", '{"pixel_size": "small"}'), ("geometry", "7"), ("path", "/a\0b"), ("frames", -1), ("updated", "now")],
+    [
+        ("geometry", '{"pixel_size": "small"}'),
+        ("geometry", "7"),
+        ("path", "/a\0b"),
+        ("frames", -1),
+        ("updated", "now"),
+        ("notes", '{"a": 1}'),
+        ("notes", "[7]"),
+        ("replaced", "soon"),
+        ("inode", 0.5),
+    ],
 )
 def test_a_file_that_cannot_be_right_is_passed_over_with_its_frames(
     session: Session, column: str, value: object
@@ -83,6 +98,26 @@ def test_a_file_that_cannot_be_right_is_passed_over_with_its_frames(
         assert [row.path for row in reader.files()] == [B]
     repair(session.results_path)
     assert scores(session) == [(B, 0)]
+
+
+def test_a_count_that_cannot_be_right_is_made_again(session: Session) -> None:
+    before = scores(session)
+    edit(session, "UPDATE files SET reach = 'far' WHERE id = 1")
+    with pytest.raises(SessionError, match="session repair"):
+        ResultsWriter(session.results_path)
+    repair(session.results_path)
+    assert scores(session) == before and problem(session.results_path) == ""
+
+
+def test_rows_of_an_older_version_are_looked_at_too(session: Session) -> None:
+    edit(session, "UPDATE frames SET score = ? WHERE id = 1", "high")
+    with closing(sqlite3.connect(session.results_path)) as db:
+        for table, names in ADDED.items():
+            for name in names:
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+        db.execute("PRAGMA user_version = 3")
+    assert scores(session) == [(A, 1), (A, 2), (B, 0)]
+    assert repair(session.results_path).frames == 3
 
 
 def test_nothing_is_passed_over_of_what_an_engine_writes(session: Session) -> None:
@@ -127,6 +162,12 @@ def test_reads_that_fail_are_counted_so_that_a_repair_ends(session: Session, mon
         ("problems", {"/data": 7}),
         ("retried", "x"),
         ("message", None),
+        ("version", "one"),
+        ("busy_with", 7),
+        ("busy_s", "long"),
+        ("ignored", {".txt": "many"}),
+        ("alarms", ["low"]),
+        ("job", "watch"),
     ],
 )
 def test_a_state_of_another_kind_is_left_out(name: str, value: object) -> None:
@@ -137,15 +178,16 @@ def test_a_state_of_another_kind_is_left_out(name: str, value: object) -> None:
 
 
 def test_a_state_that_an_engine_writes_stays_as_it_is() -> None:
-    told: dict[str, object] = {
-        "pid": 4711,
-        "heartbeat": 1.5,
-        "stalled_s": None,
-        "model": None,
-        "models": {"classify": "x"},
-        "alarms": [],
-    }
+    told = EngineState(4711, "here", 1.0, "running", 1.5, ignored={".txt": 3}, models={"classify": "x"}).to_json()
+    told |= {"job": {"paths": ["/data"], "once": True}, "moved": 1, "alarms": [{"kind": "rate", "text": "low"}]}
     assert checked_state(told) == told
+
+
+def test_a_state_without_its_times_is_of_no_engine_at_work(session: Session) -> None:
+    with closing(ResultsWriter(session.results_path)) as writer:
+        writer.set_state({"status": "running", "host": "elsewhere", "pid": "x", "heartbeat": "now"})
+    state = session.engine_state()
+    assert not presence_of(session.path, state).alive and not engine_is_alive(state)
 
 
 def test_a_reader_of_damaged_values_cannot_write(session: Session) -> None:
@@ -172,3 +214,12 @@ def test_damaged_lines_of_journals_are_blanked_and_kept(session: Session) -> Non
     after = session.labels()
     assert after.damaged == 0 and after.labels.keys() == before.labels.keys() | {key(B, 0)}
     assert len(path.read_bytes()) > len(content)
+
+
+def test_a_journal_that_lies_elsewhere_is_not_written_to(session: Session, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_bytes(b"no record\n")
+    session.journal_path.mkdir(exist_ok=True)
+    (session.journal_path / "eve.jsonl").symlink_to(elsewhere)
+    assert blank_damaged(session.journal_path, ()).lines == 0
+    assert elsewhere.read_bytes() == b"no record\n"

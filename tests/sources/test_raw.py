@@ -200,7 +200,7 @@ def test_files_that_are_linked_are_read_so_and_virtual_ones_through_hdf5(tmp_pat
         layout[...] = h5py.VirtualSource("part.h5", "images", data.shape)
         file.create_virtual_dataset("virtual", layout)
 
-    stack = OpenStack(look(tmp_path / "master.h5"), "/entry/data")
+    stack = OpenStack.at(look(tmp_path / "master.h5"), "/entry/data")
     assert stack.stack.leader.raw is not None
     stack.close()
     np.testing.assert_array_equal(read_frames(tmp_path / "master.h5", "/entry/data", 0, 4), data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photon_triage.core.engine.events import Chunk
+from photon_triage.core.engine.events import Frames
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.sources import FrameReader
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual
@@ -78,13 +77,10 @@ def test_a_file_that_puts_modules_together_shows_them_in_parts(tmp_path: Path) -
 def take_in(intake: Intake) -> NDArray[np.int64]:
     """The sums of the frames that an intake tells of until it has finished."""
     found = [np.zeros(0, np.int64)]
-    while not intake.finished or not intake.events.empty():
-        try:
-            event = intake.events.get(timeout=0.1)
-        except queue.Empty:
-            continue
-        if isinstance(event, Chunk):
-            found.append(event.frames.sum((1, 2)))
+    while not intake.finished:
+        events = intake.events.take(0.1)
+        found += [event.frames.sum((1, 2)) for event in events if isinstance(event, Frames)]
+        intake.events.done(len(events))
     return np.concatenate(found)
 
 
@@ -122,7 +118,7 @@ def test_frames_that_were_read_before_there_was_a_file_that_shows_them_are_count
     for number, path in enumerate(reversed(others), start=2):  # the second data file comes last, to the masters
         (aside / path.name).rename(path)
         scans = intake.watcher.scans
-        while intake.watcher.scans < scans + 2 or len(intake._desk.ledger) < number:
+        while intake.watcher.scans < scans + 2 or len(intake._tracker.ledger) < number:
             sums = np.append(sums, take_in(intake))
         sums = np.append(sums, take_in(intake))
     assert np.array_equal(np.sort(sums), np.sort(FRAMES.sum((1, 2))))

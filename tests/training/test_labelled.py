@@ -86,6 +86,8 @@ def test_labels_begin_a_patch_network_and_then_continue_it(tmp_path: Path) -> No
     report = first.report()
     assert (report["trained_on"], report["held_back"], report["unreachable"]) == (24, 12, 1)
     assert report["scores"]["particles"]["f1"] > 0.8
+    assert report["evaluated_on"] == "12 ranked labels held out of training; not an estimate for the beamtime"
+    assert first.entry.evaluated_on == report["evaluated_on"]
     assert read_metadata(first.entry.path)["data"]["accepted"] == 12
     follow = NetworkJob(session, base="particles", iterations=2, device="cpu")
     second = run_network_training(follow).report()
@@ -139,6 +141,7 @@ def test_accepted_masks_train_a_segmenter(tmp_path: Path) -> None:
     report = run_network_training(job).report()
     assert report["trained_on"] == 3 and report["scores"]["a"]["n"] == 80 * 80 and report["scores"]["a"]["f1"] > 0.3
     assert MSDNet(depth=4).architecture["family"] == report["family"]
+    assert report["evaluated_on"].startswith("1 frames with accepted masks held out of training")
 
 
 def test_too_few_accepted_masks_are_told(tmp_path: Path) -> None:

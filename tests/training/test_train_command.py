@@ -25,7 +25,8 @@ def test_a_session_is_made_and_a_network_trained_in_it(tmp_path: Path, capsys: p
         "--only", "1:7", "--iterations", "2", "--crop", "64", "--name", "discs",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert "Trained discs (msd) on 3 images" in out and "held-back images: 06.tif" in out
+    assert "Trained discs (msd) on 3 images" in out and "evaluated on 06.tif" in out
+    assert all("1 images held out of training" in line for line in out.splitlines() if line.startswith("discs "))
     assert "photon-triage models use" in out and "disc " in out
     assert session_models(tmp_path / "session" / "models")["discs"].metadata["architecture"]["depth"] == 3
 
@@ -38,6 +39,7 @@ def test_json_tells_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str
     )  # fmt: skip
     report = json.loads(out)
     assert code == 0 and report["scores"][report["name"]]["n"] == 3 and Path(report["path"]).is_file()
+    assert report["evaluated_on"] == "1 images held out of training, which chose the checkpoint too"
     assert report["chosen_by_held_back"] and report["iterations"] == 2
 
 

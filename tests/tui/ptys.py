@@ -44,6 +44,8 @@ class Line:
         self._cells = [[" "] * COLUMNS for _ in range(ROWS)]
         self._row = self._column = 0
         self._rest = ""
+        self.received = ""
+        """All that has come, sequences too."""
 
     @classmethod
     def attached(cls, session: Path, *options: str) -> Line:
@@ -57,7 +59,11 @@ class Line:
 
     def press(self, keys: str) -> None:
         """Press keys."""
-        os.write(self._master, keys.encode())
+        self.send(keys.encode())
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+        os.write(self._master, data)
 
     def read(self) -> None:
         """Take what has come."""
@@ -69,6 +75,7 @@ class Line:
             self._take(data.decode(errors="replace"))
 
     def _take(self, data: str) -> None:
+        self.received += data
         data, end = self._rest + data, 0
         for word in WORDS.finditer(data):
             if word.start() != end:  # a sequence that has not come whole

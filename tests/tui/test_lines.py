@@ -14,10 +14,12 @@ from textual.events import Key
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.preview import Previewer
+from photon_triage.tui.app import TriageApp
 from photon_triage.tui.lines import LineDriver
 
 from .driver import opened
-from .fake_session import FakeSession, make_session
+from .fake_session import FakeSession, FakeSource, make_session
 from .ptys import PATIENCE_S, Line
 
 
@@ -73,6 +75,42 @@ def test_a_screen_that_is_hung_up_on_writes_what_was_decided_and_ends(real: Fake
             line.until(lambda: line.process.poll() is not None)
         assert line.process.wait(PATIENCE_S) == 0
     assert labels_of(real) == 1
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "SIGTERM"])
+def test_a_screen_that_is_ended_while_it_starts_gives_the_terminal_back(real: FakeSession, how: str) -> None:
+    with closing(Line.attached(real.session.path)) as line:
+        line.until(lambda: "\x1b[?1049h" in line.received)
+        line.process.send_signal(signal.Signals[how])
+        line.until(lambda: line.process.poll() is not None)
+        line.read()
+        assert line.process.returncode == 0 and "\x1b[?1049l" in line.received
+
+
+def test_bytes_that_are_no_text_end_no_screen(real: FakeSession) -> None:
+    with closing(Line.attached(real.session.path)) as line:
+        line.shows("Candidates 40", "▀▀▀")
+        line.send(b"\xe9\xff\xc3")
+        line.press("a")
+        line.shows("1 accepted")
+        line.send(b"\xe9")
+        line.press("x")
+        line.shows("1A 1X")
+        line.press("q")
+        line.until(lambda: line.process.poll() is not None)
+    assert line.process.returncode == 0
+
+
+async def test_a_screen_that_is_left_before_it_stands_ends(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = TriageApp.on_mount
+
+    def leave_at_once(app: TriageApp) -> None:
+        mount(app)
+        app._main.action_quit_screen()
+
+    monkeypatch.setattr(TriageApp, "on_mount", leave_at_once)
+    app = TriageApp(hits.session, previewer=Previewer(hits.session.recipe(), FakeSource()))
+    assert await app.run_async(headless=True) == 0
 
 
 def test_what_a_killed_screen_said_was_saved_is_kept_and_shown_by_the_other(real: FakeSession) -> None:

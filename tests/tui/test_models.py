@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from photon_triage.core.session.models import session_models
+from photon_triage.core.recipe import recipe_text
+from photon_triage.core.session.in_use import models_in_use
+from photon_triage.core.session.models import session_models, shipped_models
+from photon_triage.core.session.session import Session
 from photon_triage.models import checkpoint, create, onnx_export
 from photon_triage.models.darknet import Darknet
 from photon_triage.tui.commands.options import parse_options
@@ -55,6 +58,17 @@ def test_list_counts_parameters(capsys: Capture) -> None:
     (shipped,) = (model for model in json.loads(done(capsys, "list", "--json")) if model["name"] == "hitnet-spi")
     assert (shipped["family"], shipped["parameters"]) == ("darknet", Darknet.from_cfg("hitnet").parameter_count())
     assert "894,964" in done(capsys, "list")
+    assert shipped["evaluated_on"] == "simulated data held out of training"
+
+
+def test_f1_stands_beside_what_it_was_measured_on(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
+    session, told = build_session(tmp_path / "s", {}), "40 ranked labels held out of training"
+    metadata = {"name": "mine", "scores": {"f1": 0.8, "n": 40}, "data": {"evaluated_on": told}}
+    path = checkpoint.save(session.models_path / "mine.safetensors", network, metadata)
+    (line,) = (line for line in done(capsys, "list", session.path).splitlines() if line.split()[0] == "mine")
+    assert line.endswith(f"0.800 (n = 40) on {told}")
+    (line,) = (line for line in done(capsys, "inspect", path).splitlines() if line.startswith("score: f1"))
+    assert line.endswith(f"0.800 on {told}")
 
 
 def test_inspect_a_checkpoint(tmp_path: Path, network: Darknet, capsys: Capture) -> None:
@@ -211,3 +225,77 @@ def test_export_onnx_that_computes_something_else_fails(
     assert "differ by 2.0e-04" in err
     assert (tmp_path / "out.onnx").read_bytes() == b"what was there before"
     assert not list(tmp_path.glob(".out*"))
+
+
+def session_of(folder: Path, recipe: str) -> Session:
+    return Session.create(folder, recipe_text(recipe), recipe)
+
+
+def copy_of_shipped(session: Session, name: str, copy: str, **metadata: object) -> Path:
+    """A shipped model under another name, with other metadata, in a session."""
+    model, known = checkpoint.load(shipped_models()[name].path)
+    return checkpoint.save(session.models_path / f"{copy}.safetensors", model, {**known, "name": copy, **metadata})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "stage"),
+    [
+        ("spi", "hitnet-spi", "classify"),
+        ("cryoet", "membranes", "segment"),
+        ("cryoet", "particles", "patches"),
+        ("tomo", "tomo-msd", "segment"),
+    ],
+)
+def test_use_takes_a_model_for_every_kind_of_stage(
+    tmp_path: Path, recipe: str, model: str, stage: str, capsys: Capture
+) -> None:
+    session = session_of(tmp_path / "s", recipe)
+    copy_of_shipped(session, model, "other")
+    assert f"The {stage} stage" in done(capsys, "use", session.path, "other")
+    assert models_in_use(session)[stage] == "other"
+    listed = {each["name"]: each["in_use"] for each in json.loads(done(capsys, "list", session.path, "--json"))}
+    assert listed["other"] and not listed[model]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "reason"),
+    [
+        ("cryoet", "hitnet-spi", "its network (darknet) serves a classify stage, and the recipe cryoet has no"),
+        ("tomo", "particles", "its network (lenet) serves a patches stage"),
+        ("spi", "membranes", "serves a segment stage"),
+        ("sfx", "hitnet-spi", "Begin a session with a recipe that asks a network"),
+    ],
+)
+def test_use_refuses_a_model_for_another_kind_of_stage(
+    tmp_path: Path, recipe: str, model: str, reason: str, capsys: Capture
+) -> None:
+    session = session_of(tmp_path / "s", recipe)
+    before = models_in_use(session)
+    assert reason in refused(capsys, 1, "use", session.path, model)
+    assert models_in_use(session) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "metadata", "reason"),
+    [
+        ("cryoet", "membranes", {"classes": ["background", "ice"]}, "the model's classes are background, ice"),
+        ("spi", "hitnet-spi", {"classes": list("abcde")}, "Cannot look for 'single'"),
+    ],
+)
+def test_use_refuses_a_model_that_knows_other_classes(
+    tmp_path: Path, recipe: str, model: str, metadata: dict[str, object], reason: str, capsys: Capture
+) -> None:
+    session = session_of(tmp_path / "s", recipe)
+    copy_of_shipped(session, model, "strange", **metadata)
+    assert reason in refused(capsys, 1, "use", session.path, "strange")
+    assert "strange" not in models_in_use(session).values()
+
+
+def test_use_hands_a_file_to_the_engine_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    session = session_of(tmp_path / "s", "tomo")
+    path = copy_of_shipped(session, "tomo-msd", "mine").rename(tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    done(capsys, "use", session.path, "mine.safetensors")
+    assert models_in_use(session) == {"segment": str(path)}

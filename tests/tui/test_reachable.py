@@ -46,7 +46,7 @@ async def test_the_palette_lists_every_binding_with_its_key_and_text(hits: FakeS
             assert binding.id in waiting or " · " in title, title
 
 
-@pytest.mark.parametrize("key", ["T", "P", "R"])
+@pytest.mark.parametrize("key", ["T", "P", "R", "F"])
 async def test_the_footer_of_a_narrow_screen_over_the_main_one_tells_of_help_and_the_way_back(
     hits: FakeSession, key: str
 ) -> None:
@@ -57,7 +57,7 @@ async def test_the_footer_of_a_narrow_screen_over_the_main_one_tells_of_help_and
         await driver.shows("Back", "? Help")
 
 
-@pytest.mark.parametrize("key", ["T", "P", "R"])
+@pytest.mark.parametrize("key", ["T", "P", "R", "F"])
 async def test_palette_and_help_of_a_screen_over_the_main_one_list_every_key_of_it(hits: FakeSession, key: str) -> None:
     async with opened(hits, SIZES["medium"]) as driver:
         await driver.ready()

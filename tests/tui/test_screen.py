@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.presence import Presence
+
 from .driver import SIZES, opened
 from .fake_session import FakeSession, make_session
 
@@ -108,6 +111,36 @@ async def test_a_dead_engine_is_told_with_the_way_to_start_it(hits: FakeSession)
         await driver.shows("○ engine not running", "watch PATH starts it")
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_engine_that_does_not_answer_is_told_with_the_seconds(
+    hits: FakeSession, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(True, silent_s=13.0))
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows(
+            "◌ does not answer for 13 s", "The engine does not answer for 13 s (process 4242 on beamline)"
+        )
+        assert "412 Hz" not in driver.text().splitlines()[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_engine_that_is_busy_with_a_file_names_it(hits: FakeSession, size: str) -> None:
+    hits.run_engine(busy_with="run_19[red]_a_name_of_many_letters.tif", busy_s=44.0)
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows("◑ busy with run_1", "for 44 s", "thr 0.50")
+    hits.run_engine(busy_with="19.tif", busy_s=44.0)
+    async with opened(hits, SIZES[size]) as driver:
+        await driver.shows("◑ busy with 19.tif for 44 s")
+
+
+async def test_an_engine_that_died_is_told_with_the_way_to_start_it(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(died=True))
+    async with opened(hits) as driver:
+        await driver.shows("✗ ENGINE DIED", "it was killed, or has crashed", "watch PATH starts it")
+
+
 @pytest.mark.parametrize(
     ("status", "shown"), [("finished", "FINISHED"), ("failed", "ENGINE FAILED"), ("starting", "STARTING")]
 )
@@ -122,6 +155,30 @@ async def test_an_engine_that_says_nothing_is_no_reason_to_fail(fake: FakeSessio
     async with opened(fake, SIZES["wide"]) as driver:
         await driver.ready()
         await driver.shows("engine not running")
+
+
+async def test_what_nobody_foresaw_in_the_session_is_a_banner_and_no_end(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        with monkeypatch.context() as broken:
+            broken.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: [][0])
+            await driver.shows("Could not read the session: IndexError")
+        await driver.until(lambda: "Could not read" not in driver.text())
+
+
+async def test_a_decision_that_fails_is_told_and_the_next_one_is_saved(
+    hits: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(hits) as driver:
+        await driver.ready()
+        with monkeypatch.context() as broken:
+            broken.setattr(LabelWriter, "decide_all", lambda *_, **__: [][0])
+            await driver.press("a")
+            await driver.shows("Could not save a decision: IndexError")
+        await driver.press("x")
+        await driver.until(lambda: [label.verdict for label in driver.on_disk().values()] == ["rejected"])
 
 
 async def test_damaged_journal_lines_are_counted(hits: FakeSession) -> None:

@@ -69,7 +69,17 @@ def test_metrics_keys_are_the_contract(session: Session, capsys: pytest.CaptureF
     assert {
         *("n", "threshold", "tp", "fp", "fn", "tn", "accuracy", "accuracy_interval", "precision", "precision_interval"),
         *("recall", "recall_interval", "f1", "f1_interval", "f_beta", "f_beta_interval", "beta", "iou", "iou_interval"),
-        *("unmatched", "skipped", "classes", "recall_may_be_biased", "simulated", "audit", "ranked", "people"),
+        *(
+            "unmatched",
+            "of_changed_frames",
+            "skipped",
+            "classes",
+            "recall_may_be_biased",
+            "simulated",
+            "audit",
+            "ranked",
+            "people",
+        ),
     } == set(report(capsys, "metrics", str(session.path)))
 
 

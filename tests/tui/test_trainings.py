@@ -53,7 +53,7 @@ async def test_trainings_stand_with_their_state_bar_curves_and_time(hits: FakeSe
         await screen.ready()
         await screen.press("T")
         await screen.shows("hitnet-spi-2 ▶ running", "60 % ██████", "40 s left", "[b]hitnet", "✗ failed")
-        await screen.shows("Loss", "F1 on frames not learned from", "100│", "⠒", "b Begin", "space Pause")
+        await screen.shows("Loss", "F1 on held-out data", "100│", "⠒", "b Begin", "space Pause")
         assert {len(line) for line in screen.text().splitlines()} == {SIZES[size][0]}
         await screen.press("T")
         await screen.shows("Candidates 40", "train")
@@ -259,7 +259,8 @@ def test_trainings_are_listed_and_paused_on_the_command_line(
     assert ran(["training", "pause", path, "hitnet-spi-2"]) == cli.DONE
     assert (folder / PAUSE).exists()
     assert ran(["training", "list", path]) == cli.DONE
-    assert "‖ pausing  60/100   0.0167  0.300    40 s" in " ".join(capsys.readouterr().out.split("\n"))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "‖ pausing 60/100 0.0167 0.300 40 s" in out and "best F1 on held-out data" in out
     assert ran(["training", "continue", path, "hitnet-spi-2"]) == cli.DONE
     assert not (folder / PAUSE).exists()
     write_status(folder, Status("done"))

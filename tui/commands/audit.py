@@ -72,11 +72,12 @@ def audit_report(
     found = audit_now(session, book)
     if found is None:
         return {"n": 0, "drawn": 0, "waiting": 0}
-    sample = found.sample
+    sample, changed = found.sample, sum(key in book.changed for key in found.waiting)
     report: dict[str, Any] = {
         "n": len(sample),
         "drawn": found.drawn,
         "waiting": len(found.waiting),
+        "of_changed_frames": changed,
         "skipped": found.skipped,
         "disputed": len(book.conflicts & found.keys),
         "frames": sample.frames,
@@ -119,6 +120,11 @@ def _say_report(report: dict[str, Any]) -> None:
         f"n = {report['n']} audited of {report['frames']:,}, threshold {report['threshold']:g}; "
         f"{report['waiting']} drawn frames wait for labels"
         + (f", {report['skipped']} were skipped and do not count" if report["skipped"] else "")
+        + (
+            f", {report['of_changed_frames']} of them once more: they have changed"
+            if report["of_changed_frames"]
+            else ""
+        )
         + (f", on {report['disputed']} people differ and the later word counts" if report["disputed"] else "")
     )
     say_table(

@@ -90,6 +90,7 @@ def _show(kind: str, seconds: int, seed: int, keep: Path | None, display: Displa
 
 
 def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
+    from photon_triage.core.engine.process import engine_status
     from photon_triage.core.errors import SessionError
 
     with progress_bar("simulated beamtime", beamtime.frames, quiet=as_json) as advance:
@@ -98,9 +99,11 @@ def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
             advance(seen)
             if seen > before or beamtime.simulator.poll() is None:
                 before, moved = seen, time.monotonic()
-            state = beamtime.session.engine_state()
-            if state.get("status") == "failed" or time.monotonic() > moved + CATCH_UP_S:
+            state = engine_status(beamtime.session)
+            if state.get("status") in ("failed", "died") or time.monotonic() > moved + CATCH_UP_S:
                 reason = str(state.get("message") or "no reason").rstrip(".")
+                if state.get("status") == "died":
+                    reason = "its engine was killed, or has crashed"
                 raise SessionError(
                     f"The demonstration saw {seen} of {beamtime.frames} frames: {reason}.",
                     f"The engine's log ends: {_last_lines(beamtime.session.log_path)}",
@@ -148,7 +151,9 @@ def _beamtime(kind: str, seconds: int, seed: int, keep: Path | None) -> Iterator
 
 
 def _last_lines(log: Path) -> str:
+    from photon_triage.core.containment import LARGEST_TABLE, read_bytes
+
     try:
-        return json.dumps(log.read_text(errors="replace").splitlines()[-3:])
+        return json.dumps(read_bytes(log, log.parent, LARGEST_TABLE).decode(errors="replace").splitlines()[-3:])
     except OSError:
         return "nothing"

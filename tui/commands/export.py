@@ -86,8 +86,11 @@ def export(
         threshold = session.threshold()
     options = Options(copy=copy, box_size=box_size)
     done = write_list(session, list_format, select.value, threshold, output, incomplete, options=options)
+    changed = {"labels_of_changed_frames": done.changed} if done.changed else {}
     if as_json:
-        say_json({"path": str(done.path), "manifest": str(done.manifest_path), "written": done.written})
+        say_json({"path": str(done.path), "manifest": str(done.manifest_path), "written": done.written} | changed)
         return
     unit = session.recipe().unit if FORMATS[list_format].lists != "frames" else "frames"
     say(f"Wrote {done.written} {unit} to {done.path}, and {done.manifest_path.name} beside it.")
+    if done.changed:
+        say(f"{done.changed} labels are of frames that have changed since, and did not count: decide those again.")

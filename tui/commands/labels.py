@@ -6,16 +6,13 @@ from collections import Counter
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.representation_report import say_representation
 from photon_triage.tui.commands.sessions import DeviceOption
-
-if TYPE_CHECKING:
-    from photon_triage.core.session.labels import Label, LabelBook
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,12 +31,17 @@ def import_labels(
     first_index: Annotated[
         int, typer.Option(min=0, max=1, metavar="N", help="Index of a file's first frame in the table, 0 or 1.")
     ] = 0,
+    override: Annotated[
+        bool, typer.Option("--override", help="Let the table's labels count where newer decisions stand, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take labels over into a session, with their names and times.
 
-    Relative file names start at the table's own folder. A label that stands in the session already is passed over. A
-    table with a line that cannot be right is refused as a whole.
+    Relative file names start at the table's own folder. A label that the session has already is skipped, and so is one
+    that the table marks as changed: its frame is another one now. Where a frame has labels of different times the
+    newest counts: an older table overrides no newer decision, unless --override is given. A table with a line that
+    cannot be right is refused as a whole.
     """
     from photon_triage.core.session.journal import user_name
     from photon_triage.core.session.label_files import checked_frames, match_files, read_table
@@ -58,14 +60,14 @@ def import_labels(
     labels = match_files(labels, files)
     notes = [*read.notes, *checked_frames(read, labels, files, first_index)]
     book = session.labels()
-    # The last record counts, so that of a frame that stands twice in the table the later word has to come last.
-    labels.sort(key=attrgetter("time"))
-    fresh = [label for label in labels if not _stands(label, book)]
+    fresh = [label for label in labels if not (book.counts(label) if override else book.holds(label))]
     journal = session.journal(name)
     try:
-        LabelWriter(journal).take_over(fresh)
+        LabelWriter(journal).take_over(fresh, override=override)
     finally:
         journal.close()
+    book.refresh(complete=True)
+    older = sum(not book.counts(label) for label in fresh)
     known = {(row.path, row.dataset) for row in files}
     elsewhere = sum((label.key.file, label.key.dataset) not in known for label in fresh)
     verdicts = Counter(label.verdict for label in fresh)
@@ -74,6 +76,8 @@ def import_labels(
             {
                 "imported": len(fresh),
                 "already_there": len(labels) - len(fresh),
+                "of_changed_frames": read.changed,
+                "older": older,
                 "accepted": verdicts["accepted"],
                 "rejected": verdicts["rejected"],
                 "skipped": verdicts["skipped"],
@@ -85,7 +89,11 @@ def import_labels(
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "skipped"))
     say(f"Imported {len(fresh)} labels from {table}: {counts}.")
     if len(labels) > len(fresh):
-        say(f"{len(labels) - len(fresh)} stood in the session already.")
+        say(f"{len(labels) - len(fresh)} were in the session already.")
+    if read.changed:
+        say(f"{read.changed} were skipped: the table marks their frames as changed since.")
+    if older:
+        say(f"{older} are older than another label of the same frame and do not count; --override makes them count.")
     if elsewhere:
         say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
     for note in notes:
@@ -98,18 +106,25 @@ def export_labels(
     table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The table to write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the labels of a session as a table; where two people differ, the later word."""
+    """Write the labels of a session as a table; of several labels of a frame, the last.
+
+    Labels of frames that have changed since are written too, with "yes" in the column changed.
+    """
     from photon_triage.core.session.label_files import write_labels
     from photon_triage.core.session.session import Session
 
     book = Session.open(session_path).labels()
-    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")))
+    changed = len(book.changed)
+    written = write_labels(table, sorted(book.labels.values(), key=attrgetter("key")), book.changed.values())
     if as_json:
-        say_json({"path": str(table.absolute()), "written": written, "conflicts": len(book.conflicts)})
+        counts = {"written": written, "conflicts": len(book.conflicts), "of_changed_frames": changed}
+        say_json({"path": str(table.absolute())} | counts)
         return
     say(f"Wrote {written} labels to {table}.")
+    if changed:
+        say(f"{changed} of them are of frames that have changed since, and are marked so.")
     if book.conflicts:
-        say(f"On {len(book.conflicts)} frames people differ; the later word was written.")
+        say(f"On {len(book.conflicts)} frames people differ; the label that counts was written.")
 
 
 @app.command("report")
@@ -126,13 +141,3 @@ def report_labels(session_path: SessionPath, device: DeviceOption = None, as_jso
         say_json({"representation": said})
     else:
         say_representation(said)
-
-
-def _stands(label: Label, book: LabelBook) -> bool:
-    known = book.labels.get(label.key)
-    return (
-        known is not None
-        and (known.verdict, known.category, known.who) == (label.verdict, label.category, label.who)
-        # Tables hold times to the microsecond.
-        and abs(known.time - label.time) < 1e-5
-    )

@@ -43,7 +43,7 @@ def metrics(
     """
     from photon_triage.core.errors import LabelError
     from photon_triage.core.metrics import confusion_at
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.label_files import latest_labels, match_files, read_labels
     from photon_triage.core.session.matching import points_against, scores_of_points
     from photon_triage.core.session.session import Session
 
@@ -54,7 +54,8 @@ def metrics(
     reader = session.results()
     try:
         simulated = reader.counts().simulated
-        labels = match_files(read_labels(against), reader.files()) if against else list(book.labels.values())
+        told = latest_labels(match_files(read_labels(against), reader.files())) if against else book.labels
+        labels = list(told.values())
         patches = session.recipe().patches
         scores = reader.scores()
         truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}
@@ -69,8 +70,9 @@ def metrics(
         reader.close()
     confusion = comparison.confusion
     if confusion.n == 0:
+        changed = f", and {len(book.changed)} are of frames that have changed since" if book.changed else ""
         raise LabelError(
-            f"Could not measure {session.path}: of {len(truth)} labels none is of a frame that was read.",
+            f"Could not measure {session.path}: of {len(truth)} labels none is of a frame that was read{changed}.",
             "Label frames on a screen, or compare with a table: `--against FILE.csv`.",
         )
     report: dict[str, Any] = {
@@ -84,6 +86,7 @@ def metrics(
     report |= {
         "beta": beta,
         "unmatched": comparison.unmatched,
+        "of_changed_frames": 0 if against else len(book.changed),
         "skipped": sum(label.verdict == "skipped" for label in labels),
         "classes": class_counts(labels),
         "recall_may_be_biased": against is None if patches else only_candidates(scores, truth),
@@ -183,6 +186,8 @@ def _say_report(report: dict[str, Any], shown: dict[str, Estimate], counted: str
     say("classes: " + ", ".join(f"{name} {count}" for name, count in report["classes"].items()))
     if report["unmatched"]:
         say(f"{report['unmatched']} labels are of frames that were not read, and do not count.")
+    if report["of_changed_frames"]:
+        say(f"{report['of_changed_frames']} labels are of frames that have changed since, and do not count.")
     if report["recall_may_be_biased"]:
         say(BIASED)
     if report["simulated"]:

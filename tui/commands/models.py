@@ -31,15 +31,16 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the shipped models, and a session's own, with their scores."""
+    from photon_triage.core.session.in_use import models_in_use
     from photon_triage.core.session.models import session_models, shipped_models
     from photon_triage.core.session.session import Session
 
     entries = list(shipped_models().values())
-    in_use = None
+    in_use: set[str] = set()
     if session_path is not None:
         session = Session.open(session_path)
         entries += session_models(session.models_path).values()
-        in_use = session.engine_state().get("model")
+        in_use = set(models_in_use(session).values())
     found: list[dict[str, Any]] = [
         {
             "name": entry.name,
@@ -50,17 +51,18 @@ def list_models(
             "source": _text(entry.metadata.get("source")),
             "parent": _text(entry.metadata.get("parent")),
             "scores": scores if isinstance(scores := entry.metadata.get("scores"), dict) else {},
-            "in_use": entry.name == in_use,
+            "evaluated_on": entry.evaluated_on,
+            "in_use": entry.name in in_use,
         }
         for entry in entries
     ]
     if as_json:
         say_json(found)
         return
-    rows = [("", "model", "origin", "network", "parameters", "made from", "F1 on held-back data")]
+    rows = [("", "model", "origin", "network", "parameters", "made from", "F1")]
     for model in found:
         count = "" if model["parameters"] is None else f"{model['parameters']:,}"
-        made = model["parent"] or model["source"] or ""
+        made = str(model["parent"] or model["source"] or "")
         network = model["family"] or ""
         rows.append(("*" if model["in_use"] else "", model["name"], model["origin"], network, count, made, _f1(model)))
     say_table(rows)
@@ -68,7 +70,9 @@ def list_models(
 
 def _f1(model: dict[str, Any]) -> str:
     f1 = model["scores"].get("f1")
-    return f"{f1:.3f} (n = {model['scores'].get('n')})" if isinstance(f1, int | float) else ""
+    if not isinstance(f1, int | float):
+        return ""
+    return f"{f1:.3f} (n = {model['scores'].get('n')}) on {model['evaluated_on']}"
 
 
 def _text(value: Any) -> str | None:
@@ -78,8 +82,10 @@ def _text(value: Any) -> str | None:
 
 def _parameters(entry: ModelEntry) -> int | None:
     """The learnable numbers of a model, as its metadata say, else counted; None where it cannot be built."""
+    from photon_triage.models.limits import LARGEST_NETWORK
+
     said = entry.metadata.get("parameters")
-    if isinstance(said, int):
+    if isinstance(said, int) and 0 <= said <= LARGEST_NETWORK:
         return said
     from photon_triage.models.checkpoint import parameter_count
     from photon_triage.models.errors import ModelError
@@ -95,22 +101,23 @@ def use(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `models list SESSION` shows.")],
 ) -> None:
-    """Have the session's engine score with this model from now on, and again what another one has scored."""
-    from photon_triage.core.errors import UsageError
+    """Have the session's engine score with this model from now on, and again what another one has scored.
+
+    The model takes the place of the one in the recipe's stage that it serves: classify, segment or patches.
+    """
+    from photon_triage.core.engine.networks import check_model
     from photon_triage.core.session.commands import ask_to_use
     from photon_triage.core.session.models import find_model
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
-    if session.recipe().classify is None:
-        raise UsageError(
-            f"Could not use a model in {session.path}: its recipe {session.recipe().name} has no classify stage.",
-            "Begin a session with a recipe that has one, such as spi.",
-        )
-    find_model(name, session.models_path)
+    entry = find_model(name, session.models_path)
+    if entry.origin == "file":
+        name = str(entry.path.absolute())  # the engine works in another directory
+    kind = check_model(session, name)
     journal = session.journal()
     try:
         ask_to_use(journal, name)
     finally:
         journal.close()
-    say(f"The engine of {session.path} uses {name} from its next batch on, or as soon as it runs.")
+    say(f"The {kind} stage of {session.path} uses {name} from the engine's next batch on, or as soon as it runs.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_triage.core.errors import UsageError
+from photon_triage.core.session.models import evaluated_on
 from photon_triage.tui.commands.options import parse_names, parse_options, parse_size
 from photon_triage.tui.commands.output import say, say_json, say_table
 
@@ -26,6 +27,7 @@ SizeOption = Annotated[
     str | None, typer.Option(metavar="HxW", help="Pixels of the frames; what the network is made for if not given.")
 ]
 WeightsOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Darknet's .weights for a cfg.")]
+MEASURES = ("precision", "recall", "f1", "iou", "accuracy")
 
 
 def inspect(
@@ -213,11 +215,13 @@ def _facts(what: str, place: str, opened: Opened, summary: Summary) -> list[tupl
     ]
     data = metadata.get("data")
     if isinstance(data, Mapping):
-        rows.append(("training", ", ".join(f"{key} {value}" for key, value in data.items() if _is_plain(value))))
+        told = {key: value for key, value in data.items() if key != "evaluated_on" and _is_plain(value)}
+        rows.append(("training", ", ".join(f"{key} {value}" for key, value in told.items())))
     scores = metadata.get("scores")
     if isinstance(scores, Mapping):
+        on = f" on {evaluated_on(metadata)}"
         rows += [
-            (f"score: {key}", _score(value, scores.get(f"{key}_interval")))
+            (f"score: {key}", _score(value, scores.get(f"{key}_interval")) + (on if key in MEASURES else ""))
             for key, value in scores.items()
             if _is_plain(value)
         ]

@@ -12,6 +12,7 @@ import typer
 from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.sessions import DeviceOption
 from photon_triage.tui.commands.training_progress import shown_training
+from photon_triage.tui.resumption import approve_begun
 
 
 def pretrain(
@@ -47,6 +48,7 @@ def pretrain(
     from photon_triage.core.training.detector.pretraining_job import PretrainingJob, run_pretraining
 
     lower_priority()
+    approve_begun(sys.argv[1:])
     job = PretrainingJob(
         Session.open(session_path), model, init, name, iterations, batch, most, checked_augmentations(augment), seed,
         device, "photon-triage " + shlex.join(sys.argv[1:]), anew,

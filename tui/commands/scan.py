@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from photon_triage.tui.commands.approval import ApproveOption, approved_alarm_command
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import (
     DeviceOption,
@@ -18,6 +20,7 @@ from photon_triage.tui.commands.sessions import (
     open_session,
     require_paths,
     summary,
+    summary_lines,
 )
 
 LOOK_S = 0.2
@@ -32,6 +35,7 @@ def scan(
         float, typer.Option(min=0, help="Seconds without a change after which an incomplete file is given up.")
     ] = 15.0,
     device: DeviceOption = None,
+    approve_commands: ApproveOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -40,19 +44,19 @@ def scan(
     It ends when all is done: nothing more comes, or has come for as long as --patience. Ends with 1 when a file could
     not be read or misses something; the others are done all the same.
     """
-    from photon_triage.core.engine.process import start_engine, stop_engine
+    from photon_triage.core.engine.process import ending_of, start_engine, stop_engine
     from photon_triage.core.errors import SessionError
 
     require_paths(paths)
     session = open_session(session_path, recipe, roots)
-    began = time.time()
-    engine = start_engine(session, paths, once=True, patience=patience, device=device)
+    command = approved_alarm_command(session, approve=approve_commands)
+    engine = start_engine(session, paths, once=True, patience=patience, device=device, alarm_command=command)
     began_work = False
     with progress_bar("scanning", None, quiet=quiet or as_json) as advance:
         try:
             while True:
                 ended = engine.poll() is not None
-                began_work = began_work or session.engine_state().get("started", 0.0) >= began
+                began_work = began_work or session.engine_state().get("pid") == engine.pid
                 if began_work:
                     counts = count_frames(session)
                     advance(counts.frames, total=counts.frames + counts.pending or None, note=f"{counts.hits} hits")
@@ -66,25 +70,26 @@ def scan(
                 "The same command goes on where it was.",
                 title="Interrupted",
             ) from None
-    state = session.engine_state()
-    if engine.returncode != 0 or not began_work:
+    if reason := ending_of(session, engine):
         raise SessionError(
-            f"The scan of {session.path} failed: {state.get('message') or 'its engine did not start'}.",
-            f"The whole story is in {session.log_path}.",
+            f"The scan of {session.path} failed: {reason}.",
+            f"What was recorded is kept, and the same command continues. The engine's log: {session.log_path}.",
             title="Engine failed",
         )
-    seconds = float(state["heartbeat"]) - float(state.get("working_since", state["started"]))
+    state = session.engine_state()
+    last = float(state.get("heartbeat", 0.0))
+    seconds = last - float(state.get("working_since") or state.get("started", last))
     report = summary(session)
     report |= {"seconds": seconds, "frames_per_second": state.get("scored", 0) / seconds if seconds > 0 else None}
     if as_json:
         say_json(report)
     elif not quiet:
-        _say(report)
+        _say(report, summary_lines(session))
     if report["unreadable"] or report["missing"]:
         raise typer.Exit(1)
 
 
-def _say(counts: dict[str, Any]) -> None:
+def _say(counts: dict[str, Any], lines: Sequence[tuple[str, str]]) -> None:
     if counts["simulated"]:
         say("Simulated data.")
     found = f"{counts['candidates']} candidates, " if counts["candidates"] else ""
@@ -94,6 +99,5 @@ def _say(counts: dict[str, Any]) -> None:
     )
     if counts["dropped"]:
         say(f"{counts['dropped']} frames could not be read.")
-    for state in ("unreadable", "missing"):
-        for row in counts[f"{state}_files"]:
-            say(f"{state}: {row['file']}: {row['reason']}")
+    for kind, text in lines:
+        say(f"{kind}: {text}")

@@ -23,7 +23,7 @@ def files(
     status: Annotated[list[str] | None, typer.Option(help=f"Only files that are {', '.join(STATES)}.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the files with their states: what is waited for, what is missing, why one cannot be read."""
+    """List the files with their states: what is waited for, what is missing, why one cannot be read, and notes."""
     from photon_triage.core.errors import UsageError
     from photon_triage.core.session.session import Session
 
@@ -35,10 +35,17 @@ def files(
     finally:
         reader.close()
     if as_json:
-        names = ("path", "status", "reason", "frames", "done", "run", "layout", "dataset", "simulated")
+        names = ("path", "status", "reason", "frames", "done", "run", "layout", "dataset", "simulated", "notes")
         say_json([{name: getattr(row, name) for name in names} for row in rows])
     elif rows:
-        say_table([(row.status, f"{row.done}/{row.frames}", row.path, row.reason) for row in rows])
+        say_table(
+            line
+            for row in rows
+            for line in (
+                (row.status, f"{row.done}/{row.frames}", row.path, row.reason),
+                *(("", "", row.path, f"note: {note}") for note in row.notes),
+            )
+        )
 
 
 @app.command()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from photon_triage.core.session.rows import Counts
     from photon_triage.core.session.session import Session
 
+MOST_LINES = 20
+"""Reasons of one state, or notes, that are printed."""
+
 Paths = Annotated[
     list[Path], typer.Argument(metavar="PATH...", help="Folders, files or patterns such as '/data/run_*'.")
 ]
@@ -83,7 +86,7 @@ def summary(session: Session) -> dict[str, Any]:
     """What a session counted, for people and for --json."""
     reader = session.results()
     try:
-        counts, files = reader.counts(), reader.files()
+        counts, files, state = reader.counts(), reader.files(), reader.state()
         threshold = session.threshold()
         selected = reader.listing(session.recipe().unit).selected_count(threshold)
     finally:
@@ -103,6 +106,30 @@ def summary(session: Session) -> dict[str, Any]:
         "unreadable": counts.unreadable,
         "missing": counts.missing,
         "simulated": counts.simulated,
-        "unreadable_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == "unreadable"],
-        "missing_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == "missing"],
+        **{
+            f"{status}_files": [{"file": row.path, "reason": row.reason} for row in files if row.status == status]
+            for status in ("unreadable", "missing", "waiting")
+        },
+        "noted": counts.noted,
+        "notes": [{"file": row.path, "text": note} for row in files for note in row.notes],
+        "ignored": dict(state.get("ignored") or {}),
     }
+
+
+def summary_lines(session: Session) -> list[tuple[str, str]]:
+    """Reasons and notes of a session's files, (kind, text), alike ones in one line."""
+    from photon_triage.core.session.file_notes import group_notes, group_reasons, ignored_note
+
+    reader = session.results()
+    try:
+        files, ignored = reader.files(), ignored_note(reader.state().get("ignored") or {})
+    finally:
+        reader.close()
+    lines = []
+    groups = {status: group_reasons(files, status) for status in ("unreadable", "missing", "waiting")}
+    groups["note"] = group_notes(files)
+    for kind, found in groups.items():
+        lines += [(kind, str(group)) for group in found[:MOST_LINES]]
+        if more := len(found) - MOST_LINES if len(found) > MOST_LINES else 0:
+            lines.append((kind, f"{more} more: photon-triage session files {session.path}"))
+    return [*lines, *([("note", ignored)] if ignored else [])]

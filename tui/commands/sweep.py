@@ -56,6 +56,7 @@ def sweep(
         say_json({
             "points": [{key: value for key, value in row.items() if key != "report"} for row in rows],
             "winner": winner["name"], "chosen_by": "validation", "test": _test(winner),
+            "evaluated_on": winner["report"].get("evaluated_on"),
         })  # fmt: skip
         return
     keys = list(rows[0]["options"])
@@ -72,8 +73,10 @@ def sweep(
     say(f"Best on validation: {winner['name']}. Use it: photon-triage models use {session_path} {winner['name']}")
     if (test := _test(winner)) and test["f1"] is not None:
         interval = test.get("f1_interval")
+        told_set = winner["report"].get("evaluated_on", "a set that its report does not name")
         told = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-        say(f"Its F1 on the test, scored once and not chosen by: {test['f1']:.3f}{told}, n = {test['n']}.")
+        told += f", n = {test['n']}, on {told_set}"
+        say(f"Its F1 on the test, scored once and not chosen by: {test['f1']:.3f}{told}.")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from photon_triage.tui.commands.output import say_json
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_progress import shown_training
 from photon_triage.tui.commands.training_report import say_report
+from photon_triage.tui.resumption import approve_begun
 
 if TYPE_CHECKING:
     from photon_triage.core.training.running.progress import Note
@@ -69,7 +70,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train a model and score it on what it has not seen.
+    """Train a model and evaluate it on labels or images that are held out of training.
 
     Without --model and --init the model in use goes on learning from the session's labels: of frames for a detector,
     of candidates for a patch network, of accepted masks for a segmenter. A third of the labels is held back to score
@@ -108,6 +109,7 @@ def train(
     session = open_session(session_path, recipe) if images or recipe else Session.open(session_path)
     model = _either(model, "--model", network=network, from_cfg=from_cfg)
     what = asked(model, _either(init, "--init", base=base), session, changed=bool(option))
+    approve_begun(sys.argv[1:])
     command = "photon-triage " + shlex.join(sys.argv[1:])
     job = NetworkJob(
         session=session,

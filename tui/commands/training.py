@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from photon_triage.tui.commands.approval import ApproveOption, approved
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def list_trainings(
     if as_json:
         say_json([training.report() for training in trainings])
         return
-    rows = [("training", "state", "batches", "loss", "best F1", "left", "")]
+    rows = [("training", "state", "batches", "loss", "best F1 on held-out data", "left", "")]
     for each in trainings:
         loss = f"{each.curve[-1].loss:.4f}" if each.curve else ""
         f1 = "" if each.best_f1 is None else f"{each.best_f1:.3f}"
@@ -63,16 +64,20 @@ def stop(session_path: SessionArgument, name: NameArgument, wait: WaitOption = 0
 
 
 @app.command("continue")
-def go_on(session_path: SessionArgument, name: NameArgument) -> None:
+def go_on(session_path: SessionArgument, name: NameArgument, approve_commands: ApproveOption = False) -> None:
     """Go on with a training that is paused, or that was stopped, killed or interrupted, at low priority, by itself."""
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.trainings import AT_WORK, PAUSE, find_training, wish
+    from photon_triage.core.session.trainings import AT_WORK, PAUSE, RESUMABLE, find_training, wish
+    from photon_triage.tui.resumption import resumption
     from photon_triage.tui.trainer import resume
 
     training = find_training(Session.open(session_path), name)
     if training.state in AT_WORK:
         wish(training, PAUSE, holds=False)
     else:
+        if training.state in RESUMABLE and not (command := resumption(training)).allowed:
+            what = f"The training {name} was not begun by this account; its folder says that it was by"
+            approved("training", command.approval, what, approve=approve_commands)
         resume(training)
     say(f"{name} goes on; `photon-triage training list {session_path}` tells how far it is.")
 

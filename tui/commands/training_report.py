@@ -42,16 +42,19 @@ def _say_beginning(report: Mapping[str, Any]) -> None:
         say("It learned from " + ", ".join(f"{count} {name}" for name, count in sources.items()) + ".")
     if left := report.get("audit_left_out"):
         say(f"{left} labels of the audit were left to judge models.")
+    if changed := told.get("changed_left_out") or report.get("changed_left_out"):
+        say(f"{changed} labels are of frames that have changed since, and were left out.")
 
 
 def _say_labels(report: Mapping[str, Any]) -> None:
     say(
         f"Trained {report['name']} on {report['trained_on']} labels ({report['accepted']} accepted) "
-        f"in {report['seconds']:.0f} s; scored on {report['held_back']} labels that it has not seen."
+        f"in {report['seconds']:.0f} s."
     )
-    rows: list[tuple[str, ...]] = [("model", "n", "precision", "recall", "F1")]
+    rows: list[tuple[str, ...]] = [("model", "n", "precision", "recall", "F1", "evaluated on")]
     for model, scores in report["scores"].items():
-        rows.append((model, str(scores["n"]), *(_estimate(scores, key) for key in MEASURES)))
+        values = (_estimate(scores, key) for key in MEASURES)
+        rows.append((model, str(scores["n"]), *values, report["evaluated_on"]))
     say_table(rows)
     if report.get("suggested_threshold") is not None:
         say(f"Highest F1 on the validation labels at threshold {report['suggested_threshold']:.3f}.")
@@ -60,35 +63,37 @@ def _say_labels(report: Mapping[str, Any]) -> None:
 def _say_images(report: Mapping[str, Any]) -> None:
     say(
         f"Trained {report['name']} ({report['family']}) on {report['trained_on']} images in {report['seconds']:.0f} s; "
-        f"scored on {report['held_back']} held-back images: {', '.join(report['images']['test'])}."
+        f"evaluated on {', '.join(report['images']['test'])}."
     )
     if report["chosen_by_held_back"]:
         say("The same images chose the best checkpoint, so these scores are optimistic; 6 images allow for a test.")
     if "classes" in next(iter(report["scores"].values())):
-        _say_pixels(report["scores"])
+        _say_pixels(report["scores"], report["evaluated_on"])
     else:
-        _say_candidates(report["scores"])
+        _say_candidates(report["scores"], report["evaluated_on"])
 
 
-def _say_pixels(each: Mapping[str, Any]) -> None:
-    rows: list[tuple[str, ...]] = [("model", "class", "pixels", "precision", "recall", "F1", "IoU")]
+def _say_pixels(each: Mapping[str, Any], evaluated_on: str) -> None:
+    rows: list[tuple[str, ...]] = [("model", "class", "pixels", "precision", "recall", "F1", "IoU", "evaluated on")]
     for model, scores in each.items():
         for name, of_class in scores["classes"].items():
             shown = (_value(of_class[key]) for key in (*MEASURES, "iou"))
-            rows.append((model, name, str(of_class["n"]), *shown))
+            rows.append((model, name, str(of_class["n"]), *shown, evaluated_on))
     say_table(rows)
 
 
-def _say_candidates(each: Mapping[str, Any]) -> None:
-    rows: list[tuple[str, ...]] = [("model", "objects", "found", "candidates", "precision", "recall", "F1")]
+def _say_candidates(each: Mapping[str, Any], evaluated_on: str) -> None:
+    head = ("model", "objects", "found", "candidates", "precision", "recall", "F1", "evaluated on")
+    rows: list[tuple[str, ...]] = [head]
     for model, scores in each.items():
         counts = (str(scores[key]) for key in ("n", "found", "candidates"))
-        rows.append((model, *counts, _estimate(scores, "precision"), _estimate(scores, "recall"), _value(scores["f1"])))
+        values = (_estimate(scores, "precision"), _estimate(scores, "recall"), _value(scores["f1"]))
+        rows.append((model, *counts, *values, evaluated_on))
     say_table(rows)
     for model, scores in each.items():
         patches = scores["patches"]
-        values = ", ".join(f"{key} {_value(patches[key])}" for key in MEASURES)
-        say(f"{model}, patch by patch (n = {patches['n']}, half of them objects): {values}")
+        told = ", ".join(f"{key} {_value(patches[key])}" for key in MEASURES)
+        say(f"{model}, patch by patch (n = {patches['n']}, half of them objects, of {evaluated_on}): {told}")
 
 
 def _value(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from photon_triage.tui.commands.approval import ApproveOption, approved_alarm_command
 from photon_triage.tui.commands.output import say
 from photon_triage.tui.commands.sessions import (
     AsOption,
@@ -24,7 +25,11 @@ from photon_triage.tui.terminal import require_screen
 
 AlarmOption = Annotated[
     str | None,
-    typer.Option("--alarm-command", metavar="CMD", help="Run this for each alarm, its text as the last word."),
+    typer.Option(
+        "--alarm-command",
+        metavar="CMD",
+        help="Run this in your home folder for each alarm, its text as the last word.",
+    ),
 ]
 
 
@@ -38,13 +43,16 @@ def watch(
     images: ImagesOption = None,
     theme: ThemeOption = None,
     alarm_command: AlarmOption = None,
+    approve_commands: ApproveOption = False,
     screen: Annotated[bool, typer.Option(help="Open a screen; without it the engine just works on.")] = True,
 ) -> None:
     """Watch files as they come in, triage them, and show them; the engine goes on when the screen is closed.
 
-    Where the session's engine is at work already, this opens a screen on it.
+    Where the session's engine is at work already, this opens a screen on it. An alarm command that the recipe names is
+    run only after you approved it.
     """
-    from photon_triage.core.engine.process import engine_is_running, start_engine
+    from photon_triage.core.engine.process import ending_of, engine_is_running, start_engine
+    from photon_triage.core.errors import SessionError
     from photon_triage.core.session.alarms import command_words
 
     if screen:
@@ -56,7 +64,14 @@ def watch(
     if engine_is_running(session):
         say(f"The engine of {session.path} is at work already and goes on with the paths it was given.")
     else:
-        start_engine(session, paths, device=device, alarm_command=command)
+        command = command or approved_alarm_command(session, approve=approve_commands)
+        engine = start_engine(session, paths, device=device, alarm_command=command)
+        if reason := ending_of(session, engine):
+            raise SessionError(
+                f"Could not watch with {session.path}: {reason}.",
+                f"The engine's log: {session.log_path}.",
+                title="Engine failed",
+            )
         command = ()  # the engine runs it, whether a screen is open or not
     if screen:
         _open_screen(session.path, who, display, alarm_command=command)

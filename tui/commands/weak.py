@@ -13,6 +13,7 @@ from photon_triage.tui.commands.options import parse_names, parse_options
 from photon_triage.tui.commands.output import say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_progress import shown_training
+from photon_triage.tui.resumption import approve_begun
 
 
 def weak(
@@ -72,6 +73,7 @@ def weak(
 
     checked = checked_loss(loss)
     lower_priority()
+    approve_begun(sys.argv[1:])
     session = open_session(session_path, recipe)
     network = NetworkJob(
         session=session,
@@ -116,7 +118,7 @@ def _say(record: dict[str, Any]) -> None:
     f1 = "undefined" if record["f1"] is None else f"{record['f1']:.3f}"
     say(
         f"Round {record['round']}: {record['model']} learned from {record['images']} masks, {len(record['corrected'])} "
-        f"of them corrected; F1 {f1} on the clean set{gain}{first}."
+        f"of them corrected; F1 {f1} on {record['evaluated_on']}{gain}{first}."
     )
     if record["left_out"]:
         say(f"Not learned from, for they are of the clean set or next to it: {', '.join(record['left_out'])}.")

@@ -148,6 +148,8 @@ def told(found: Learnable) -> list[Content]:
         apart.append(f"audit {audit.accepted}A {audit.rejected}X, kept apart to judge")
     if found.skipped:
         apart.append(f"{found.skipped} skipped")
+    if found.changed:
+        apart.append(f"{found.changed} of frames changed since")
     if apart:
         lines.append(Content(" · ".join(apart)))
     runs = ", ".join(f"{safe_text(run)} {count}" for run, count in found.runs[:RUNS_SHOWN])

@@ -163,7 +163,7 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
         if snapshot.ids is not None and current and (anew or self.live):
             self._show_list(snapshot, anew=anew)
         merged = snapshot.saves == self._decisions.saved
-        self.standing.take(snapshot.labels, snapshot.flagged, snapshot.conflicts, merged=merged)
+        self.standing.take(snapshot.labels, snapshot.flagged, snapshot.conflicts, snapshot.changed, merged=merged)
         self._list.say_when_empty(self._why_empty(snapshot))
         self._refetch(snapshot)
         self._entitle()

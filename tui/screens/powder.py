@@ -20,13 +20,14 @@ from textual.widget import Widget
 
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.contrast import CLIPS, reduced
 from photon_triage.core.session.powder import FILE, Powder, read_powder
 from photon_triage.core.session.preview import Preview
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.footer import KeyFooter
-from photon_triage.tui.widgets.halfblock import CLIPS, Look, cells_of, letters_of, levels_of, reduced
+from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
 from photon_triage.tui.widgets.status import StatusLine
 
 VIEWS = ("hits, mean", "misses, mean", "hits less misses", "hits, maximum", "misses, maximum")

@@ -13,6 +13,9 @@ from textual.widgets import Static
 
 from photon_triage.core.session.queues import QUEUES, WHAT, Queue
 
+KEYS = "1234567890c"
+"""The key of each queue."""
+
 
 class QueueScreen(ModalScreen[str | None]):
     """Asks for a queue: its number takes it at once, enter takes the one that is marked."""
@@ -22,7 +25,7 @@ class QueueScreen(ModalScreen[str | None]):
         Binding("k,up", "step(-1)", "Previous"),
         Binding("enter", "take", "Take"),
         Binding("q,escape", "leave", "Back", show=False),
-        *(Binding(str(place % 10), f"choose({place})", "Take", show=False) for place in range(1, len(QUEUES) + 1)),
+        *(Binding(key, f"choose({place})", "Take", show=False) for place, key in enumerate(KEYS)),
     ]
 
     def __init__(self, queue: str) -> None:
@@ -33,7 +36,7 @@ class QueueScreen(ModalScreen[str | None]):
         """One line for each queue."""
         with Vertical(id="dialog") as dialog:
             dialog.border_title = Content("What to look at first")
-            dialog.border_subtitle = Content("1-9 0 takes one · j k enter · q back")
+            dialog.border_subtitle = Content("1-9 0 c takes one · j k enter · q back")
             yield Static(self._lines(), id="queues", markup=False)
 
     def action_step(self, step: int) -> None:
@@ -47,7 +50,7 @@ class QueueScreen(ModalScreen[str | None]):
 
     def action_choose(self, place: int) -> None:
         """Take the queue of that number."""
-        self.dismiss(QUEUES[place - 1])
+        self.dismiss(QUEUES[place])
 
     def action_leave(self) -> None:
         """Keep the queue as it was."""
@@ -55,7 +58,7 @@ class QueueScreen(ModalScreen[str | None]):
 
     def _lines(self) -> Content:
         lines = []
-        for place, queue in enumerate(QUEUES, 1):
-            text = f"{'▶' if queue == self._queue else ' '} {place % 10}  {queue:<10} {WHAT[queue]}"
+        for key, queue in zip(KEYS, QUEUES, strict=True):
+            text = f"{'▶' if queue == self._queue else ' '} {key}  {queue:<10} {WHAT[queue]}"
             lines.append(Content.styled(text, "bold reverse") if queue == self._queue else Content(text))
         return Content("\n").join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.errors import SessionError, TriageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,14 @@ class SaveQueue:
                 result = await asyncio.to_thread(job.write)
             except TriageError as error:
                 job.failed(error)
+            except Exception as error:  # those that follow are written all the same
+                job.failed(
+                    SessionError(
+                        f"Could not save a decision: {type(error).__name__}: {error}.",
+                        "Decide again.",
+                        title="Not saved",
+                    )
+                )
             else:
                 job.done(result)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from photon_triage.core.session.runs import TIME
+from photon_triage.tui.screens.files import FilesScreen
 from photon_triage.tui.screens.powder import PowderScreen
 from photon_triage.tui.screens.runs import RunsScreen
 from photon_triage.tui.screens.triage import TriageScreen
@@ -30,6 +31,10 @@ class Surveying(TriageScreen):
         self.surveying = True
         self._refresh()
         self.app.push_screen(RunsScreen(lambda: self.snapshot, lambda: self.threshold, self.action_axis), closed)
+
+    def action_files(self) -> None:
+        """Reasons and notes of files over the whole screen."""
+        self.app.push_screen(FilesScreen(self.session, lambda: self.snapshot, lambda: self.threshold))
 
     def action_powder(self) -> None:
         """The virtual powder of hits and of misses over the whole screen."""

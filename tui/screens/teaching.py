@@ -62,5 +62,5 @@ def ending(training: Training) -> str:
     if training.state != "done":
         return f"{told}: {training.message} · T shows it"
     took = f" after {duration(training.curve[-1].seconds)}" if training.curve else ""
-    best = "" if training.best_f1 is None else f", highest F1 on frames not learned from {training.best_f1:.3f}"
+    best = "" if training.best_f1 is None else f", highest F1 on held-out data {training.best_f1:.3f}"
     return f"{told}{took}{best} · T compares and promotes"

@@ -56,7 +56,7 @@ class TrainingScreen(Promoting):
         super().__init__(session)
         self._snapshot, self._threshold, self._begun = snapshot, threshold, begun
         self._loss = CurvePlot("Loss", id="loss")
-        self._f1 = CurvePlot("F1 on frames not learned from", whole=True, id="f1")
+        self._f1 = CurvePlot("F1 on held-out data", whole=True, id="f1")
 
     def compose(self) -> ComposeResult:
         """The list, two curves, the verdict."""
@@ -166,7 +166,7 @@ def told_of(training: Training) -> str:
         case "paused":
             return "paused: the process waits without work · space goes on"
         case "scoring":
-            return "all batches are done; old and new model are scored on what was held back"
+            return "all batches are done; old and new model are evaluated on what was held out of training"
         case "interrupted":
             return f"{training.message or 'interrupted'} · space goes on"
         case "failed":

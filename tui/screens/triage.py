@@ -94,8 +94,9 @@ class TriageScreen(Screen[None]):
         return self.snapshot.saved_threshold if self._trying is None else self._trying
 
     def say(self, text: str) -> None:
-        """Write the line of messages."""
-        self.query_one(MessageLine).say(text)
+        """Write the line of messages; a signal may have the screen left before there is one."""
+        for line in self.query(MessageLine):
+            line.say(text)
 
     @abstractmethod
     def _refresh(self) -> None:

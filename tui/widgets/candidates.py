@@ -28,7 +28,8 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
 
     help_text = (
         "One frame a line: its number in the order seen, score, measures, state and flag. "
-        "State: ? undecided, A accepted, X rejected, S skipped, … being saved. F: f flagged, ≠ operators disagree. "
+        "State: ? undecided, A accepted, X rejected, S skipped, … being saved; a, x, s: decided before the frame "
+        "changed. F: f flagged, ≠ operators disagree, c changed since it was decided. "
         "┃ stands at the lines of a marked range: v begins it, moving extends it, a decision is for all of it."
     )
 

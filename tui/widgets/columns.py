@@ -99,9 +99,11 @@ def row_text(row: FrameRow, columns: Columns, letter: str, flag: str, category: 
     return before, letter, _fill(after, columns.width - 2 - cells(before) - 1)
 
 
-def letter_of(label: Label | None) -> str:
-    """The state of a frame as a letter."""
-    return "?" if label is None else LETTERS[label.verdict]
+def letter_of(label: Label | None, lapsed: Label | None = None) -> str:
+    """The state of a frame as a letter; a small one for a label from before the frame changed."""
+    if label is None:
+        return "?" if lapsed is None else LETTERS[lapsed.verdict].lower()
+    return LETTERS[label.verdict]
 
 
 def _head(name: str) -> str:

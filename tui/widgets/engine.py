@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import PurePath
 
 from textual.content import Content
 
@@ -23,6 +24,10 @@ def engine_summary(snapshot: Snapshot) -> str:
     dropped = number(state.get("dropped")) or counts.dropped
     if state.get("status") == "failed":
         return f"engine failed: {safe_text(str(state.get('message', 'see engine.log')))}"
+    if snapshot.died:
+        return f"engine died: it was killed, or has crashed · watch PATH starts it · drop {dropped:.0f}"
+    if snapshot.silent_s:
+        return f"engine does not answer for {snapshot.silent_s:.0f} s"
     if not snapshot.alive and state.get("status") != "finished":
         return f"engine not running · watch PATH starts it · drop {dropped:.0f}"
     parts = []
@@ -39,6 +44,9 @@ def engine_trouble(snapshot: Snapshot) -> str:
     state = snapshot.state
     if not snapshot.alive:
         return ""
+    if snapshot.silent_s:
+        where = f"process {safe_text(str(state.get('pid')))} on {safe_text(str(state.get('host')))}"
+        return f"The engine does not answer for {snapshot.silent_s:.0f} s ({where}); what was recorded is safe."
     silent = number(state.get("stalled_s"))
     if silent:
         return f"The file system has not answered for {silent:.0f} s; what was read is safe."
@@ -81,12 +89,21 @@ class EnginePane(Pane):
             Content(f"behind   {told('queue')} frames, {told('passed_over')} of them to be caught up"),
             Content(f"files    {counts.files:,}   waiting {counts.waiting:,}"),
             Content(f"         missing {counts.missing:,}   unreadable {counts.unreadable:,}"),
+            *self._notes(snapshot),
             Content(f"process  {told('pid')} on {told('host')}"),
             Content(f"lag      {sparkline(list(self._lags), 28)} {told('lag_s')} s"),
         ]
         if not snapshot.alive and state.get("status") != "finished":
             lines.insert(1, Content("         watch PATH starts it"))
         self.put(Content("\n").join(lines))
+
+    def _notes(self, snapshot: Snapshot) -> list[Content]:
+        """How many files have notes, and the newest note."""
+        if not snapshot.counts.noted:
+            return []
+        path, note = snapshot.note
+        told = cut(safe_text(f"{PurePath(path).name}: {note}"), max(self.size.width - 9, 10))
+        return [Content(f"notes    {snapshot.counts.noted:,} files · F shows them"), Content(f"         {told}")]
 
 
 class LogPane(Pane):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
+from photon_triage.core.session.contrast import CLIPS, Reduced, reduced
 from photon_triage.core.session.preview import Preview
 from photon_triage.tui.widgets.colours import MAPS, colour_at
 from photon_triage.tui.widgets.overlay import (
@@ -27,7 +28,6 @@ from photon_triage.tui.widgets.overlay import (
 from photon_triage.tui.widgets.rings import RINGS
 
 RAMP = " .:-=+*#%@"
-CLIPS = (90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
 DRAWN_COLOURS = {
     INVALID: (40, 40, 70),
     BOX: (60, 255, 90),
@@ -72,36 +72,9 @@ class Look:
         return replace(self, rings=RINGS[(RINGS.index(self.rings) + 1) % len(RINGS)])
 
 
-@dataclass(frozen=True, eq=False)
-class Reduced:
-    """A frame at the size of its picture: enough to draw it in any scale and contrast.
-
-    pixels: (rows, columns) float32. valid: (rows, columns) bool. whites: the percentiles CLIPS of the whole frame.
-    """
-
-    pixels: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-    whites: tuple[float, ...]
-
-
-def reduced(preview: Preview, width: int, height: int, *, peaks: bool) -> Reduced:
-    """The frame fitted into `width` by `height` square pixels, its shape kept."""
-    rows, columns = preview.pixels.shape
-    scale = min(width / columns, height / rows)
-    out_rows, out_columns = max(round(rows * scale), 1), max(round(columns * scale), 1)
-    pixels, valid = _fit(preview, out_rows, out_columns, peaks=peaks)
-    whites = np.percentile(preview.pixels[preview.valid], CLIPS) if preview.valid.any() else np.zeros(len(CLIPS))
-    return Reduced(pixels, valid, tuple(float(white) for white in whites))
-
-
 def levels_of(frame: Reduced, look: Look) -> NDArray[np.uint8]:
     """The picture as (rows, columns) uint8 shades: levels 0 .. LEVELS-1, or INVALID."""
-    pixels, white = frame.pixels, frame.whites[look.clip]
-    if look.log:
-        pixels, white = np.log1p(pixels), float(np.log1p(white))
-    if white <= 0:
-        white = float(pixels.max()) or 1.0
-    picture: NDArray[np.uint8] = np.clip(pixels / white * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.uint8)
+    picture: NDArray[np.uint8] = (frame.shades(look.clip, log=look.log) * (LEVELS - 1) + 0.5).astype(np.uint8)
     picture[~frame.valid] = INVALID
     return picture
 
@@ -164,23 +137,6 @@ def rgb_of(shade: int, colours: str) -> tuple[int, int, int]:
         mixed = (1 - TINT_SHARE) * mixed + TINT_SHARE * np.array(TINTS[tint - 1])
     red, green, blue = (int(channel) for channel in mixed)
     return red, green, blue
-
-
-def _fit(preview: Preview, rows: int, columns: int, *, peaks: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    pixels, valid = preview.pixels, preview.valid
-    for axis, wanted in ((0, rows), (1, columns)):
-        have = pixels.shape[axis]
-        starts = np.arange(wanted) * have // wanted
-        if wanted >= have:
-            pixels, valid = np.take(pixels, starts, axis), np.take(valid, starts, axis)
-        elif peaks:
-            pixels = np.maximum.reduceat(pixels, starts, axis)
-            valid = np.logical_or.reduceat(valid, starts, axis)
-        else:
-            many = np.maximum(np.add.reduceat(valid.astype(np.float32), starts, axis), 1)
-            pixels = (np.add.reduceat(np.where(valid, pixels, 0), starts, axis) / many).astype(np.float32)
-            valid = np.logical_or.reduceat(valid, starts, axis)
-    return pixels, valid
 
 
 @lru_cache(maxsize=8192)

@@ -100,6 +100,7 @@ SEEING = [
 ]
 SURVEYING = [
     Binding("R", "runs", "Runs", id="runs", show=False, tooltip="Table of runs over the whole screen, and back"),
+    Binding("F", "files", "Files", id="files", show=False, tooltip="Files: why they are not read in full, and notes"),
     Binding("P", "powder", "Powder", id="powder", show=False, tooltip="Virtual powder of hits, misses, difference"),
     Binding("h", "axis", "Hit rate", id="axis", show=False, tooltip="Hit rate over time, against run, or a number"),
 ]
@@ -150,7 +151,7 @@ SUBJECTS = (
     ("Decide", [*DECIDING, *CLASSIFYING, *REPEATING]),
     ("List, threshold, export", [*STEERING, *SEEING]),
     ("Learn", LEARNING),
-    ("Runs and powder", SURVEYING),
+    ("Runs, files and powder", SURVEYING),
     ("Move", MOVING),
     ("Picture", LOOKING),
 )

@@ -106,7 +106,9 @@ class MetricsPane(Pane):
             f"  skipped {verdicts.get('skipped', 0)}"
         )
         conflicts = f"  disagree {len(snapshot.conflicts)}" if snapshot.conflicts else ""
-        lines.append(f"flagged {len(snapshot.flagged)}  to do {snapshot.undecided:,}{conflicts}{_kappa(snapshot)}")
+        changed = f"  changed {snapshot.lapsed}" if snapshot.lapsed else ""
+        told = f"flagged {len(snapshot.flagged)}  to do {snapshot.undecided:,}{changed}{conflicts}{_kappa(snapshot)}"
+        lines.append(told)
         self.put(Content("\n".join(lines)))
 
     def _audited(self, snapshot: Snapshot, at: Estimates) -> list[str]:

@@ -16,13 +16,14 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from photon_triage.core.session.contrast import CLIPS
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.images import Output
 from photon_triage.tui.images.bitmap import BYTES_A_SECOND
 from photon_triage.tui.images.painter import BitmapPainter
 from photon_triage.tui.painting import bytes_of, set_sequences
 from photon_triage.tui.text import safe_text
-from photon_triage.tui.widgets.halfblock import CLIPS, Look
+from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
 from photon_triage.tui.widgets.rings import UNITS
@@ -267,7 +268,7 @@ class PreviewPane(Widget, can_focus=True):
 
 
 def _same(row: FrameRow, other: FrameRow) -> bool:
-    return (row.id, row.key, row.score) == (other.id, other.key, other.score)
+    return (row.id, row.key, row.score, row.digest) == (other.id, other.key, other.score, other.digest)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -14,11 +14,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from photon_triage.core.errors import TriageError
+from photon_triage.core.session.contrast import Reduced, reduced
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.tui.listed import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
-from photon_triage.tui.widgets.halfblock import Look, Reduced, cells_of, letters_of, levels_of, reduced
+from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.standing import Standing, letter_style

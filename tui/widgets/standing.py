@@ -29,6 +29,7 @@ class Standing:
         self._flagged: frozenset[int] = frozenset()
         self._saved_flags: dict[int, bool] = {}
         self._conflicts: frozenset[int] = frozenset()
+        self._changed: Mapping[int, Label] = {}
         self._listeners: list[Callable[[], object]] = []
 
     def on_change(self, listener: Callable[[], object]) -> None:
@@ -56,21 +57,35 @@ class Standing:
 
     def letter(self, frame_id: int) -> str:
         """The state of a frame as a letter."""
-        return SAVING if frame_id in self._saving else letter_of(self.label(frame_id))
+        return SAVING if frame_id in self._saving else letter_of(self.label(frame_id), self._changed.get(frame_id))
 
     def sign(self, frame_id: int) -> str:
-        """f where the frame is flagged, ≠ where operators disagree on it."""
-        return "f" if self.flagged(frame_id) else "≠" if frame_id in self._conflicts else " "
+        """f where the frame is flagged, ≠ where operators disagree on it, c where it has changed since its label."""
+        if self.flagged(frame_id):
+            return "f"
+        if frame_id in self._conflicts:
+            return "≠"
+        return "c" if frame_id in self._changed and self.is_open(frame_id) else " "
 
     def take(
-        self, labels: Mapping[int, Label], flagged: frozenset[int], conflicts: frozenset[int], *, merged: bool
+        self,
+        labels: Mapping[int, Label],
+        flagged: frozenset[int],
+        conflicts: frozenset[int],
+        changed_frames: Mapping[int, Label],
+        *,
+        merged: bool,
     ) -> None:
-        """Take the merged labels; `merged` says that they hold everything saved here, too."""
-        changed = self._labels is not labels or self._flagged is not flagged
+        """Take the merged labels; `merged` says that they hold everything saved here, too.
+
+        changed_frames: labels of frames that have changed since.
+        """
+        changed = self._labels is not labels or self._flagged is not flagged or self._changed is not changed_frames
         if merged and (self._saved or self._saved_flags):
             self._saved, self._saved_flags = {}, {}
             changed = True
         self._labels, self._flagged, self._conflicts = labels, flagged, conflicts
+        self._changed = changed_frames
         if changed:
             self._tell()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from photon_triage.core.session.presence import busy_text
 from photon_triage.core.session.results import HISTORY_BIN_S
 from photon_triage.core.session.trainings import AT_WORK
 from photon_triage.tui.snapshot import Snapshot
@@ -24,11 +25,18 @@ class EngineWord:
     style: str
 
 
-def engine_word(snapshot: Snapshot) -> EngineWord:
-    """The engine's state in a word."""
+def engine_word(snapshot: Snapshot, name_width: int = 24) -> EngineWord:
+    """The engine's state in a word; with the name of the file that it is busy with, cut to so many cells."""
     status = str(snapshot.state.get("status", ""))
     if not snapshot.started:
         return EngineWord("○ no engine yet", "$text-warning")
+    if snapshot.silent_s:
+        return EngineWord(f"◌ does not answer for {snapshot.silent_s:.0f} s", "bold $text-error")
+    name = cut(safe_text(str(snapshot.state.get("busy_with") or "")), name_width)
+    if snapshot.alive and (busy := busy_text({**snapshot.state, "busy_with": name})):
+        return EngineWord(f"◑ {busy}", "$text-warning")
+    if snapshot.died:
+        return EngineWord("✗ ENGINE DIED", "bold $text-error")
     if snapshot.alive:
         return (
             EngineWord("◐STARTING", "$text-warning") if status == "starting" else EngineWord("●LIVE", "$text-success")
@@ -38,6 +46,11 @@ def engine_word(snapshot: Snapshot) -> EngineWord:
     if status == "failed":
         return EngineWord("✗ ENGINE FAILED", "bold $text-error")
     return EngineWord("○ engine not running", "$text-warning")
+
+
+def has_stopped(snapshot: Snapshot) -> bool:
+    """Whether an engine that is there records nothing just now: its rate and its lag are of the past."""
+    return bool(snapshot.silent_s or busy_text(snapshot.state))
 
 
 def number(value: object) -> float | None:
@@ -111,7 +124,7 @@ class StatusLine(Line):
         counts = f"{snapshot.undecided}? {verdicts.get('accepted', 0)}A {verdicts.get('rejected', 0)}X"
         front = self._front(12)
         middle: list[Part] = []
-        if snapshot.alive:
+        if snapshot.alive and not has_stopped(snapshot):
             lag = f"lag {_number(snapshot, 'lag_s', '.1f', 's')}"
             behind, later = behind_and_later(snapshot)
             lag += (f" {behind}f" if behind else "") + (f" +{later}" if later else "")
@@ -133,7 +146,7 @@ class StatusLine(Line):
         counts, minute = snapshot.counts, minute_rate(snapshot)
         whole = 100 * counts.hits / counts.frames if counts.frames else None
         parts = [("photon-triage", "bold"), *self._front(24)]
-        if snapshot.alive:
+        if snapshot.alive and not has_stopped(snapshot):
             parts.append((_number(snapshot, "rate_hz", ".0f", " Hz"), ""))
             behind, later = behind_and_later(snapshot)
             parts.append((f"lag {_number(snapshot, 'lag_s', '.1f', ' s')}, {behind:,} frames", ""))
@@ -154,7 +167,7 @@ class StatusLine(Line):
 
     def _front(self, run_width: int) -> list[Part]:
         snapshot = self._snapshot
-        word = engine_word(snapshot)
+        word = engine_word(snapshot, run_width)
         parts: list[Part] = []
         if snapshot.run:
             parts.append((cut(safe_text(snapshot.run), run_width), "bold"))

@@ -81,7 +81,7 @@ def _without_frames(files: OpenFiles) -> SourceError:
             "Without it the file holds no frames.",
         )
     refused = [
-        f"{other.path} {'x'.join(str(side) for side in other.shape)}: {other.refused}"
+        f"{other.path} {'x'.join(str(side) for side in other.shape)} {other.dtype}: {other.refused}"
         for other in search.others(files, "")
         if other.refused
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 
+from photon_triage.core.sources.dtypes import image_dtype
 from photon_triage.core.sources.roles import axis_names
 from photon_triage.core.sources.values import attribute
 from photon_triage.core.sources.view import MOST_AXES
@@ -100,8 +101,11 @@ def unread_kind(dataset: Any) -> str:
         return "numbers of a type that is not read"
     if dtype.kind == "V":
         return f"records of {', '.join(dtype.names)}" if dtype.names else "bytes of no type"
-    if dtype.kind not in "iuf":
-        return {"c": "complex numbers", "b": "true and false: a mask"}.get(dtype.kind, "texts or references")
+    if dtype.kind == "b":
+        return "true and false: a mask"
+    if image_dtype(dtype) is None:
+        kinds = {"c": "complex numbers", "f": f"numbers of {8 * dtype.itemsize} bits"}
+        return kinds.get(dtype.kind, "texts or references")
     return "" if dataset.ndim <= MOST_AXES else f"it has more than {MOST_AXES} axes"
 
 

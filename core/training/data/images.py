@@ -16,6 +16,7 @@ from photon_triage.core.errors import NotYetError, SourceError, TrainingError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.watch import natural_order
+from photon_triage.models.regular import open_regular
 
 PICTURES, ARRAYS = (".png",), (".npy",)
 DETECTOR_FILES = (".tif", ".tiff", ".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi")
@@ -190,7 +191,11 @@ def _pixels(place: _Place, reader: FrameReader) -> NDArray[Any]:
         frame: NDArray[Any] = reader.read(place.path, place.dataset, place.index, place.index + 1)[0]
         return frame
     try:
-        with Picture.open(place.path) as picture:
+        with (
+            open(open_regular(place.path), "rb") as file,  # noqa: PTH123 - a descriptor has no path
+            # PNG alone, whatever the file is: for other formats, such as EPS, Pillow runs other programs.
+            Picture.open(file, formats=("PNG",)) as picture,
+        ):
             values: NDArray[Any] = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
         raise SourceError(f"Reading {place.path}: {error}.", "It may be damaged, or no PNG.") from error
@@ -204,8 +209,9 @@ def _pixels(place: _Place, reader: FrameReader) -> NDArray[Any]:
 
 def _array(path: Path) -> NDArray[Any]:
     try:
+        os.close(open_regular(path))
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise SourceError(f"Reading {path}: {error}.", "Give an array written by numpy.save.") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
         raise TrainingError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.labels import Label, LabelBook
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.running.runs import TrainingRun
@@ -16,6 +16,9 @@ from photon_triage.core.training.running.runs import TrainingRun
 LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"
 SOURCES: tuple[str, ...] = (LABELS, IMPORTED, SIMULATED, AUDIT)
 DEFAULT_SOURCES = (LABELS, IMPORTED)
+
+CHANGED = "changed frames"
+"""Among what is left out: labels of frames that have changed since they were given."""
 
 WHAT = {
     LABELS: "decided on the screen in this session",
@@ -63,10 +66,22 @@ def choose(labels: Iterable[Label], wanted: Sequence[str]) -> Chosen:
 
 
 def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> Chosen:
-    """The labels of a session as they were when the training began; raises TrainingError where all were left out."""
-    now = choose(session.labels().labels.values(), wanted)
+    """The labels of a session as they were when the training began.
+
+    Raises TrainingError where all were left out, and where frames of a training that goes on have changed meanwhile.
+    """
+    book = session.labels()
+    now = choose(book.labels.values(), wanted)
     labels = run.labels(now.labels)
-    noted = run.noted({"sources": [source_of(label) for label in now.labels], "left_out": dict(now.left_out)})
+    if others := sum(_is_of_other_bytes(label, book) for label in labels):
+        raise TrainingError(
+            f"Could not go on with the training in {run.folder}: {others} of the frames that it learns from have "
+            "changed since it began.",
+            "Begin anew with --anew; labels of changed frames are left out until they are decided again.",
+        )
+    lapsed = sum(label.verdict != "skipped" for label in book.changed.values())
+    left_out = dict(now.left_out) | ({CHANGED: lapsed} if lapsed else {})
+    noted = run.noted({"sources": [source_of(label) for label in now.labels], "left_out": left_out})
     chosen = Chosen(
         tuple(labels),
         {label.key: source for label, source in zip(labels, noted["sources"], strict=True)},
@@ -76,6 +91,13 @@ def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> 
         told = ", ".join(f"{count} of {name}" for name, count in chosen.left_out.items())
         raise TrainingError(
             f"Could not train on {session.path}: it has no labels from {', '.join(wanted)}; left out were {told}.",
-            f"Name what to learn from with --from: {', '.join(SOURCES)}.",
+            f"Name what to learn from with --from: {', '.join(SOURCES)}; decide changed frames again on a screen: s, "
+            "then changed.",
         )
     return chosen
+
+
+def _is_of_other_bytes(label: Label, book: LabelBook) -> bool:
+    """Tell whether a label that a training began with was given on other bytes than its frame has now."""
+    now = book.labels.get(label.key)
+    return label.key in book.changed or bool(now and now.digest and label.digest and now.digest != label.digest)

@@ -15,16 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import parse_json, require_regular
 from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.learned import near
 from photon_triage.core.session.session import Session
+from photon_triage.core.training.running.folder import writing
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.norm import BatchNorm
@@ -72,10 +75,18 @@ def adapt(
     frames can be read.
     """
     path = run.folder / MEASURED
-    if run.goes_on and path.exists():
-        with safe_open(path, "pt") as file:
-            shift = Shift(**json.loads(file.metadata()["shift"]))
-            measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with writing(run.folder):
+        there = run.goes_on and require_regular(path, session.path)
+    if there:
+        try:
+            with safe_open(path, "pt") as file:
+                shift = Shift(**parse_json(file.metadata()["shift"]))
+                measured = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, MemoryError) as error:
+            raise TrainingError(
+                f"Could not go on with the training in {run.folder}: {path.name} cannot be read, {error}.",
+                "Begin it anew with --anew.",
+            ) from error
     else:
         path.unlink(missing_ok=True)  # of a training that was given up
         images = images_of(session, preparation, device, judging)

@@ -122,7 +122,18 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
 
 
 def _register(job: TrainingJob, model: Darknet, name: str, scores: dict[str, Any], facts: dict[str, Any]) -> ModelEntry:
-    kept = ("trained_on", "accepted", "rejected", "held_back", "unreachable", "unreadable", "sources", "audit_left_out")
+    kept = (
+        "trained_on",
+        "accepted",
+        "rejected",
+        "held_back",
+        "evaluated_on",
+        "unreachable",
+        "unreadable",
+        "sources",
+        "audit_left_out",
+        "changed_left_out",
+    )
     metadata = {
         "architecture": model.architecture,
         "classes": facts["classes"],

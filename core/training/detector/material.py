@@ -14,11 +14,12 @@ from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
-from photon_triage.core.training.data.sources import SIMULATED, Chosen, chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_labels, labels_of
 
 LEAST_LABELS = 10
 
@@ -31,6 +32,8 @@ class Material:
     judges: Judges
     validation: Judges | None
     chosen: Chosen
+    evaluated_on: str
+    """The frames that judge the result, in words."""
 
     def judging(self) -> list[FrameKey]:
         """The frames that judge the result or choose the checkpoint."""
@@ -44,10 +47,12 @@ class Material:
             "accepted": int(learned.positive.sum()),
             "rejected": int((~learned.positive).sum()),
             "held_back": len(self.judges.truth),
+            "evaluated_on": self.evaluated_on,
             "unreachable": learned.unreachable,
             "unreadable": learned.unreadable,
             "sources": sources,
             "audit_left_out": self.chosen.left_out.get(AUDIT, 0),
+            "changed_left_out": self.chosen.left_out.get(CHANGED, 0),
             "audit_in_training": sources.get(AUDIT, 0) > 0,
         }
 
@@ -71,12 +76,14 @@ def material(job: TrainingJob, preparation: Preparation, run: TrainingRun) -> Ma
     validation = None if job.validation is None else judges_of(job.validation, preparation)
     if job.test is not None:
         judges, learned = judges_of(job.test, preparation), parts
+        evaluated_on = labels_of(job.test, len(judges.truth))
     else:
         judges, remaining = _held_back(job, parts[0])
         learned = [remaining, *parts[1:]]
+        evaluated_on = held_out_labels(chosen.counts(judges.truth))
     examples = joined(learned) if len(learned) > 1 else learned[0]
     others = [each for each in (judges if job.test is not None else None, validation) if each is not None]
-    return Material(without(examples, others), judges, validation, chosen)
+    return Material(without(examples, others), judges, validation, chosen, evaluated_on)
 
 
 def _held_back(job: TrainingJob, examples: Examples) -> tuple[Judges, Examples]:

@@ -11,7 +11,7 @@ from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.session_frames import runs_of
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import Split, split, split_by_run
 from photon_triage.core.training.masks.accepted import accepted_masks
 from photon_triage.core.training.masks.segmentation import (
@@ -33,6 +33,7 @@ from photon_triage.core.training.network.network_job import (
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_masks
 from photon_triage.models.device import best_device
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter, load_segmenter
@@ -68,6 +69,7 @@ def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: Tra
     chosen = chosen_labels(job.session, run, job.sources)
     mapped, classes = accepted_masks(job.session, chosen.labels)
     job.remarks.update({"sources": chosen.counts(each.image.key for each in mapped), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     keys = [each.image.key for each in mapped]
     pixels = contents_of(each.image.pixels for each in mapped)
     groups = split_by_run(mapped, as_originals(keys, copies_in(job.session)), runs_of(job.session, keys), pixels)
@@ -86,6 +88,7 @@ def train_on_maps(
     """The same on images and class maps that were read already, held back as `groups` where they are split already."""
     began = time.time()
     device = best_device(job.device)
+    accepted = groups is not None
     if groups is None:
         keys = [each.image.key for each in mapped]
         groups = split(mapped, keys, contents_of(each.image.pixels for each in mapped))
@@ -117,7 +120,10 @@ def train_on_maps(
         "device": str(device),
     }
     run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
-    return registered(job, base, segmenter, scores, facts_of_images(groups), how)
+    facts = facts_of_images(groups)
+    if accepted:
+        facts["evaluated_on"] = held_out_masks(len(groups.test), chose=groups.same)
+    return registered(job, base, segmenter, scores, facts, how)
 
 
 def new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from photon_triage.core.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import session_models
 from photon_triage.core.session.trainings import trainings_path
@@ -36,6 +37,7 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import can_go_on, training_run
 from photon_triage.core.training.running.settings import settings_of
+from photon_triage.core.training.scores.evaluation_set import clean_images
 from photon_triage.models.device import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
@@ -108,7 +110,9 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
             "round": number, "corrected": sorted(found.corrected),
         }  # fmt: skip
         run.record_trained_on(each.image.key for each in weak)
-        facts = facts_of_images(groups) | {"validated_on": 0, "chosen_by_held_back": False}
+        facts = facts_of_images(groups) | {
+            "validated_on": 0, "chosen_by_held_back": False, "evaluated_on": clean_images(len(found.clean)),
+        }  # fmt: skip
         trained = registered(replace(network, name=name), None, segmenter, {name: scores}, facts, how)
         doubtful = {key: each for key, each in found.weak.items() if key not in found.corrected}
         ranked = tuple(doubts(segmenter, doubtful, device, found.rejected))
@@ -124,6 +128,7 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
             "newly_corrected": sorted(set(found.corrected) - set(before[-1]["corrected"] if before else ())),
             "left_out": found.left_out,
             "clean": clean,
+            "evaluated_on": facts["evaluated_on"],
             "f1": scores["f1"],
             "scores": scores,
             **_gains(scores["f1"], [each for each in before if each["clean"] == clean]),
@@ -144,11 +149,16 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
 
 def read_rounds(training: Path) -> list[dict[str, Any]]:
     """The rounds of a session so far, from its folder `training`; a torn last line is left out."""
-    path = training / ROUNDS
     rounds = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    try:
+        text = read_text(training / ROUNDS, training.parent, LARGEST_TABLE)
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"Could not read the rounds so far: {error}.", "Remove the file, or repair it.") from error
+    for line in text.splitlines():
         try:
-            rounds.append(json.loads(line))
+            rounds.append(parse_json(line))
         except ValueError:
             continue
     return rounds
@@ -158,7 +168,7 @@ def append_round(training: Path, record: dict[str, Any]) -> None:
     """Record a round that is done; raises TrainingError."""
     path = training / ROUNDS
     try:
-        with path.open("ab+") as file:
+        with open_to_append(path, training.parent) as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a torn line stays one of its own

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from photon_triage.core.atomic import atomic_file
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
@@ -146,7 +147,8 @@ def write_proposals(folder: Path, worst: Sequence[Doubt], values: Sequence[int])
         folder.mkdir(parents=True, exist_ok=True)
         for each in worst:
             path = folder / f"{each.name}.png"
-            Picture.fromarray(np.asarray(values, dtype)[each.said]).save(path)
+            with atomic_file(path) as file:
+                Picture.fromarray(np.asarray(values, dtype)[each.said]).save(file, "PNG")
             paths.append(path)
     except OSError as error:
         raise TrainingError(

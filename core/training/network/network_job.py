@@ -25,6 +25,7 @@ from photon_triage.core.training.network.freezing import freeze
 from photon_triage.core.training.network.initialising import initialise
 from photon_triage.core.training.running.checkpoints import KEPT
 from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
+from photon_triage.core.training.scores.evaluation_set import held_out_images
 from photon_triage.models.errors import ModelError
 from photon_triage.models.normalise import EACH_FRAME, Normalisation
 from photon_triage.models.patchfinder import PatchFinder
@@ -168,6 +169,7 @@ def facts_of_images(groups: Split[Any]) -> dict[str, Any]:
         "trained_on": len(parts["training"]),
         "validated_on": len(parts["validation"]),
         "held_back": len(parts["test"]),
+        "evaluated_on": held_out_images(len(parts["test"]), chose=groups.same),
         "chosen_by_held_back": groups.same,
         "images": {part: [image.name for image in images] for part, images in parts.items()},
         "simulated": any(image.simulated for images in parts.values() for image in images),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches.candidates import labelled_candidates
@@ -31,6 +31,7 @@ from photon_triage.core.training.running.loop import learn
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.core.training.scores.scoring import confusion_scores
 from photon_triage.models.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder
@@ -80,8 +81,10 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
             said = score_patches(each, Patches(labelled.images, each), labelled.sites[held.test], device) >= cut
             scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
     learned = labelled.accepted[held.training]
+    keys_held_out = [key for key, judges in zip(labelled.keys, held.test.tolist(), strict=True) if judges]
     keys_learned = [key for key, learns in zip(labelled.keys, held.training.tolist(), strict=True) if learns]
     job.remarks.update({"sources": chosen.counts(keys_learned), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     run.record_trained_on(labelled.images[place].key for place in learned_from)
     data = {
         "unit": "labels",
@@ -89,6 +92,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
         "accepted": int(learned.sum()),
         "rejected": int((~learned).sum()),
         "held_back": int(held.test.sum()),
+        "evaluated_on": held_out_labels(chosen.counts(keys_held_out)),
         "unreachable": labelled.unreachable,
         "simulated": any(image.simulated for image in labelled.images),
         "representation": represent(

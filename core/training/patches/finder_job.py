@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.label_files import read_labels
+from photon_triage.core.session.label_files import latest_labels, read_labels
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.data.classes import object_masks
 from photon_triage.core.training.data.copies import contents_of
@@ -141,7 +141,7 @@ def _from_points(job: NetworkJob, examples: Sequence[Example], table: Path) -> l
     accepted: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     rejected: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     elsewhere = 0
-    for label in read_labels(table):
+    for label in latest_labels(read_labels(table)).values():
         if not label.key.point:
             raise TrainingError(
                 f"Could not train on the points of {table}: a label of {label.key.file} has no x and y.",

@@ -8,7 +8,7 @@ from contextlib import closing
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.models import ModelEntry
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
-from photon_triage.core.training.data.sources import chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import (
     NetworkJob,
@@ -24,6 +24,7 @@ from photon_triage.core.training.representation.representing import represent
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.core.training.scores.scoring import confusion_scores
 from photon_triage.models.device import best_device
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
@@ -62,6 +63,7 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
             scores[name] = confusion_scores(confusion_at(said, truth, threshold).confusion) | {"threshold": threshold}
     run.record_trained_on(learned.keys)
     job.remarks.update({"sources": chosen.counts(learned.keys), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     with closing(job.session.results()) as reader:
         simulated = reader.counts().simulated
     data = {
@@ -70,6 +72,7 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
         "accepted": int(learned.accepted.sum()),
         "rejected": int((~learned.accepted).sum()),
         "held_back": len(judges.keys),
+        "evaluated_on": held_out_labels(chosen.counts(judges.keys)),
         "unreachable": sum(label.verdict != "skipped" for label in chosen.labels) - len(profiles.keys),
         "simulated": simulated,
         "representation": represent(

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from photon_triage.core.containment import regular_files
 from photon_triage.models.checkpoint import read_metadata, save
 
 FOLDER = "checkpoints"
@@ -69,5 +70,6 @@ class Written:
 
 def written(folder: Path) -> list[Written]:
     """The checkpoints in a folder, the earliest first; [] where there are none."""
-    found = (path for path in folder.glob("*.safetensors") if path.stem.isdecimal())
+    session = folder.parent.parent.parent
+    found = (path for path in regular_files(folder, session, suffix=".safetensors") if path.stem.isdecimal())
     return sorted((Written(path, int(path.stem)) for path in found), key=lambda each: each.iteration)

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import open_to_append
 from photon_triage.core.session.curves import CURVE, CurvePoint, read_curve
+from photon_triage.core.session.trainings import session_of
 from photon_triage.core.training.running.folder import writing
 from photon_triage.core.training.running.progress import Progress
 
@@ -41,8 +43,8 @@ class CurveFile:
         if step.f1 is not None or step.done == step.planned or now - self._shown >= EVERY_S:
             self._shown = now
             point = CurvePoint(step.done, step.planned, step.loss, step.f1, self._before + now - self._began)
-            with writing(self._folder), (self._folder / CURVE).open("a", encoding="utf-8") as file:
-                file.write(_line(point))
+            with writing(self._folder), open_to_append(self._folder / CURVE, session_of(self._folder)) as file:
+                file.write(_line(point).encode())
 
     def leave_out(self, seconds: float) -> None:
         """Do not count these seconds, of a pause."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from photon_triage.core.containment import open_regular
 from photon_triage.core.errors import TrainingError
-from photon_triage.core.session.trainings import LOCK
+from photon_triage.core.session.trainings import LOCK, session_of
 
 TRIES = 10
 
@@ -34,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises TrainingError while another process has it, OSError where the folder cannot be written.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_regular(folder / LOCK, session_of(folder), os.O_RDWR | os.O_CREAT)
     try:
         _take(handle, folder)
         yield

@@ -15,7 +15,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from photon_triage.core.atomic import atomic_file
+from photon_triage.core.containment import parse_json, require_regular
 from photon_triage.core.errors import TrainingError
+from photon_triage.core.session.trainings import session_of
 from photon_triage.core.training.running.checkpoints import Checkpoints
 from photon_triage.core.training.running.settings import digest_of
 
@@ -59,14 +61,16 @@ class Keeper:
         Raises TrainingError where the file cannot be read.
         """
         try:
+            if not require_regular(self.path, session_of(self.path.parent)):
+                return None
             with safe_open(self.path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})[HEADER_KEY])
+                facts = parse_json((file.metadata() or {})[HEADER_KEY])
                 if facts["settings"] != self._settings:
                     return None
                 return Kept(facts, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, MemoryError) as error:
             raise TrainingError(
                 f"Could not go on with the training kept in {self.path}: {error}.", "Delete the file to begin anew."
             ) from error

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from photon_triage.core.containment import require_folder
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model, session_models, shipped_models
 from photon_triage.models.checkpoint import save
@@ -49,6 +50,12 @@ def free_name(root: str, folder: Path) -> str:
 
 def register(folder: Path, name: str, model: nn.Module, metadata: Mapping[str, Any]) -> ModelEntry:
     """Save the model in a session's folder under NAME-HASH, whole or not at all; the metadata get date and versions."""
+    try:
+        require_folder(folder, folder.parent)
+    except OSError as error:
+        raise TrainingError(
+            f"Could not add a model to {folder}: {error.strerror}.", "Make a folder of the session's own there."
+        ) from error
     network = model.cpu()
     digest = hashlib.sha256()
     for key, tensor in network.state_dict().items():

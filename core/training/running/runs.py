@@ -15,6 +15,7 @@ from typing import Any
 
 from photon_triage.core.atomic import atomic_file
 from photon_triage.core.cells import csv_lines
+from photon_triage.core.containment import LARGEST_TABLE, make_folder, read_json, require_regular
 from photon_triage.core.errors import TrainingError, TriageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import CURVE
@@ -29,6 +30,7 @@ from photon_triage.core.session.trainings import (
     STOP,
     TRAINED_ON,
     Status,
+    session_of,
     trainings_path,
     write_status,
 )
@@ -74,7 +76,9 @@ class TrainingRun:
     def labels(self, now: Iterable[Label]) -> list[Label]:
         """The labels to learn from: those the training began with, which are kept here, else those of `now`."""
         path = self.folder / LABELS
-        if self.goes_on and path.exists():
+        with writing(self.folder):
+            there = self.goes_on and require_regular(path, session_of(self.folder), LARGEST_TABLE)
+        if there:
             return read_labels(path)
         labels = list(now)
         write_labels(path, labels)
@@ -84,7 +88,13 @@ class TrainingRun:
         """What else the training began with, JSON values: what is kept here, else `now`, which is kept."""
         path = self.folder / NOTES
         if self.goes_on and path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+            try:
+                return read_json(path, session_of(self.folder), LARGEST_TABLE)
+            except (OSError, ValueError) as error:
+                raise TrainingError(
+                    f"Could not go on with the training in {self.folder}: {NOTES} cannot be read, {error}.",
+                    "Begin it anew with --anew.",
+                ) from error
         self._write(NOTES, json.dumps(now, indent=2) + "\n")
         return now
 
@@ -160,10 +170,10 @@ class TrainingRun:
 def can_go_on(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether a folder has the state of an interrupted training of these settings."""
     try:
-        kept = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        kept = read_json(folder / SETTINGS, session_of(folder), LARGEST_TABLE)
+        return require_regular(folder / STATE, session_of(folder)) and digest_of(kept) == digest_of(settings)
     except (OSError, ValueError):
         return False
-    return (folder / STATE).exists() and digest_of(kept) == digest_of(settings)
 
 
 class FollowedRun(TrainingRun):
@@ -214,7 +224,7 @@ def training_run(
         return
     with ExitStack() as stack:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, session.path)
             stack.enter_context(locked(folder))
             if anew:
                 (folder / STATE).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ def settings_of(job: DataclassInstance, **derived: Any) -> dict[str, Any]:
     """
     session: Session = job.session  # type: ignore[attr-defined]
     told = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in BESIDE}
-    recipe = session.recipe_path.read_text(encoding="utf-8")
+    recipe = session.recipe_text()
     plain: dict[str, Any] = json.loads(json.dumps(told | {"recipe": recipe} | derived, default=_plain))
     return plain
 

@@ -222,6 +222,8 @@ def test_a_session_trains_a_model_and_then_continues_it(labelled: Session, tmp_p
     assert report["trained_on"] >= 25 and report["held_back"] >= 20 and list(report["scores"]) == ["discs"]
     metadata = read_metadata(first.entry.path)
     assert metadata["command"] == "photon-triage train S" and metadata["scores"]["n"] == report["held_back"]
+    assert report["evaluated_on"].startswith(f"{report['held_back']} ranked labels held out of training; not an")
+    assert metadata["data"]["evaluated_on"] == report["evaluated_on"]
     assert first.entry.path.name.startswith("discs-") and find_model("discs", labelled.models_path) == first.entry
     second = run_training(replace(job, name=None, cfg=None, base="discs", iterations=5)).report()
     assert second["name"] == "discs-2" and second["parent"] == "discs"

@@ -78,6 +78,7 @@ def test_corrections_are_learned_from_and_their_gain_on_the_clean_set_is_recorde
     assert second.record["corrected"] == dict.fromkeys(WRONG, "folder")
     assert second.record["newly_corrected"] == list(WRONG) and not first.record["corrected"]
     assert {each.name for each in second.ranked} == {"00", "01", "03", "05"}
+    assert first.record["evaluated_on"].endswith("images of the clean set")
     assert first.record["gain"] is None
     gain = second.record["f1"] - first.record["f1"]
     assert second.record["gain"] == second.record["gain_since_first"] == pytest.approx(gain)

@@ -77,7 +77,9 @@ def test_labels_train_a_network_that_then_goes_on(labelled: Session) -> None:
     report = first.report()
     assert report["trained_on"] + report["held_back"] <= 60 and report["unreachable"] == 1
     assert report["scores"]["rings"]["f1"] > 0.8 and report["training"]["sources"] == {"labels": report["trained_on"]}
+    assert report["evaluated_on"].startswith(f"{report['held_back']} ranked labels held out of training; not an")
     metadata = read_metadata(first.entry.path)
+    assert metadata["data"]["evaluated_on"] == report["evaluated_on"]
     assert metadata["architecture"]["bins"] == 16 and metadata["data"]["accepted"] == report["accepted"]
     assert report["representation"]["learned"] == report["trained_on"]
     checkpoints = written(trainings_path(labelled) / "rings" / FOLDER)

@@ -1,19 +1,18 @@
-"""One file as it is followed: which of its frames are there, which are taken, and how it ends."""
+"""One file as the tracker follows it: which of its frames are there, which are taken, and how it ends."""
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from photon_triage.core.engine.events import FileNews
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.engine.events import FileUpdate
+from photon_triage.core.errors import ErrorKind, SourceError
 from photon_triage.core.session.spans import Span, Spans
+from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
-OVER = ("complete", "missing", "unreadable")
 CHUNK_BYTES = 32 * 2**20
 CHUNK_FRAMES = 20
 LIVE_CHUNKS = 3
@@ -26,66 +25,95 @@ LAST_RIPENS_S = 1.0
 """The same for the last of them, which nothing follows."""
 PROBED_AT_ONCE = 2048
 MOST_PROBED = 200_000
-"""Frames after the last that is known to be there which are asked after: a damaged file may claim any number."""
+"""Frames after the last that is known to be there whose presence is checked: a damaged file may claim any number."""
 MOST_DAMAGED = 60
 """Frames in a row that cannot be read after which the whole file counts as unreadable."""
 LOSSES = 2
-"""Readers that a file may cost."""
-ASKED_AGAIN = 3
-"""How often a frame that was there is asked for when it no longer is."""
-_CUT_SHORT = "truncated file"
-_MARKED = "already open for write"
+"""Reader processes that a file may cost."""
+TRIES = 3
+"""How often a frame that was there is read again when it no longer is."""
+NEVER = math.inf
+Layout = tuple[str, int, int, str]
+"""Data set, height, width and data type of frames."""
+FIRST_LOOK = -1.0
 _RECOVER = "`photon-triage retry SESSION FILE --recover` reads a copy without that mark."
 
 
 @dataclass(slots=True, eq=False)
-class Followed:
-    """A file that is waited for or read.
+class TrackedFile:
+    """A file that is waited for or read; the tracker alone changes it.
 
-    place: its place in the order in which files were found. taken: frames that were read, are being read, or are
-    damaged. there: frames that can be read. told: status, reason and info as they were last told.
+    index: its position in the order in which files were found. changed: monotonic time of the last progress. taken:
+    frames that were read, are being read, or are damaged. there: frames that can be read. reported: status, reason and
+    info as they were last emitted.
     """
 
     file: WatchedFile
-    place: int
+    index: int
+    changed: float
     taken: Spans = field(default_factory=Spans)
-    status: str = "waiting"
+    status: FileStatus = FileStatus.WAITING
     reason: str = ""
     info: SourceInfo | None = None
     there: Spans = field(default_factory=Spans)
+    unverified: Spans = field(default_factory=Spans)
+    """Recorded frames of a file that has changed since: they are read again, after those that are new."""
+    layout: Layout | None = None
+    """That of the recorded frames."""
     denied: Spans = field(default_factory=Spans)
     """Frames that the file says are there and that were not when they were read, each time until patience was over."""
     damaged: Spans = field(default_factory=Spans)
     damage: str = ""
+    damage_verb: str = "read"
+    """The first reason, and what could not be done with that frame."""
     fresh: int = 0
     """Raised whenever frames have come: the file with the highest has the newest."""
+    has_frames: bool = False
+    """Frames of it were ready to be read before."""
     seen: float = 0.0
-    changed: float = field(default_factory=time.monotonic)
     tries: int = 0
     losses: int = 0
     next_look: float = 0.0
-    """In monotonic time; -1 until the first, infinity while none is planned."""
+    """In monotonic time; FIRST_LOOK until the first, NEVER while none is planned."""
     looking: bool = False
+    announced: bool = False
+    """Results know the file: it was emitted, or an earlier engine recorded it."""
     recheck: bool = False
-    """A frame that was there is not any more: it may not end before it was looked at again."""
+    """A frame that was there is not any more: the file may not end before it was looked at again."""
+    stale: bool = False
+    """The watcher saw it change after the last look was sent for: it may not end before another one."""
     chunks: int = 0
     """Chunks that are being read."""
     probed: int = 0
     shrunk: float = 0.0
     """Since when it holds fewer frames than were read from it: another file may be written in its place."""
     quiet: bool = False
-    """It is looked at once more after it was given up: nobody is told unless something has come."""
-    told: tuple[str, str, SourceInfo | None] | None = None
+    """It is looked at once more after it was given up: nothing is emitted unless something has come."""
+    reported: tuple[FileStatus, str, SourceInfo | None] | None = None
+    counted_unread: int = 0
+    counted_passed: int = 0
+    counted_fresh: int = 0
+    """What the totals of the work queue hold of it."""
 
     @property
     def over(self) -> bool:
         """Whether nothing more is expected of it."""
-        return self.status in OVER
+        return self.status.is_final
 
     @property
     def look_planned(self) -> bool:
         """Whether it is going to be looked at again at a time that is known."""
-        return 0 < self.next_look < math.inf
+        return 0 < self.next_look < NEVER
+
+    @property
+    def is_all_there(self) -> bool:
+        """Whether the file is complete and some of its frames are still to be read."""
+        return self.info is not None and self.info.complete and self.has_work
+
+    @property
+    def has_work(self) -> bool:
+        """Whether frames could be read now, new ones or others again."""
+        return self.unread > 0 or self.next_to_verify() is not None
 
     @property
     def unread(self) -> int:
@@ -111,6 +139,15 @@ class Followed:
         run = self.taken.first(self.there)
         return None if run is None else (run[0], min(run[1], run[0] + size))
 
+    def next_to_verify(self) -> Span | None:
+        """The recorded frames to read again next."""
+        if self.info is None or self.over:
+            return None
+        run = next(iter(self.unverified), None)
+        if run is None or run[0] >= self.there.reach:
+            return None
+        return run[0], min(run[1], run[0] + frames_in_chunk(self.info), self.there.reach)
+
     def next_probe(self) -> Span | None:
         """The frames of a finished file of which it is not known whether they are there."""
         if self.info is None or self.over:
@@ -119,8 +156,8 @@ class Followed:
         end = min(self.info.frames, self.info.available + MOST_PROBED)
         return (start, min(start + PROBED_AT_ONCE, end)) if start < end else None
 
-    def took_in(self, info: SourceInfo, now: float) -> list[tuple[float, int]]:
-        """Take in what a look has told; returns (seconds, frames): after how long how many frames may be read."""
+    def update_info(self, info: SourceInfo, now: float) -> list[tuple[float, int]]:
+        """Take in the result of a look; returns (seconds, frames): after how long how many frames may be read."""
         before = self.info
         if before is None:
             grown = not self.quiet or self.taken.first(Spans([(0, info.available)])) is not None
@@ -132,7 +169,7 @@ class Followed:
             self.changed, self.tries, self.quiet = now, 0, False
         fewer = info.frames < self.taken.reach and not info.missing
         self.shrunk = (self.shrunk or now) if fewer else 0.0
-        self.info, self.status, self.recheck = info, "reading", False
+        self.info, self.status, self.recheck = info, FileStatus.READING, False
         self.reason = _not_there(info)
         if grown:
             self.denied = Spans()
@@ -143,14 +180,14 @@ class Followed:
         return [(RIPENS_S, info.available - 1), (LAST_RIPENS_S, info.available)] if grown else []
 
     def put_off(self, error: SourceError, now: float, patience: float) -> None:
-        """It is not to be read yet; once patience is over and nothing ever could be read, it is given up."""
+        """It cannot be read yet; once patience is over and nothing ever could be read, it is given up."""
         self.reason = error.message
         if now - self.changed < patience:
             return
         self.recheck = False
         if self.info is None:
             waited = f" It has not changed for {patience:g} s." if patience >= 1 else ""
-            self.give_up(f"{error.message}{waited}", missing=isinstance(error, MissingError))
+            self.give_up(f"{error.message}{waited}", error.kind)
 
     def back_off(self) -> float:
         """Seconds until the next look, more each time."""
@@ -164,7 +201,7 @@ class Followed:
         self.reason, self.recheck = reason, True
 
     def deny(self, index: int, reason: str) -> None:
-        """A frame is not there, whatever the file says; it is asked for again when more has come."""
+        """A frame is not there, whatever the file says; it is read again when more has come."""
         self.give_back(index, index + 1, reason)
         self.denied.add(index, index + 1)
         self.recheck = False
@@ -172,29 +209,36 @@ class Followed:
     def is_at_end(self, now: float, patience: float) -> bool:
         """Whether all that can be read was, and no more is expected or patience is over."""
         info = self.info
-        if info is None or self.over or self.recheck or self.shrunk or self.chunks or self.unread:
+        if info is None or self.over or self.recheck or self.stale or self.shrunk or self.chunks or self.has_work:
             return False
         return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
 
     def end(self) -> None:
-        """Say how it ended: complete, or which frames never came or are damaged."""
+        """Set the final status: complete, or which frames never came or are damaged."""
         info = self.info
         assert info is not None
         why, parts = self.reason, []
         if absent := self.taken.gaps(info.frames):
-            parts.append(f"{absent.count} of its {info.frames} frames are not there: {_shortly(absent)}.")
+            parts.append(f"{absent.count} of its {info.frames} frames are not there: {shortened(absent)}.")
         parts += [part for part in (_not_there(info),) if part]
         if absent and why and why not in parts:
             parts.append(why)
         if self.damaged:
-            parts.append(f"{self.damaged.count} frames cannot be read: {_shortly(self.damaged)}. {self.damage}")
-        self.status = "missing" if absent or info.missing else "unreadable" if self.damaged else "complete"
+            parts.append(unusable_frames(self.damaged, self.damage_verb, self.damage))
+        self.status = (
+            FileStatus.MISSING
+            if absent or info.missing
+            else FileStatus.UNREADABLE
+            if self.damaged
+            else FileStatus.COMPLETE
+        )
         self.reason = " ".join(parts)
 
-    def give_up(self, reason: str, *, missing: bool = False) -> None:
-        """Read no more of it; of a file that was cut short its end is missing."""
-        self.status = "missing" if missing or _CUT_SHORT in reason else "unreadable"
-        self.reason = f"{reason} {_RECOVER}" if _MARKED in reason else reason
+    def give_up(self, reason: str, kind: ErrorKind | None = None) -> None:
+        """Read no more of it; of a file that was cut short its end is missing. kind: that of the error, if any."""
+        missing = kind in (ErrorKind.MISSING, ErrorKind.TRUNCATED)
+        self.status = FileStatus.MISSING if missing else FileStatus.UNREADABLE
+        self.reason = f"{reason} {_RECOVER}" if kind is ErrorKind.MARKED_WRITING else reason
 
     def lose_reader(self, error: SourceError) -> None:
         """It has cost a reader: it is given up when that was one too many."""
@@ -202,31 +246,37 @@ class Followed:
         if self.losses < LOSSES:
             self.reason = f"{error.message} It is tried once more."
         else:
-            self.give_up(f"{error.message} It is left alone, for it has cost {self.losses} reader processes.")
+            self.give_up(f"{error.message} It was skipped: it has cost {self.losses} reader processes.")
 
-    def damage_at(self, index: int, error: SourceError) -> None:
-        """A frame cannot be read; the others are, unless there are too many of its kind."""
-        self.damage = self.damage or error.message
+    def damage_at(self, index: int, reason: str, kind: ErrorKind | None = None, *, verb: str = "read") -> None:
+        """A frame cannot be read or scored; the others are, unless there are too many of its kind."""
+        if not self.damage:
+            self.damage, self.damage_verb = reason, verb
         self.damaged.add(index, index + 1)
         if any(start <= index < stop and stop - start >= MOST_DAMAGED for start, stop in self.damaged):
-            self.give_up(error.message)
+            self.give_up(reason, kind)
 
-    def revive(self, *, quiet: bool = False) -> None:
-        """Begin again with what was given up; quietly: for one look that nobody is told of unless something came."""
+    def revive(self, now: float, *, quiet: bool = False) -> None:
+        """Begin again with what was given up; quietly: for one look that is reported only if something came."""
         self.taken = self.taken.without(self.damaged)
         self.damaged, self.denied, self.damage = Spans(), Spans(), ""
-        self.status, self.losses, self.tries, self.probed, self.quiet = "waiting", 0, 0, 0, quiet
-        self.changed = -math.inf if quiet else time.monotonic()
+        self.status, self.losses, self.tries, self.probed, self.quiet = FileStatus.WAITING, 0, 0, 0, quiet
+        self.changed = -math.inf if quiet else now
 
-    def news(self) -> FileNews | None:
-        """What has changed since it was last told."""
+    def update(self) -> FileUpdate | None:
+        """The event for what has changed since the last one, None where nothing has."""
         now = (self.status, self.reason, self.info)
-        if now == self.told or (self.quiet and not self.over and not self.unread):
+        if now == self.reported or (self.quiet and not self.over and not self.unread):
             return None
-        if self.quiet and self.told is not None and now[:2] == self.told[:2]:
+        if self.quiet and self.reported is not None and now[:2] == self.reported[:2]:
             return None
-        self.told = now
-        return FileNews(self.file, *now)
+        self.reported = now
+        return FileUpdate(self.file, *now)
+
+
+def layout_of(info: SourceInfo) -> Layout:
+    """The layout of the frames of a file."""
+    return info.dataset, *info.shape, info.dtype
 
 
 def frames_in_chunk(info: SourceInfo) -> int:
@@ -234,14 +284,22 @@ def frames_in_chunk(info: SourceInfo) -> int:
     return max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (info.shape[0] * info.shape[1] * np.dtype(info.dtype).itemsize)))
 
 
+def unusable_frames(damaged: Spans, verb: str, reason: str) -> str:
+    """The sentence on frames that cannot be read or scored, with the first reason."""
+    count = damaged.count
+    frames = "1 frame" if count == 1 else f"{count} frames"
+    return f"{frames} cannot be {verb}: {shortened(damaged)}. {reason}"
+
+
+def shortened(spans: Spans) -> str:
+    """The first ranges of frames as text."""
+    ranges = list(spans)
+    return f"{Spans(ranges[:5])}{', ...' if len(ranges) > 5 else ''}"
+
+
 def _not_there(info: SourceInfo) -> str:
     if not info.missing:
         return ""
-    told = [text.removeprefix(f"Reading {info.path}: ").rstrip(".") for text in info.missing]
-    others = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    return f"Not there: {'; '.join(told[:3])}{others}."
-
-
-def _shortly(spans: Spans) -> str:
-    ranges = list(spans)
-    return f"{Spans(ranges[:5])}{', ...' if len(ranges) > 5 else ''}"
+    texts = [text.removeprefix(f"Reading {info.path}: ").rstrip(".") for text in info.missing]
+    others = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"Not there: {'; '.join(texts[:3])}{others}."

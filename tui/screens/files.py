@@ -1,0 +1,97 @@
+"""The files with a reason or a note, over the whole screen."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from photon_triage.core.errors import SessionError
+from photon_triage.core.session.file_notes import ignored_note
+from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.session import Session
+from photon_triage.tui.screens.help import HELP, explain
+from photon_triage.tui.snapshot import Snapshot
+from photon_triage.tui.widgets.files import MOST_FILES, FilesPane
+from photon_triage.tui.widgets.footer import KeyFooter
+from photon_triage.tui.widgets.status import StatusLine
+
+REFRESH_S = 0.5
+
+
+class FilesScreen(Screen[None]):
+    """States, reasons and notes of files, read again when the engine has recorded something.
+
+    snapshot: asks the main screen for the newest one.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("F,escape,q", "close", "Back", tooltip="Back to the list", key_display="F"),
+        Binding("j,down", "scroll(1)", "Down", tooltip="Next line"),
+        Binding("k,up", "scroll(-1)", "Up", tooltip="Line before"),
+        Binding("ctrl+d,pagedown", "scroll(10)", "Page down", tooltip="Ten lines down"),
+        Binding("ctrl+u,pageup", "scroll(-10)", "Page up", tooltip="Ten lines up"),
+        HELP,
+    ]
+
+    class Loaded(Message):
+        """The files have been read."""
+
+        def __init__(self, rows: Sequence[FileRow]) -> None:
+            super().__init__()
+            self.rows = rows
+
+    def __init__(self, session: Session, snapshot: Callable[[], Snapshot], threshold: Callable[[], float]) -> None:
+        super().__init__()
+        self._session, self._snapshot, self._threshold = session, snapshot, threshold
+        self._version: int | None = None
+        self._loading = False
+
+    def compose(self) -> ComposeResult:
+        """The table below the status."""
+        yield StatusLine(id="status")
+        yield FilesPane("Files", id="all-files")
+        yield KeyFooter(id="keys")
+
+    def on_mount(self) -> None:
+        """Follow the main screen."""
+        self.set_interval(REFRESH_S, self._follow)
+        self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
+        snapshot = self._snapshot()
+        self.query_one(StatusLine).show(snapshot, self._threshold(), paused=False)
+        if not self._loading and snapshot.version != self._version:
+            self._loading, self._version = True, snapshot.version
+            self.run_worker(lambda: self.post_message(self.Loaded(self._read())), thread=True, group="files")
+
+    def _read(self) -> Sequence[FileRow]:
+        try:
+            with closing(self._session.results()) as reader:
+                return reader.remarkable_files(MOST_FILES)
+        except (sqlite3.Error, OSError, SessionError):
+            return ()
+
+    def on_files_screen_loaded(self, message: Loaded) -> None:
+        """Show what was read."""
+        self._loading = False
+        ignored = self._snapshot().state.get("ignored")
+        self.query_one(FilesPane).show(message.rows, ignored_note(ignored) if isinstance(ignored, dict) else "")
+
+    def action_close(self) -> None:
+        """Back to the list."""
+        self.dismiss(None)
+
+    def action_help(self) -> None:
+        """What the keys do."""
+        explain(self, "Files", FilesPane.help_text)
+
+    def action_scroll(self, lines: int) -> None:
+        """Show later or earlier lines."""
+        self.query_one(FilesPane).scroll_by(lines)

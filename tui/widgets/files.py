@@ -1,0 +1,71 @@
+"""The files of a session with a reason why they are not read in full, or with notes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from textual.content import Content
+
+from photon_triage.core.session.rows import FileRow
+from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.widgets.pane import Pane
+
+MOST_FILES = 500
+"""Files that are listed, those that changed last."""
+STYLES = {"unreadable": "$text-error", "missing": "$text-warning", "waiting": "$text-warning"}
+
+
+class FilesPane(Pane):
+    """The state of a file on a line, its reason and its notes below it; the file that changed last comes first."""
+
+    help_text = (
+        "Files with a reason (why one is waited for, misses something or cannot be read) or with notes on how its "
+        "frames were made of what is in it. Below: files that were ignored by their suffix. "
+        "`photon-triage session files SESSION` lists all files."
+    )
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(title, id=id)
+        self._rows: Sequence[FileRow] | None = None
+        self._top = 0
+
+    def show(self, rows: Sequence[FileRow], ignored: str) -> None:
+        """Take the files, and the note on those that were ignored."""
+        self._rows = rows
+        self.set_title(f"Files {len(rows):,}")
+        self.set_subtitle(safe_text(ignored))
+        self._redraw()
+
+    def scroll_by(self, lines: int) -> None:
+        """Show later or earlier lines."""
+        self._top += lines
+        self._redraw()
+
+    def on_resize(self) -> None:
+        """Fill the new size."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        width, height = max(self.size.width, 10), max(self.size.height, 1)
+        if self._rows is None:
+            lines = [Content("reading the ledger …")]
+        elif self._rows:
+            lines = [line for row in self._rows for line in _said(row, width)]
+        else:
+            lines = [Content("no file has a reason or a note")]
+        self._top = max(min(self._top, len(lines) - height), 0)
+        self.put(Content("\n").join(lines[self._top : self._top + height]))
+
+
+def _said(row: FileRow, width: int) -> list[Content]:
+    """The lines of a file, no wider than so many cells."""
+    name = cut(safe_text(PurePath(row.path).name), max(width - 30, 10))
+    lines = [
+        Content.assemble((f"{row.status:<10} ", STYLES.get(row.status, "")), f"{name}  {row.done:,}/{row.frames:,}")
+    ]
+    for text in (*([row.reason] if row.reason else []), *(f"note: {note}" for note in row.notes)):
+        wrapped = textwrap.wrap(safe_text(text), width - 2, initial_indent="  ", subsequent_indent="    ")
+        lines += [Content(cut(line, width)) for line in wrapped]
+    return lines
