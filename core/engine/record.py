@@ -6,8 +6,8 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -160,7 +160,8 @@ class RecordThread(threading.Thread):
 
         def write(results: ResultsWriter) -> dict[str, int]:
             nonlocal shadow
-            ids, shadow = dict(self._file_ids), 0
+            new: dict[str, int] = {}
+            ids, shadow = ChainMap(new, self._file_ids), 0
             for group in _between_barriers(parcels):
                 for update in _merged(group).values():
                     ids[update.file.path] = results.put_file(self._file_row(update))
@@ -170,9 +171,9 @@ class RecordThread(threading.Thread):
                         for each in rows[id(batch)]:
                             self._write_rows(results, ids[each.path], batch.loaded.purpose, each, now)
                     shadow += sum(_put_shadow(results, scores, ids) for scores in parcel.shadow)
-            return ids
+            return new
 
-        self._file_ids = self._results.write(write)
+        self._file_ids |= self._results.write(write)
         self._busy_since = None
         self._shadow.scored += shadow
         for parcel in parcels:
@@ -190,13 +191,13 @@ class RecordThread(threading.Thread):
         if self._annotations.take_mask(info.path, found.frames.valid):
             results.put_notes(file_id, self._annotations.of(info))
 
-    def _write_events(self, results: ResultsWriter, events: Sequence[Event], ids: dict[str, int]) -> None:
+    def _write_events(self, results: ResultsWriter, events: Sequence[Event], ids: MutableMapping[str, int]) -> None:
         """Record the events that are not the state of a file."""
         for event in events:
             match event:
                 case FileMoved(old, new):
                     results.move_file(old, new.path)
-                    if (file_id := ids.pop(old, None)) is not None:
+                    if (file_id := ids.get(old)) is not None:
                         ids[new.path] = file_id
                     results.set_state({"moved": results.state().get("moved", 0) + 1})
                 case FileReplaced(path):
@@ -353,5 +354,5 @@ def _merged(parcels: Sequence[ScoredParcel]) -> dict[str, FileUpdate]:
     return updates
 
 
-def _put_shadow(results: ResultsWriter, scores: ShadowScores, ids: dict[str, int]) -> int:
+def _put_shadow(results: ResultsWriter, scores: ShadowScores, ids: Mapping[str, int]) -> int:
     return results.put_shadow(ids[scores.path], scores.model, scores.scores) if scores.path in ids else 0

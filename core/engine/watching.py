@@ -18,9 +18,10 @@ from photon_triage.core.sources import WatchedFile
 from photon_triage.core.sources.channel import receive, send
 
 SCAN_S = 1.0
-CPU_SHARE = 20
-"""A scan is followed by a rest of this many times the processor time that it took: 5 % of a core at most."""
-WALL_SHARE, LONGEST_REST_S = 2, 10.0
+CPU_FACTOR, LONGEST_CPU_REST_S = 20, 3.0
+"""A scan is followed by a rest of this many times the processor time that it took, 5 % of a core, but no longer than
+this: a new file is to be known within 5 s, however many others there are."""
+WALL_FACTOR, LONGEST_REST_S = 2, 10.0
 STALLED_S = 2.0
 """Seconds without a sign from which the file system counts as not answering."""
 GIVEN_UP_S = 120.0
@@ -97,7 +98,9 @@ class FolderWatcher(threading.Thread):
                     self.problems, self.ignored = answer["problems"], answer["ignored"]
                     self.scans += 1
                     wall, cpu = time.monotonic() - began, float(answer["cpu_s"])
-                    return max(SCAN_S, CPU_SHARE * cpu, min(WALL_SHARE * wall, LONGEST_REST_S))
+                    return max(
+                        SCAN_S, min(CPU_FACTOR * cpu, LONGEST_CPU_REST_S), min(WALL_FACTOR * wall, LONGEST_REST_S)
+                    )
                 answer = self._answer()
         except (EOFError, OSError, ValueError):
             pass

@@ -9,14 +9,15 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.errors import SessionError
-from photon_triage.core.frames import FrameKey
+from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session import database
 from photon_triage.core.session.lookup import KEYS_AT_ONCE, look_up
 from photon_triage.core.session.masks import mask_bytes
@@ -33,6 +34,22 @@ FINDS = ("detections", "candidates", "masks", "scores", "former_candidates")
 """Tables of what was found on frames."""
 _KEPT = ("dataset", "run", "layout", "height", "width", "dtype", "geometry", "simulated", "frames", "notes")
 """While nothing can be read from a file, what was known of it stays: its frames' keys depend on that."""
+
+
+_PUT = tuple(each.name for each in fields(FileRow) if each.name not in ("id", "geometry", "notes"))
+_PUT_NAMES = (*_PUT, "geometry", "notes", "reach")
+_PUT_FILE = (
+    f"INSERT INTO files ({', '.join(_PUT_NAMES)}) VALUES ({', '.join('?' * len(_PUT_NAMES))}) "
+    "ON CONFLICT (path) DO UPDATE SET "
+    + ", ".join(
+        f"{name} = iif(excluded.layout = '' AND layout <> '', {name}, excluded.{name})"
+        if name in _KEPT
+        else f"{name} = excluded.{name}"
+        for name in _PUT_NAMES
+        if name not in ("path", "done", "reach")
+    )
+    + " RETURNING id"
+)
 
 
 class ResultsWriter:
@@ -105,27 +122,10 @@ class ResultsWriter:
 
     def put_file(self, row: FileRow) -> int:
         """Add or replace what is known of a file; returns its id. What is recorded of its frames stays."""
-        values = asdict(row) | {
-            "geometry": json.dumps(asdict(row.geometry)),
-            "simulated": int(row.simulated),
-            "notes": json.dumps(row.notes),
-            "reach": row.done,
-        }
-        del values["id"]
-        names = list(values)
-        updates = ", ".join(
-            f"{n} = iif(excluded.layout = '' AND layout <> '', {n}, excluded.{n})"
-            if n in _KEPT
-            else f"{n} = excluded.{n}"
-            for n in names
-            if n not in ("path", "done", "reach")
-        )
+        values = [getattr(row, name) for name in _PUT]
+        values += [_geometry_json(row.geometry), json.dumps(row.notes), row.done]
         with self._transaction():
-            found = self._db.execute(
-                f"INSERT INTO files ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
-                f"ON CONFLICT (path) DO UPDATE SET {updates} RETURNING id",
-                list(values.values()),
-            ).fetchone()
+            found = self._db.execute(_PUT_FILE, values).fetchone()
         return int(found[0])
 
     def put_notes(self, file_id: int, notes: Sequence[str]) -> None:
@@ -529,6 +529,11 @@ def _in_parts(frames: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, tu
         for place, indices in places.items()
         for start in range(0, len(indices), DIGESTED_AT_ONCE)
     ]
+
+
+@lru_cache(maxsize=256)
+def _geometry_json(geometry: Geometry) -> str:
+    return json.dumps(asdict(geometry))
 
 
 def refusal(path: Path, error: sqlite3.Error) -> SessionError:

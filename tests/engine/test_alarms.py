@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,31 @@ def test_thresholds_stand_in_the_recipe_and_are_checked() -> None:
     assert parse_recipe(text, "test").alarms.command == ("say", "-v")
     with pytest.raises(RecipeError, match=r"line 5, alarms\.rate_fall"):
         parse_recipe(text.replace("0.7", "1.7"), "test")
+
+
+def test_frames_are_recorded_while_alarms_are_checked(tmp_path: Path) -> None:
+    """The thread that records and the heartbeat use the same alarms; a deque that changes while it is read raises."""
+    engine = Engine(tmp_path, rate_window_s=60)
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def check() -> None:
+        try:
+            while not over.is_set():
+                engine.alarms._next = 0.0
+                engine.alarms.check(engine.now)
+        except BaseException as error:
+            failures.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=check)
+    thread.start()
+    try:
+        for index in range(30_000):
+            engine.alarms.saw("r1", [FrameResult(index, 1, True)], engine.now)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert not failures

@@ -66,6 +66,6 @@ def run_screen(session: Path, listener: Path) -> None:
             while main.query_one(CandidateList).row is None:
                 await pilot.pause(0.02)
             while True:
-                await pilot.press(rng.choice(["a", "a", "x", "j", "k", "G", "g", "space"]))
+                await pilot.press(rng.choice(["a", "a", "x", "j", "k", "G", "g", "space", "u"]))
 
     asyncio.run(press())

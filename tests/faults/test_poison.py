@@ -170,12 +170,19 @@ def write_odd_files(folder: Path, shape: tuple[int, int]) -> set[str]:
     return good
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("name", sorted(shipped_recipes()) if SOAK > 1 else ["sfx", "spi", "tomo"])
-def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: str, figure: Say) -> None:
+def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: str, live: bool, figure: Say) -> None:
     (data := tmp_path / "data").mkdir()
     good = write_odd_files(data, (140, 640) if name.startswith("spi") else (64, 96))
     session = Session.create(tmp_path / "session", recipe_text(name), name)
-    scan(session, [data])
+    if live:
+        with engine(session, [data], patience=1.0):
+            wait_for(lambda: {path.name for path in data.iterdir()} == set(files(session)))
+            wait_for(lambda: all(FileStatus(row.status).is_final for row in files(session).values()))
+            wait_for(lambda: session.engine_state()["queue"] == 0 and session.engine_state()["status"] == "running")
+    else:
+        scan(session, [data])
     rows = files(session)
     assert set(rows) == {path.name for path in data.iterdir()}
     for file, row in rows.items():

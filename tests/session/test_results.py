@@ -266,3 +266,14 @@ def test_notes_stay_with_a_file_while_it_cannot_be_read(writer: ResultsWriter) -
     writer.put_file(file_row(A, 5, notes=("a note",)))
     writer.put_file(file_row(A, 0, layout="", status="unreadable", reason="gone"))
     assert [row.notes for row in writer.files()] == [("a note",)]
+
+
+def test_more_files_can_be_left_out_than_a_query_takes_parameters(writer: ResultsWriter, tmp_path: Path) -> None:
+    lost, kept = (writer.put_file(file_row(str(tmp_path / name), 1)) for name in ("lost.h5", "kept.h5"))
+    for file_id in (lost, kept):
+        writer.put_frames(file_id, [FrameResult(0, 1, True, 0.5, "old")], now=1.0)
+    many = [str(tmp_path / "lost.h5"), *(f"/gone/{number}.h5" for number in range(260_000))]
+    path = str(tmp_path / "kept.h5")
+    assert writer.scored_by_others("new", 10, many) == (path, DATASET, [0])
+    found = writer.without_score_by("new", None, 10, many)
+    assert found is not None and found[1:] == (path, DATASET, [0])
