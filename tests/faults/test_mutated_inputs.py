@@ -9,7 +9,9 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from photon_triage.core.frames import Box
 from photon_triage.core.recipe import parse_recipe, recipe_text, shipped_recipes
 from photon_triage.core.session.audits import draw_audit, record_draw
 from photon_triage.core.session.labels import LabelWriter, Subject
+from photon_triage.core.session.models import shipped_models
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.results import ResultsWriter
@@ -29,6 +32,7 @@ from photon_triage.core.session.rows import ClassMap, Detection, FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg
+from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.summary import summarise
 from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, networks, report, session
@@ -49,13 +53,32 @@ FILES = {"/data/a.cxi": 6, "/data/b.cxi": 4}
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory, where there is one: every repair waits for its disk."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes seconds and sees nothing of the input itself: drawing, frames, the search for a width."""
+    """Leave out what takes long and sees nothing of the input: drawing, frames, shipped networks, a width's search."""
     no_labels: Callable[..., int] = lambda *_: 0  # noqa: E731 - it is patched in twice
     monkeypatch.setattr("photon_triage.core.audit.estimate.labels_needed", no_labels)
     monkeypatch.setattr("photon_triage.tui.audited.labels_needed", no_labels)
     monkeypatch.setattr("photon_triage.core.report.figures._svg", lambda *_: "")
     monkeypatch.setattr(Previewer, "load", _no_frame)
+    monkeypatch.setattr("photon_triage.core.training.data.examples._read", _no_frame)
+    for user in ("core.engine.networks", "core.training.representation.labels_report"):
+        monkeypatch.setattr(f"photon_triage.{user}.load_detector", _detector)
+
+
+def _detector(path: Path) -> Detector:
+    """A shipped one is read once."""
+    return _shipped(path) if path in {entry.path for entry in shipped_models().values()} else load_detector(path)
+
+
+_shipped = cache(load_detector)
 
 
 def _no_frame(*_: object, **__: object) -> None:
