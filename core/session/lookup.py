@@ -51,7 +51,7 @@ def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey,
             rows = db.execute(
                 f"SELECT {columns} FROM files f LEFT JOIN frames r "
                 f"ON r.file_id = f.id AND r.idx IN ({','.join('?' * len(part))}) WHERE f.path = ? AND f.dataset = ?",
-                (*part, *place),
+                (*part, *map(sql_text, place)),
             ).fetchall()
             if not rows:
                 continue

@@ -187,3 +187,8 @@ def test_values_that_no_engine_wrote_end_in_no_traceback(
     assert [row.notes for row in reader.files()] == notes
     assert (reader.newest_note()[1], reader.changes()) == ("", 0)
     assert of(session.labels()) == ([0], [])
+
+
+def test_a_label_of_a_file_whose_name_is_no_unicode_is_read(session: Session) -> None:
+    LabelWriter(session.journal()).decide(key("/data/\udcff.cxi", 0), "accepted")
+    assert [each.file for each in session.labels().labels] == ["/data/\udcff.cxi"]
