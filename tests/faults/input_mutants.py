@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 STRANGE: tuple[Any, ...] = (
-    None, "", "abc", "a\0b", "12", "\u202e\x1b[2J", "/data/\udcff", "\ud800", "x" * 5000, True, False, -1, 0, 1, 7, 10**6, 2**31, 2**63 - 1,
-    -(2**63), 0.5, -1e308, 1e308, float("inf"), float("-inf"), [], {}, [1], {"a": [1, {"b": None}]}, [[]], [None],
+    None, "", "abc", "a\0b", "12", "\u202e\x1b[2J", "/data/\udcff", "\ud800", "x" * 5000, True, False, -1, 0, 1, 7,
+    10**6, 2**31, 2**63 - 1, -(2**63), 0.5, -1e308, 1e308, float("inf"), float("-inf"), [], {}, [1],
+    {"a": [1, {"b": None}]}, [[]], [None],
 )  # fmt: skip
 """Values of any type, sense and size."""
 _IN_SQL: tuple[Any, ...] = (
