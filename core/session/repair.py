@@ -25,8 +25,6 @@ _LEAST_FAILURES, _FAILURES_A_PAGE = 2000, 8
 """Reads of a table that may fail: a damaged page costs a few, and where all fail nothing can be read at all."""
 _SMALLEST_ROW = 12
 """Bytes that a row takes at least."""
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
-"""What reading a damaged data base raises; the second one where SQLite quotes damaged text in its message."""
 _FILE = f"{database.FILE_COLUMNS}, device, inode, notes, replaced"
 _FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures, changed"
 _MISSING = {"device": "0", "inode": "0", "notes": "'[]'", "replaced": "0", "changed": "NULL"}
@@ -61,7 +59,7 @@ def problem(path: Path) -> str:
                 return f"rows that cannot be right: {described(invalid)}"
         finally:
             db.close()
-    except UNREADABLE as error:
+    except sqlite3.Error as error:
         return str(error)
     return "" if found == ["ok"] else "; ".join(found)
 
@@ -79,12 +77,12 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
         database.make(partial)
         new = database.connect(partial)
         old = database.connect(path)
-        with suppress(*UNREADABLE):
-            database.require_tables(old, path)
         old.text_factory = _text
-        # A table whose description can be read is read although that of another, or of an index, cannot.
-        old.execute("PRAGMA writable_schema=ON")
         try:
+            # A table whose description can be read is read although that of another, or of an index, cannot.
+            old.execute("PRAGMA writable_schema=ON")
+            with suppress(sqlite3.Error):
+                database.require_tables(old, path)
             with new:
                 files, frames, more = _save(old, new, advance)
         finally:
@@ -95,7 +93,7 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
                 path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
         partial.replace(path)
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, sqlite3.Error) as error:
         raise SessionError(
             f"Could not repair {path}: {getattr(error, 'strerror', None) or error}.",
             "Free space on that disk; nothing was changed.",
@@ -161,7 +159,7 @@ def _save_frame(
     try:
         for table, columns in tables.items():
             finds[table] = old.execute(f"SELECT {columns} FROM {table} WHERE frame_id = ?", (frame_id,)).fetchall()
-    except UNREADABLE:
+    except sqlite3.Error:
         return False
     try:
         taken = new.execute(
@@ -187,8 +185,8 @@ def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[An
     try:
         (found,) = db.execute(f"SELECT max(rowid) FROM {table}").fetchone()
         last = min(found or 0, _HIGHEST)
-    except UNREADABLE as error:
-        if isinstance(error, sqlite3.Error) and database.error_code(error) == sqlite3.SQLITE_NOTADB:
+    except sqlite3.Error as error:
+        if database.error_code(error) == sqlite3.SQLITE_NOTADB:
             return
         last = min(_MOST_ROWS, pages * size // _SMALLEST_ROW)
     waiting = deque((start, min(start + _BLOCK, last + 1)) for start in range(0, last + 1, _BLOCK))
@@ -198,7 +196,7 @@ def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[An
             yield from db.execute(
                 f"SELECT {columns} FROM {table} WHERE rowid >= ? AND rowid < ? ORDER BY rowid", (start, stop)
             ).fetchall()
-        except UNREADABLE:
+        except sqlite3.Error:
             failures -= 1
             if stop - start > 1:
                 middle = (start + stop) // 2
@@ -208,7 +206,7 @@ def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[An
 def _pragma(db: sqlite3.Connection, name: str) -> int:
     try:
         return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-    except UNREADABLE:
+    except sqlite3.Error:
         return 0
 
 
@@ -224,7 +222,7 @@ def _has(db: sqlite3.Connection, table: str, columns: str) -> bool:
     """Whether a table has these columns, and its description can be read."""
     try:
         there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-    except UNREADABLE:
+    except sqlite3.Error:
         return False
     return set(columns.split(", ")) <= there
 

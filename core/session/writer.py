@@ -70,7 +70,6 @@ class ResultsWriter:
             mode = "TRUNCATE" if database.on_network_file_system(self.path) else "WAL"
             db.execute(f"PRAGMA journal_mode={mode}")
             db.execute("PRAGMA synchronous=NORMAL" if mode == "WAL" else "PRAGMA synchronous=FULL")
-            database.probe(db)
             database.bring_up_to_date(db, self.path)
             invalid = invalid_rows(db) if is_small(db) else {}
         except SessionError:

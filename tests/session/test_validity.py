@@ -127,13 +127,21 @@ def test_nothing_is_passed_over_of_what_an_engine_writes(session: Session) -> No
     assert problem(session.results_path) == ""
 
 
-def test_tables_whose_index_cannot_be_described_are_saved(session: Session) -> None:
+@pytest.mark.parametrize("word", [b"CRE7TE", b"CRE\x8aTE"])
+def test_tables_whose_index_cannot_be_described_are_saved(session: Session, word: bytes) -> None:
+    """SQLite quotes the word in its message, whether or not it is text."""
+    LabelWriter(session.journal()).decide(key(A, 0), "accepted")
     with closing(sqlite3.connect(session.results_path)) as db:
         db.execute("PRAGMA journal_mode=DELETE")
     content = session.results_path.read_bytes()
     assert b"CREATE INDEX frames_by_model" in content
-    session.results_path.write_bytes(content.replace(b"CREATE INDEX frames_by_model", b"CRE7TE INDEX frames_by_model"))
-    assert "malformed" in problem(session.results_path)
+    session.results_path.write_bytes(content.replace(b"CREATE INDEX frames_by_model", word + b" INDEX frames_by_model"))
+    assert session.labels().labels.keys() == {key(A, 0)}
+    with closing(session.results()) as reader, pytest.raises(sqlite3.DatabaseError):
+        reader.files()
+    with pytest.raises(SessionError, match="session repair"):
+        ResultsWriter(session.results_path)
+    assert problem(session.results_path)
     assert repair(session.results_path).frames == 4
 
 
