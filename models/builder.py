@@ -9,13 +9,15 @@ from math import ceil, lcm
 from photon_triage.models import limits, makers
 from photon_triage.models.cfg import Section
 from photon_triage.models.errors import ModelError
-from photon_triage.models.heads import BOX_VALUES, HeadConfig, read_head
+from photon_triage.models.heads import BOX_VALUES, HeadConfig, read_head, read_mask
 from photon_triage.models.layers import ACTIVATIONS, Layer, Output, Route, Shape, Shortcut
 from photon_triage.models.net import read_net
 from photon_triage.models.norm import NormForm
 from photon_triage.models.vocabulary import check_vocabulary
 
 HEADS = ("region", "yolo")
+MOST_WEIGHTS = 2**29
+"""More than any published network has: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,8 @@ class NetworkBuilder:
             return filters
         following = self.sections[self.index + 1 :]
         if following and following[0].name in HEADS:
-            anchors = len(following[0].integers("mask")) or following[0].integer("num", 1, minimum=1)
-            return anchors * (BOX_VALUES + self.classes)
+            anchors = read_mask(following[0], following[0].integer("num", 1, minimum=1))
+            return len(anchors) * (BOX_VALUES + self.classes)
         is_last = all(later.name != "convolutional" for later in following)
         has_heads = any(any_section.name in HEADS for any_section in self.sections)
         return self.classes if is_last and not has_heads else filters
@@ -213,6 +215,12 @@ class NetworkBuilder:
                 f"Cannot build {section.place}: expected {head.channels} channels for {len(head.mask)} anchors and "
                 f"{head.classes} classes, got {channels}.",
                 f"Write filters={head.channels} in the convolution before it.",
+            )
+        if self.heads and head.classes != self.heads[0].classes:
+            raise ModelError(
+                f"Cannot use classes={head.classes} of [{section.name}] at line {section.line_of('classes')}: "
+                f"the head at line {self.heads[0].line} has {self.heads[0].classes}.",
+                "Give every head the same classes.",
             )
         self.heads.append(head)
         return Output()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -51,11 +53,11 @@ class Section:
 
     def integer(self, key: str, default: int | None = None, *, minimum: int | None = None) -> int:
         """The whole number under `key`; without `default` the key must be there."""
-        return self._number(key, default, int, "a whole number", minimum)
+        return self._number(key, default, _integer, "a whole number", minimum)
 
     def real(self, key: str, default: float | None = None, *, minimum: float | None = None) -> float:
         """The number under `key`; without `default` the key must be there."""
-        return self._number(key, default, float, "a number", minimum)
+        return self._number(key, default, _real, "a number", minimum)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Whether the whole number under `key` is not zero."""
@@ -75,11 +77,11 @@ class Section:
 
     def integers(self, key: str) -> tuple[int, ...]:
         """The comma-separated whole numbers under `key`; none where the key is absent."""
-        return self._numbers(key, int, "whole numbers")
+        return self._numbers(key, _integer, "whole numbers")
 
     def reals(self, key: str) -> tuple[float, ...]:
         """The comma-separated numbers under `key`; none where the key is absent."""
-        return self._numbers(key, float, "numbers")
+        return self._numbers(key, _real, "numbers")
 
     def line_of(self, key: str) -> int:
         """The line of `key`, or of the heading where the key is absent."""
@@ -117,6 +119,25 @@ class Section:
                 f"Cannot read {key}={option.value} of [{self.name}] at line {option.line}: not {kind_name}.",
                 f"Write {kind_name} with commas between.",
             ) from None
+
+
+LARGEST = 2**31 - 1
+"""The largest whole number, that of Darknet's int."""
+
+
+def _integer(text: str) -> int:
+    """A whole number written in digits; raises ValueError for any other text and for numbers that are too large."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(number := int(text)) > LARGEST:
+        raise ValueError(text)
+    return number
+
+
+def _real(text: str) -> float:
+    """A finite number; raises ValueError for any other text, Python's own ways of writing numbers included."""
+    number = float(text)
+    if not math.isfinite(number) or not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return number
 
 
 def read_cfg(text_or_path: str | Path) -> str:

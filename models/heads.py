@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 from photon_triage.models.cfg import Section
-from photon_triage.models.errors import ModelError
+from photon_triage.models.errors import ModelError, ModelWarning
 
 BOX_VALUES = 5
 """Values of an anchor before its classes: x, y, w, h, objectness."""
@@ -76,13 +77,7 @@ def read_head(
     is_region = section.name == "region"
     number = section.integer("num", 1, minimum=1)
     anchors = _read_anchors(section, number)
-    mask = section.integers("mask") or tuple(range(number))
-    if min(mask) < 0 or max(mask) >= number:
-        raise ModelError(
-            f"Cannot use mask of {section.place}: it names anchor {min(mask) if min(mask) < 0 else max(mask)} "
-            f"where there are {number}.",
-            f"Allowed: 0 to {number - 1}.",
-        )
+    mask = read_mask(section, number)
     if section.integer("coords", 4) != 4:
         raise ModelError(
             f"Cannot use coords of [{section.name}] at line {section.line_of('coords')}: not supported.", "Allowed: 4."
@@ -115,12 +110,37 @@ def read_head(
     )
 
 
+def read_mask(section: Section, number: int) -> tuple[int, ...]:
+    """The numbers of the anchors that a head predicts: those under `mask` of a yolo head, else all `number`.
+
+    Raises ModelError, with the line, for a mask that names other anchors.
+    """
+    mask = section.integers("mask") if section.name == "yolo" else ()
+    wrong = [anchor for anchor in mask if not 0 <= anchor < number]
+    if wrong:
+        raise ModelError(
+            f"Cannot use mask of [yolo] at line {section.line_of('mask')}: it names anchor {wrong[0]} "
+            f"where num={number}.",
+            f"Allowed: 0 to {number - 1}.",
+        )
+    return mask or tuple(range(number))
+
+
 def _read_anchors(section: Section, number: int) -> tuple[tuple[float, float], ...]:
-    flat = section.reals("anchors")
+    """The first `number` anchors; as in Darknet, more of them have no effect, which is warned of."""
+    given = section.reals("anchors")
+    flat = given[: 2 * number]
+    if len(given) > 2 * number:
+        warnings.warn(
+            f"The cfg has {len(given)} numbers in anchors of [{section.name}] (line {section.line_of('anchors')}) "
+            f"where num={number} needs {2 * number}: the others have no effect.",
+            ModelWarning,
+            stacklevel=2,
+        )
     if len(flat) != 2 * number or min(flat) <= 0:
         raise ModelError(
             f"Cannot use anchors of [{section.name}] at line {section.line_of('anchors')}: "
-            f"expected {2 * number} positive numbers for num={number}, got {len(flat)}.",
+            f"expected {2 * number} positive numbers for num={number}, got {len(given)}.",
             "Give a width and a height for each anchor.",
         )
     return tuple(zip(flat[::2], flat[1::2], strict=True))

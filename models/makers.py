@@ -12,6 +12,9 @@ from photon_triage.models.limits import require_map
 from photon_triage.models.norm import NormForm
 from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 
+MOST_WEIGHTS = 2**28
+"""More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""
+
 
 def convolution_numbers(section: Section, shape: Shape, filters: int) -> int:
     """The weights of a convolution, biases and batch-norm aside."""
@@ -117,7 +120,14 @@ def softmax(section: Section, shape: Shape) -> Layer:
             f"Cannot use temperature={temperature:g} of [softmax] at line {section.line_of('temperature')}.",
             "Allowed: above 0.",
         )
-    return Softmax(groups, temperature)
+    is_spatial = section.flag("spatial")
+    if is_spatial and (groups, temperature) != (1, 1):
+        raise ModelError(
+            f"Cannot use spatial of [softmax] at line {section.line_of('spatial')} with groups and temperature: "
+            "Darknet ignores them then.",
+            "Remove groups= and temperature=, or spatial=.",
+        )
+    return Softmax(groups, temperature, is_spatial)
 
 
 def cost(section: Section, shape: Shape) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 from photon_triage.models.cfg import shipped_cfgs
 from photon_triage.models.checkpoint import load
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
+from photon_triage.models.errors import ModelError, ModelWarning
 from photon_triage.models.foreign import fit_tensors, read_tensors
 from photon_triage.models.registry import available, create
 
@@ -56,16 +57,22 @@ def open_network(what: str, options: Mapping[str, Any] | None = None, weights: P
 
 
 def open_cfg(cfg: str, options: Mapping[str, Any], weights: Path | None) -> Opened:
-    """The Darknet network of a cfg file or a shipped cfg's name, with the numbers of a .weights file."""
+    """The Darknet network of a cfg file or a shipped cfg's name, with the numbers of a .weights file.
+
+    What the cfg's reader warns of is among the notes.
+    """
     try:
-        network = Darknet.from_cfg(cfg, **options)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", ModelWarning)
+            network = Darknet.from_cfg(cfg, **options)
     except TypeError as error:
         raise ModelError(
             f"Cannot build {cfg}: {error}.", "Options of a cfg: in_channels, classes, norm_form."
         ) from error
+    notes = tuple(str(warning.message) for warning in warned)
     if weights is None:
-        return Opened(network, notes=("random weights",))
-    return Opened(network, {"source": str(weights)}, (str(network.load_weights(weights)),))
+        return Opened(network, notes=(*notes, "random weights"))
+    return Opened(network, {"source": str(weights)}, (*notes, str(network.load_weights(weights))))
 
 
 def open_foreign(path: Path, family: str, options: Mapping[str, Any], *, by_order: bool = False) -> Opened:

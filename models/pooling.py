@@ -123,17 +123,21 @@ class Dropout(Layer):
 
 
 class Softmax(Layer):
-    """Softmax over the channels, in `groups` equal parts."""
+    """Softmax over all values of a frame, in `groups` equal parts of channels; `spatial`: over the channels of a pixel.
 
-    def __init__(self, groups: int, temperature: float) -> None:
+    As in Darknet, the pixels of a map are not told apart unless `spatial` says so.
+    """
+
+    def __init__(self, groups: int, temperature: float, spatial: bool = False) -> None:
         super().__init__()
-        self.groups, self.temperature = groups, temperature
+        self.groups, self.temperature, self.spatial = groups, temperature, spatial
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Normalise the one input."""
-        batch, channels, height, width = inputs[0].shape
-        split = inputs[0].reshape(batch, self.groups, channels // self.groups, height, width)
-        return torch.softmax(split / self.temperature, dim=2).reshape(inputs[0].shape)
+        x = inputs[0]
+        if self.spatial:
+            return torch.softmax(x, dim=1)
+        return torch.softmax(x.reshape(len(x), self.groups, -1) / self.temperature, dim=2).reshape(x.shape)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The source's shape."""

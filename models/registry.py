@@ -73,5 +73,8 @@ def outline(name: str, /, **options: Any) -> nn.Module:
 def _built(name: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         return _builders[name](**options)
+    except ModelError:
+        raise
     except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
+        # The last ones are torch's and Python's for sizes that no memory holds.
         raise ModelError(f"Cannot create a {name} model: {error}.", "See the builder's arguments.") from error

@@ -46,7 +46,8 @@ class WeightsReport:
     """What a `.weights` file held: its version, the images seen, and which layers were read or left as they were.
 
     `file_channels` are the input channels that it was written for, `in_channels` those of the network; where they
-    differ, the first convolution's weights were converted.
+    differ, the first convolution's weights were converted. `header` tells where the file's header is not what its
+    version says.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class WeightsReport:
     unread_bytes: int
     file_channels: int
     in_channels: int
+    header: str = ""
 
     def __str__(self) -> str:
         text = f"{self.path}: {len(self.loaded)} convolutions loaded, {self.seen} images seen"
@@ -66,6 +68,8 @@ class WeightsReport:
             text += f"; the first convolution's {self.file_channels} input channels were added into one"
         if self.file_channels < self.in_channels:
             text += f"; the first convolution's input channel was spread evenly over {self.in_channels}"
+        if self.header:
+            text += f"; {self.header}"
         return text + (f"; {self.unread_bytes} bytes not read" if self.unread_bytes else "")
 
 
@@ -105,16 +109,22 @@ def load(path: Path, layers: Layers, channels: Channels, cutoff: int | None = No
         raise ModelError(
             f"Cannot read the weights {path}: {error.strerror or error}.", "Give a .weights file."
         ) from error
-    version, seen, begin = _read_header(path, content)
     wanted = first_layers(layers, cutoff)
-    file = _File(path, content, begin, is_whole=cutoff is None)
-    found = _choose(file, wanted, channels)
+    header, found = _read_any(path, content, wanted, channels, is_whole=cutoff is None)
     with torch.no_grad():
         for tensor, values in found.values:
             tensor.copy_(torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape))
     missing = tuple(index for index, _ in layers if index not in found.loaded)
     return WeightsReport(
-        path, version, seen, found.loaded, missing, found.unread_bytes, found.file_channels, channels.network
+        path,
+        header.version,
+        header.seen,
+        found.loaded,
+        missing,
+        found.unread_bytes,
+        found.file_channels,
+        channels.network,
+        header.note,
     )
 
 
@@ -133,6 +143,16 @@ def save(path: Path, layers: Layers, seen: int) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ModelError(f"Cannot write the weights {path}: {error.strerror or error}.", "Check the folder.") from error
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A file's version, images seen, and bytes; `note` where these are not what the version says."""
+
+    version: tuple[int, int, int]
+    seen: int
+    size: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,21 +275,79 @@ def _numel(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape))
 
 
-def _read_header(path: Path, content: bytes) -> tuple[tuple[int, int, int], int, int]:
-    """Version, images seen, and where the numbers begin; raises ModelError where that is no Darknet header."""
+def _read_any(
+    path: Path, content: bytes, layers: Layers, channels: Channels, *, is_whole: bool
+) -> tuple[_Header, _Found]:
+    """The header and the numbers behind it.
+
+    The version says how long the header is, but not to all alike: a program of 32 bits wrote 4 bytes of images seen
+    where the version promises 8, and for versions from 1000 on Darknet's own versions differ. So a file that does not
+    end with a layer behind the header of its version is read behind the other one, if that fits. With a cutoff the
+    size says nothing, and the version decides alone.
+    """
+    headers = _headers(path, content)
+    first, *others = headers
+    expected = _attempt_header(path, content, layers, channels, first, is_whole)
+    if isinstance(expected, _Found):
+        return first, expected
+    for header in others if is_whole else ():
+        found = _attempt_header(path, content, layers, channels, header, is_whole)
+        if isinstance(found, _Found):
+            return header, found
+    raise expected
+
+
+def _attempt_header(
+    path: Path, content: bytes, layers: Layers, channels: Channels, header: _Header, is_whole: bool
+) -> _Found | ModelError:
+    if (refusal := _implausible(path, header)) is not None:
+        return refusal
+    try:
+        return _choose(_File(path, content, header.size, is_whole), layers, channels)
+    except ModelError as error:
+        return error
+
+
+MOST_VERSION = 100_000
+"""Versions from 1000 on mark transposed fully connected layers; what says more is another kind of file."""
+
+TRANSPOSED = 1000
+"""Of versions above, Darknet transposes the weights of fully connected layers, which no network here has."""
+
+
+def _headers(path: Path, content: bytes) -> list[_Header]:
+    """The headers that a file can have, that of its version first; raises ModelError for fewer bytes than one."""
     try:
         major, minor, revision = struct.unpack_from("<iii", content)
-        wide = major * 10 + minor >= 2
-        (seen,) = struct.unpack_from("<Q" if wide else "<i", content, 12)
+        narrow = struct.unpack_from("<i", content, 12)[0]
+        wide = struct.unpack_from("<Q", content, 12)[0] if len(content) >= HEADER_BYTES else None
     except struct.error:
         raise ModelError(
             f"Cannot read the weights {path}: failed before layer 0, {len(content)} bytes hold no header.",
             "Copy the file again.",
         ) from None
-    if not all(0 <= number < 1000 for number in (major, minor, revision)) or not 0 <= seen < MOST_SEEN:
-        raise ModelError(
-            f"Cannot read the weights {path}: failed before layer 0, its header says version "
-            f"{major}.{minor}.{revision} and {seen} images.",
-            "Give a .weights file of Darknet.",
+    version = (major, minor, revision)
+    name = f"version {major}.{minor}.{revision}"
+    is_wide = major * 10 + minor >= 2 and max(major, minor) < TRANSPOSED
+    sizes = [(HEADER_BYTES - 4, narrow), *([] if wide is None else [(HEADER_BYTES, wide)])]
+    headers = [
+        _Header(
+            version,
+            seen,
+            size,
+            "" if (size == HEADER_BYTES) == is_wide else f"its header has {size} bytes, which is not that of {name}",
         )
-    return (major, minor, revision), int(seen), HEADER_BYTES if wide else HEADER_BYTES - 4
+        for size, seen in sizes
+    ]
+    return sorted(headers, key=lambda header: bool(header.note))
+
+
+def _implausible(path: Path, header: _Header) -> ModelError | None:
+    major, minor, revision = header.version
+    if all(0 <= number < MOST_VERSION for number in header.version) and 0 <= header.seen < MOST_SEEN:
+        return None
+    return ModelError(
+        f"Cannot read the weights {path}: failed before layer 0, its header says version "
+        f"{major}.{minor}.{revision} and {header.seen} images.",
+        "Give a .weights file of Darknet.",
+    )

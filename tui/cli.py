@@ -6,9 +6,12 @@ import logging
 import sqlite3
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     click's own ways out (--help, wrong options) leave by SystemExit with the same codes.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _say_what_is_skipped()
+    _tell_warnings()
     try:
         build_app(given)(given, prog_name="photon-triage")
     except TriageError as error:
@@ -92,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _is_model_error(error):
             _complain(*(str(getattr(error, name)) for name in ("title", "message", "hint")))
+            return FOUND_WRONG
+        if (damage := _damage_behind(given)) is not None:
+            _complain(*damage)
             return FOUND_WRONG
         _complain_of_a_bug()
         return FOUND_WRONG
@@ -155,19 +161,48 @@ def _is_model_error(error: Exception) -> bool:
     return isinstance(error, ModelError)
 
 
-class _Skipped(logging.Handler):
-    """Prints a line on stderr for each entry of a session that is not opened; names in it are made safe."""
+class _Told(logging.Handler):
+    """Prints a warning of the program on stderr, each once in a command; names in it are made safe."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the line."""
-        typer.echo(safe_text(record.getMessage()), err=True)
+        """Print it."""
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            typer.echo(safe_text(text), err=True)
 
 
-def _say_what_is_skipped() -> None:
-    log = logging.getLogger("photon_triage.refused")
-    if not log.handlers:
-        log.addHandler(_Skipped())
-        log.propagate = False
+def _tell_warnings() -> None:
+    """Show what modules warn of as lines for people: rows passed over, entries skipped, keys of a cfg ignored."""
+    told = _Told()
+    for name in ("photon_triage.results", "photon_triage.refused"):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [told], False
+    usual = warnings.formatwarning
+
+    def formatted(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        if category.__name__ == "ModelWarning":  # by its name: its module takes a second to import
+            return f"{safe_text(str(message))}\n"
+        return usual(message, category, *place, **more)
+
+    warnings.formatwarning = formatted
+
+
+def _damage_behind(arguments: Sequence[str]) -> tuple[str, str, str] | None:
+    """What is wrong with the results of a session that the command line names, as title, message and hint."""
+    from photon_triage.core.session.repair import problem
+
+    for argument in arguments:
+        path = Path(argument) / "results.db"
+        with suppress(OSError, ValueError):
+            if path.is_file() and (found := problem(path)):
+                hint = f"Make them again: photon-triage session repair {argument}"
+                return "Results damaged", f"Could not use {path}: {found}.", hint
+    return None
 
 
 def _complain(title: str, message: str, hint: str) -> None:

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TextIO
+
+from photon_triage.core.errors import UsageError
 
 Multiplexer = Literal["", "tmux", "screen"]
 Colours = Literal["none", "16", "256", "true"]
+
+UTF8_ADVICE = "Set LANG=C.UTF-8, and start tmux as `tmux -u`: lines and blocks are not ASCII."
 
 _COLOURS: dict[str | None, Colours] = {None: "none", "standard": "16", "256": "256", "truecolor": "true"}
 
@@ -31,7 +35,59 @@ class Terminal:
     @property
     def is_utf8(self) -> bool:
         """Whether blocks and lines can be written to it."""
-        return self.encoding.lower().replace("-", "") == "utf8"
+        return _is_utf8(self.encoding)
+
+
+def encoding_of(environment: Mapping[str, str], output: str | None) -> str:
+    """The encoding that a terminal is said to have: by the locale's variables, else as Python writes to it.
+
+    Python writes UTF-8 where the locale is C, POSIX or not installed, whatever the terminal can show; so the variables
+    count where one of them names an encoding, or C. Where none is set, the terminal is taken for one of UTF-8.
+    """
+    written = output or "unknown"
+    if not _is_utf8(written):
+        return written
+    names = ["LC_ALL", "LC_CTYPE", "LANG"]
+    if sys.flags.utf8_mode and environment.get("LC_CTYPE") == "C.UTF-8":
+        names.remove("LC_CTYPE")  # Python itself has put it in the place of C (PEP 538)
+    locale = next((value for name in names if (value := environment.get(name))), "")
+    if locale in ("C", "POSIX"):
+        return "ASCII"
+    return locale.partition(".")[2].partition("@")[0] or written
+
+
+def screen_obstacle(terminal: Terminal, *, has_input: bool, has_output: bool) -> tuple[str, str] | None:
+    """Why no screen can be opened here, and what to do about it; None where one can."""
+    if not (has_input and has_output):
+        return (
+            f"standard {'output' if has_input else 'input'} is no terminal",
+            "Run it in a terminal, without a pipe and without redirecting it.",
+        )
+    if terminal.name in ("", "dumb", "unknown"):
+        told = f"TERM={terminal.name}" if terminal.name else "TERM is not set, which"
+        return f"{told} names no terminal that can place characters", "Set it, as in: export TERM=xterm-256color"
+    if not terminal.is_utf8:
+        return f"this terminal's encoding is {terminal.encoding}, which has no lines and blocks", UTF8_ADVICE
+    return None
+
+
+def require_screen(hint: str = "") -> None:
+    """Raise UsageError where no screen can be opened in this process; `hint` is what works without one."""
+    obstacle = screen_obstacle(this_terminal(), has_input=_is_terminal(sys.stdin), has_output=_is_terminal(sys.stdout))
+    if obstacle is not None:
+        reason, advice = obstacle
+        raise UsageError(f"Could not open the screen: {reason}.", f"{advice} {hint}".strip(), title="No screen here")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def multiplexer_of(environment: Mapping[str, str]) -> Multiplexer:
@@ -60,7 +116,7 @@ def this_terminal(environment: Mapping[str, str] | None = None) -> Terminal:
         known.get("TERM", ""),
         colours_of(known),
         multiplexer_of(known),
-        sys.stdout.encoding or "unknown",
+        encoding_of(known, sys.stdout.encoding),
         size.columns,
         size.lines,
         bool(known.get("SSH_CONNECTION") or known.get("SSH_TTY")),

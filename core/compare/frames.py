@@ -61,6 +61,10 @@ class KnownFrames:
         key = FrameKey(file.path, file.dataset, index)
         return key if key in self.digests else None
 
+    def frames_of(self, file: FileRow) -> list[FrameKey]:
+        """The frames of a file that were read."""
+        return self._by_file.get(file.path, [])
+
     def of_digest(self, digest: str) -> FrameKey | None:
         """The only frame with these pixels; None where there is none, or several."""
         found = self._by_digest.get(digest, ())
@@ -88,6 +92,13 @@ class KnownFrames:
     @cached_property
     def _by_real_path(self) -> dict[str, FileRow]:
         return {os.path.realpath(file.path): file for file in self.files}
+
+    @cached_property
+    def _by_file(self) -> dict[str, list[FrameKey]]:
+        found: dict[str, list[FrameKey]] = {}
+        for key in self.digests:
+            found.setdefault(key.file, []).append(key)
+        return found
 
     @cached_property
     def _by_digest(self) -> dict[str, Sequence[FrameKey]]:

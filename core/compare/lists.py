@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Literal
 
-from photon_triage.core.cells import plain_cell
 from photon_triage.core.compare.frames import KnownFrames
 from photon_triage.core.errors import ExportError
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.csv_tables import TableError, decode_table, table_rows
+from photon_triage.core.session.label_cells import index_of
 from photon_triage.core.session.label_files import ALIASES
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
@@ -22,8 +22,11 @@ from photon_triage.models.regular import read_regular
 Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]
 LIMIT = 2**30
 """Bytes of a list: a longer file is none."""
+LONGEST_LINE = 8192
+"""Characters of a path and an event; Linux has no longer paths than half of it."""
 _NUMBER = re.compile(r"\d+", re.ASCII)
-_EVENT = re.compile(r".*\S\s+\S*//\S*$")
+_EVENT = re.compile(r"(?P<file>.*\S)\s+(?P<group>\S*?)//\s*(?P<place>[0-9]*(?:/[0-9]+)*)\s*", re.ASCII)
+"""A path, blanks, and an event; OM leaves a blank behind the //, and streams of CrystFEL say "Event:" before it."""
 _CHEETAH = "# timestamp, event_id, hit, filename, index"
 _HINT = (
     "A list is a CrystFEL event list, text of indices or of 0 and 1, frames.txt or cleaned.txt, a CSV table with path "
@@ -58,8 +61,11 @@ def load_list(path: Path, known: KnownFrames) -> LoadedList:
         return _loaded(path, "indices", ())
     if all(_NUMBER.fullmatch(line) for _, line in bare):
         return _numbers(path, [int(line) for _, line in bare], known)
-    if _EVENT.fullmatch(first):
+    if _event(first):
         return _loaded(path, "CrystFEL", _crystfel(path, lines, known))
+    if all(_is_file(line, path.parent, known) for _, line in bare):
+        files = [known.file(line, path.parent) for _, line in bare]
+        return _loaded(path, "CrystFEL", (key for file in files for key in (known.frames_of(file) if file else [None])))
     return _loaded(path, "CSV", _table(path, text, known))
 
 
@@ -69,20 +75,36 @@ def _loaded(path: Path, kind: Kind, found: Iterable[FrameKey | None]) -> LoadedL
 
 
 def _crystfel(path: Path, lines: Iterable[str], known: KnownFrames) -> Iterator[FrameKey | None]:
-    """`PATH EVENT` a line, split at the last space; a path may hold spaces."""
+    """`PATH EVENT` a line; a path may hold blanks."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        name, _, event = line.rpartition(" ")
-        if not name or "//" not in event:
-            raise _unreadable(path, number, f"got {line!a}, expected a path, a space and an event such as //7")
-        file, index = known.file(name, path.parent), event.removeprefix("//")
+        found = _event(line)
+        if found is None:
+            raise _unreadable(
+                path, number, f"got {line[:200]!a}, expected a path, a blank and an event such as //7, or paths alone"
+            )
+        file = known.file(found["file"].removesuffix("Event:").rstrip(), path.parent)
         if file is None:
             yield None
-        elif _NUMBER.fullmatch(index):
-            yield known.frame(file, int(index))
+        elif not found["group"] and _NUMBER.fullmatch(found["place"]):
+            yield known.frame(file, int(found["place"]))
         else:
-            yield known.of_event(file, event)
+            yield known.of_event(file, f"{found['group']}//{_without_zeros(found['place'])}")
+
+
+def _event(line: str) -> re.Match[str] | None:
+    """The path and the event on a line; a line that is longer than any path has none."""
+    return _EVENT.fullmatch(line) if "//" in line and len(line) <= LONGEST_LINE else None
+
+
+def _is_file(line: str, folder: Path, known: KnownFrames) -> bool:
+    """Whether a line is the path of a file alone, which means all its frames."""
+    return len(line) <= LONGEST_LINE and (known.file(line, folder) is not None or os.path.isfile(folder / line))  # noqa: PTH113 - false, not an error, for names that no file can have
+
+
+def _without_zeros(place: str) -> str:
+    return "/".join(str(int(part)) if part else "" for part in place.split("/"))
 
 
 def _numbers(path: Path, numbers: list[int], known: KnownFrames) -> LoadedList:
@@ -110,28 +132,26 @@ def _cheetah(path: Path, lines: Iterable[tuple[int, str]], known: KnownFrames) -
 
 def _table(path: Path, text: str, known: KnownFrames) -> Iterator[FrameKey | None]:
     """Rows with file and index; where there is a verdict and no score, the accepted ones."""
+    columns: list[str] = []
+
+    def names_of(head: list[str]) -> list[str]:
+        names = [" ".join(cell.lower().replace("_", " ").split()) for cell in head]
+        columns.extend(ALIASES.get(name, name) for name in names)
+        if "file" not in columns or "index" not in columns:
+            raise ValueError(f"no column file and no column index in {ascii(head)[:200]}")
+        return columns
+
     try:
-        yield from _rows(path, text, known)
-    except csv.Error as error:
-        raise ExportError(f"Could not read a list from {path}: {error}.", _HINT) from error
-
-
-def _rows(path: Path, text: str, known: KnownFrames) -> Iterator[FrameKey | None]:
-    first = text.partition("\n")[0]
-    rows = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    head = [" ".join(cell.lower().replace("_", " ").split()) for cell in next(rows, [])]
-    names = [ALIASES.get(name, name) for name in head]
-    if "file" not in names or "index" not in names:
-        raise _unreadable(path, 1, f"no column file and no column index in {first[:200]!a}")
-    only_accepted = "verdict" in names and "score" not in names
-    for cells in rows:
-        row = {name: plain_cell(cell) for name, cell in zip(names, cells, strict=False)}
-        if not any(cell.strip() for cell in cells):
-            continue
-        if not _NUMBER.fullmatch(row.get("index", "").strip()):
-            raise _unreadable(path, rows.line_num, f"got {row.get('index', '')!a} for index, allowed: 0, 1, 2, ...")
-        if not only_accepted or row.get("verdict", "").strip().lower() == "accepted":
-            yield _at(known.file(row.get("file", ""), path.parent), int(row["index"]), known)
+        for row in table_rows(text, names_of):
+            try:
+                index, file = index_of(row.cells.get("index", "")), row.cells.get("file", "")
+            except ValueError as error:
+                raise TableError(row.line, str(error)) from None
+            only_accepted = "verdict" in columns and "score" not in columns
+            if not only_accepted or row.cells.get("verdict", "").strip().lower() in ("accepted", "accept"):
+                yield _at(known.file(file, path.parent), index, known)
+    except TableError as error:
+        raise _unreadable(path, error.line, str(error)) from error
 
 
 def _session(path: Path, known: KnownFrames) -> LoadedList:
@@ -161,10 +181,13 @@ def _at(file: FileRow | None, index: int, known: KnownFrames) -> FrameKey | None
 
 def _text(path: Path) -> str:
     try:
-        return read_regular(path, LIMIT).decode("utf-8-sig", "surrogateescape")
+        return decode_table(read_regular(path, LIMIT))
     except OSError as error:
         raise ExportError(f"Could not read a list from {path}: {error.strerror}.", _HINT) from error
+    except TableError as error:
+        raise _unreadable(path, error.line, str(error)) from error
 
 
 def _unreadable(path: Path, line: int, reason: str) -> ExportError:
-    return ExportError(f"Could not read a list from {path}, line {line}: {reason}.", _HINT)
+    place = f", line {line}" if line else ""
+    return ExportError(f"Could not read a list from {path}{place}: {reason}.", _HINT)

@@ -195,7 +195,7 @@ class RecordThread(threading.Thread):
                     results.move_file(old, new.path)
                     if (file_id := ids.get(old)) is not None:
                         ids[new.path] = file_id
-                    results.set_state({"moved": results.state().get("moved", 0) + 1})
+                    results.set_state({"moved": results.state().moved + 1})
                 case FileReplaced(path):
                     if path in ids:
                         results.forget_frames(ids[path])

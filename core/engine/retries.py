@@ -21,7 +21,7 @@ class Retries:
 
     def __init__(self, results: Recorder) -> None:
         self._results = results
-        self._followed = {str(name) for name in results.read(ResultsWriter.state).get(STATE, [])}
+        self._followed = set(results.read(ResultsWriter.state).retried)
 
     def due(self, wishes: Iterable[Retry]) -> list[Retry]:
         """The wishes that nobody has followed yet; they count as followed from now on."""

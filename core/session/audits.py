@@ -6,6 +6,7 @@ probabilities stay what they were when another model scores, when frames come, a
 
 from __future__ import annotations
 
+import math
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +19,15 @@ from photon_triage.core.audit.design import Drawing, Stratum, draw, permanent_nu
 from photon_triage.core.audit.estimate import Sample
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.journal import JournalWriter, Record
-from photon_triage.core.session.label_records import Label
+from photon_triage.core.session.label_records import Label, key_fields, key_of
 from photon_triage.core.session.listing import Listing
 from photon_triage.core.session.queues import AUDIT
 
 DRAW, DRAWN = "draw", "drawn"
 FRAMES_A_RECORD = 200
 SAME_SCORE = 1e-6
+MOST_COUNTED = 2**53
+"""Frames of a stratum at most: what floating point counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class DrawBook:
             file, dataset = str(fields["file"]), str(fields["dataset"])
             for place, stratum, score, index, *point in fields["frames"]:
                 key = FrameKey(file, dataset, int(index), (int(point[0]), int(point[1])) if point else ())
-                drawn = Drawn(key, int(stratum), None if score is None else float(score))
+                drawn = Drawn(key_of(key_fields(key)), int(stratum), None if score is None else float(score))
                 self._frames.setdefault(str(fields["of"]), {})[int(place)] = drawn
         else:
             return False
@@ -94,7 +97,8 @@ class DrawBook:
         found = []
         for _, fields in sorted(self._heads.values(), key=lambda head: head[0]):
             frames = self._frames.get(str(fields["name"]), {})
-            if len(frames) == fields["frames"]:
+            strata = range(len(fields["strata"]))
+            if len(frames) == fields["frames"] and all(drawn.stratum in strata for drawn in frames.values()):
                 found.append(_head(fields, tuple(frames[place] for place in sorted(frames))))
         return tuple(found)
 
@@ -211,6 +215,7 @@ def _counted(drawn: Draw, labels: Mapping[FrameKey, Label]) -> list[Drawn]:
 
 
 def _head(fields: Mapping[str, Any], frames: tuple[Drawn, ...]) -> Draw:
+    """The draw that fields tell of; raises KeyError, TypeError or ValueError where they tell of none."""
     strata = tuple(
         Stratum(
             str(stratum["name"]),
@@ -220,9 +225,11 @@ def _head(fields: Mapping[str, Any], frames: tuple[Drawn, ...]) -> Draw:
         )
         for stratum in fields["strata"]
     )
-    return Draw(
-        str(fields["name"]), int(fields["seed"]), float(fields["threshold"]), str(fields["model"]), strata, frames
-    )
+    threshold, seed = float(fields["threshold"]), int(fields["seed"])
+    counts = [count for stratum in strata for count in (stratum.frames, *stratum.counts, *stratum.counts.values())]
+    if not (math.isfinite(threshold) and seed >= 0 and all(0 <= count <= MOST_COUNTED for count in counts)):
+        raise ValueError("Expected a threshold, a seed and strata that a draw can have.")
+    return Draw(str(fields["name"]), seed, threshold, str(fields["model"]), strata, frames)
 
 
 def _differs(then: float | None, now: float | None) -> bool:

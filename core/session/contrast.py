@@ -54,7 +54,8 @@ class Reduced:
             pixels, black, white = np.log1p(pixels), float(np.log1p(black)), float(np.log1p(white))
         if white <= black:
             white = float(pixels.max())
-        shades: NDArray[np.float32] = np.clip((pixels - black) / ((white - black) or 1.0), 0, 1).astype(np.float32)
+        within = np.clip(pixels, black, max(black, white))  # first: what is far above white divides to infinity
+        shades: NDArray[np.float32] = np.clip((within - black) / ((white - black) or 1.0), 0, 1).astype(np.float32)
         return shades
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import sqlite3
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from photon_triage.core.containment import require_entry
 from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
-from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.state import EngineState, FileStatus
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4
@@ -57,6 +58,35 @@ PASSING = (
 _NOT_WRITABLE_HERE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that raises sqlite3.DatabaseError also where SQLite's message quotes damaged text.
+
+    Python cannot decode such a message, and raises UnicodeDecodeError in place of the error that it tells of.
+    """
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with _readable_errors():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with _readable_errors():
+            return super().executemany(*arguments)
+
+    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
+        with _readable_errors():
+            return super().executescript(*arguments)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        unreadable = sqlite3.DatabaseError("the description of its tables is damaged")
+        unreadable.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise unreadable from error
+
+
 def make(path: Path) -> None:
     """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -80,7 +110,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that may write; raises SessionError where one of the data base's files is no regular file."""
     _require_plain(path)
     try:
-        return _limited(sqlite3.connect(path, timeout=30.0, check_same_thread=False))
+        return _limited(sqlite3.connect(path, timeout=30.0, check_same_thread=False, factory=_Connection))
     except sqlite3.Error as error:
         raise SessionError(f"Could not open {path}: {error}.", "Check that the folder is writable.") from error
 
@@ -142,7 +172,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         db.close()
         # SQLite cannot make its index of the write-ahead log here; without a log the file alone says everything.
         address = f"{path.absolute().as_uri()}?immutable=1"
-        db = _limited(sqlite3.connect(address, uri=True, check_same_thread=False))
+        db = _limited(sqlite3.connect(address, uri=True, check_same_thread=False, factory=_Connection))
         try:
             with suppress(sqlite3.Error):  # what cannot be read says so to who asks
                 require_tables(db, path)
@@ -243,6 +273,10 @@ def notes_of(text: Any) -> tuple[str, ...]:
     return tuple(note for note in found if isinstance(note, str)) if isinstance(found, list) else ()
 
 
-def read_state(db: sqlite3.Connection) -> dict[str, Any]:
-    """What the engine last said of itself."""
-    return {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM state")}
+def read_state(db: sqlite3.Connection) -> EngineState:
+    """The engine's last report of itself."""
+    told: dict[str, Any] = {}
+    for key, value in db.execute("SELECT key, value FROM state"):
+        with suppress(ValueError, TypeError, RecursionError):
+            told[key] = json.loads(value)
+    return EngineState.from_json(told)

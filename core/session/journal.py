@@ -330,7 +330,7 @@ def parse_line(journal: str, line: bytes) -> Record | None:
         if not isinstance(fields, dict):
             return None
         sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         return None
     stamp, seen = fields.pop("stamp", when), fields.pop("seen", None)
     if not (_is_number(sequence) and _is_time(when) and _is_time(stamp) and isinstance(who, str)):
@@ -345,4 +345,4 @@ def _is_number(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and -LATEST_TIME <= value <= LATEST_TIME
+    return isinstance(value, int | float) and 0 <= value <= LATEST_TIME

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from io import StringIO
 from operator import attrgetter
 from pathlib import Path
-from typing import cast
 
 from photon_triage.core.atomic import atomic_file
-from photon_triage.core.cells import csv_lines, plain_cell
+from photon_triage.core.cells import csv_lines
 from photon_triage.core.errors import LabelError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import VERDICTS, Label, Verdict
+from photon_triage.core.session.csv_tables import TableError, decode_table, latin1, table_rows
+from photon_triage.core.session.label_cells import file_of, index_of, point_of, time_of, verdict_of
+from photon_triage.core.session.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
@@ -41,44 +41,64 @@ ALIASES = {
     "labelled at": "time",
 }
 _DIGEST = re.compile(r"[!-~]{0,128}")
-ACCEPTED_CLASS = "single"
-"""Where a table gives a class and no verdict, this one is accepted and every other rejected."""
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The labels of a table in its order, the line that each begins on, and what is to be said of the table.
+
+    changed: how many labels were left out, because the table marks their frames as changed since.
+    """
+
+    path: Path
+    labels: tuple[Label, ...]
+    lines: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    changed: int = 0
 
 
 def read_labels(path: Path) -> list[Label]:
-    """The labels of a CSV table, in its order, but those of frames that have changed since; see read_table."""
-    return read_table(path)[0]
+    """The labels of a CSV table, in its order, but those of frames that have changed since; see `read_table`."""
+    return list(read_table(path).labels)
 
 
-def read_table(path: Path) -> tuple[list[Label], int]:
-    """The labels of a CSV table, in its order, and how many were left out: their frames have changed since.
+def read_table(path: Path, first_index: int = 0) -> LabelTable:
+    """Read a CSV table of labels whose frames count from `first_index`.
 
     A relative file name starts at the table's own folder. The separator may be a comma, a semicolon or a tab; columns
     beyond `COLUMNS`, `POINT_COLUMNS`, `DIGEST` and `CHANGED` are ignored. A label with x and y is of a candidate.
     Without a verdict the class decides: "single" is accepted, any other rejected. Without a time the table's own
-    counts. A last line that does not end and cannot be read is still being written, and is left out. Raises LabelError
-    that names the line and what is allowed.
+    counts. A last line that does not end and cannot be read is still being written: it is left out, and a note says so.
+    Raises LabelError that names the line and what is allowed.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-        written = path.stat().st_mtime
+        content = path.read_bytes()
+        written = min(path.stat().st_mtime, time.time())
     except OSError as error:
         raise LabelError(
             f"Could not read labels from {path}: {error.strerror}.", "Name a CSV file that you may read."
         ) from error
-    labels, changed = [], 0
-    for number, row, last in _rows(path, text):
-        try:
-            label = _label(row, path.resolve().parent, written)
-            if _is_changed(row):
+    labels, lines, notes, changed = [], [], [], 0
+    folder = str(path.resolve().parent)
+    try:
+        for row in table_rows(decode_table(content), _header):
+            try:
+                label = _label(row.cells, folder, written, first_index)
+            except ValueError as error:
+                if not row.is_torn:
+                    raise TableError(row.line, str(error)) from error
+                notes.append(f"line {row.line} has no end and cannot be read ({error}): it was left out")
+                continue
+            if _is_changed(row.cells):
                 changed += 1
             else:
                 labels.append(label)
-        except ValueError as error:
-            if last and not text.endswith(("\n", "\r")):
-                break
-            raise LabelError(f"Could not read labels from {path}, line {number}: {error}.", _ALLOWED) from error
-    return labels, changed
+                lines.append(row.line)
+    except TableError as error:
+        place = f", line {error.line}" if error.line else ""
+        raise LabelError(f"Could not read labels from {path}{place}: {error}.", _ALLOWED) from error
+    notes += _contradictions(labels)
+    return LabelTable(path, tuple(labels), tuple(lines), tuple(notes), changed)
 
 
 def write_labels(path: Path, labels: Iterable[Label], changed: Iterable[Label] = ()) -> int:
@@ -132,6 +152,60 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
     return [replace(label, key=_key_in(label.key, rows[label.key.file])) for label in kept]
 
 
+def checked_frames(
+    table: LabelTable, labels: Sequence[Label], files: Iterable[FileRow], first_index: int = 0
+) -> list[str]:
+    """Notes on the labels of a table, as `match_files` gives them, that count only later or never.
+
+    Raises LabelError, with the line, where a file that was read to its end has no such data set, frame or pixel.
+    """
+    known = {row.path: row for row in files}
+    complete = {path: row for path, row in known.items() if row.status == "complete"}
+    wrong = [
+        (line, reason)
+        for label, line in zip(labels, table.lines, strict=True)
+        if label.key.file in complete and (reason := _impossible(label.key, complete[label.key.file], first_index))
+    ]
+    if wrong:
+        line, reason = wrong[0]
+        others = f" So are {len(wrong) - 1} further lines." if len(wrong) > 1 else ""
+        raise LabelError(
+            f"Could not import labels from {table.path}, line {line}: {reason}.{others}",
+            "Does the table count frames from 1? Then give --first-index 1."
+            if first_index == 0 and _count_from_one(labels, complete)
+            else "Correct the line or remove it; nothing was imported.",
+        )
+    notes = []
+    of_files = Counter(label.key.file for label in labels)
+    later = sum(label.key.file in known and label.key.index >= known[label.key.file].frames for label in labels)
+    if later:
+        notes.append(f"{later} are of frames that their files do not have yet; they count when they come.")
+    gone = [file for file in of_files if file not in known and not os.path.lexists(file)]
+    if gone:
+        count = sum(of_files[file] for file in gone)
+        notes.append(f"{count} are of files that do not exist and that the session does not know, such as {gone[0]}.")
+    return notes
+
+
+def _impossible(key: FrameKey, row: FileRow, first_index: int) -> str:
+    """Why a file that was read to its end cannot have this frame, "" where it can."""
+    name = Path(row.path).name
+    if key.dataset != row.dataset:
+        return f"it is of the data set {key.dataset!a}, and {name} was read from {row.dataset!a}"
+    if key.index >= row.frames:
+        last = row.frames + first_index - 1
+        return f"it is of frame {key.index + first_index}, and {name} has {row.frames}, {first_index} to {last}"
+    if key.point and row.width and not (key.point[0] < row.width and key.point[1] < row.height):
+        return f"it is of pixel {key.point[0]}, {key.point[1]}, and frames of {name} have {row.width} x {row.height}"
+    return ""
+
+
+def _count_from_one(labels: Iterable[Label], complete: Mapping[str, FileRow]) -> bool:
+    """Whether every index of the files that were read would fit, were the first frame number 1."""
+    indices = [(label.key.index, complete[label.key.file].frames) for label in labels if label.key.file in complete]
+    return all(1 <= index <= frames for index, frames in indices)
+
+
 def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
     """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
     latest: dict[FrameKey, Label] = {}
@@ -144,7 +218,8 @@ def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
     if isinstance(row, str):
         return replace(key, file=row)
-    return replace(key, file=row.path, dataset=key.dataset or row.dataset)
+    is_same = not key.dataset or key.dataset.strip("/") == row.dataset.strip("/")
+    return replace(key, file=row.path, dataset=row.dataset if is_same else key.dataset)
 
 
 def _rows_of(reach: Mapping[str, int], files: Sequence[FileRow]) -> dict[str, FileRow | str]:
@@ -170,36 +245,14 @@ def _rows_of(reach: Mapping[str, int], files: Sequence[FileRow]) -> dict[str, Fi
 
 _ALLOWED = (
     f"Columns are {','.join(COLUMNS)}; verdict is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}, or empty where a class "
-    "is given; index counts from 0; time is ISO 8601; x and y, for candidates, are pixels."
+    "is given; index counts from 0; time is ISO 8601 or Unix time, not in the future; x and y, for candidates, are "
+    "pixels."
 )
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str], bool]]:
-    """(line number, cells by column, whether it is the last one) of every row that is not empty."""
-    first = text.partition("\n")[0]
-    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    names: list[str] | None = None
-    waiting: tuple[int, dict[str, str]] | None = None
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if names is None:
-                names = _header(path, cells)
-                continue
-            if waiting:
-                yield *waiting, False
-            waiting = (reader.line_num, {name: plain_cell(c) for name, c in zip(names, cells, strict=False) if name})
-    except csv.Error as error:
-        raise LabelError(f"Could not read labels from {path}, line {reader.line_num}: {error}.", _ALLOWED) from error
-    if names is None:
-        raise LabelError(f"Could not read labels from {path}: it is empty.", _ALLOWED)
-    if waiting:
-        yield *waiting, True
-
-
-def _header(path: Path, cells: list[str]) -> list[str]:
-    names = []
+def _header(cells: list[str]) -> list[str]:
+    """The columns that cells name, "" for those not known; raises ValueError where needed ones are missing."""
+    names: list[str] = []
     for cell in cells:
         name = " ".join(cell.lower().replace("_", " ").split())
         name = ALIASES.get(name, name)
@@ -208,73 +261,42 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     if not {"verdict", "class"} & set(names):
         missing.append("verdict")
     if missing:
-        raise LabelError(
-            f"Could not read labels from {path}, line 1: no column {' and no column '.join(missing)} in {cells!a}.",
-            _ALLOWED,
-        )
+        raise ValueError(f"no column {' and no column '.join(missing)} in {ascii(cells)[:500]}")
     return names
 
 
-def _label(row: dict[str, str], folder: Path, written: float) -> Label:
+def _label(row: Mapping[str, str], folder: str, written: float, first_index: int) -> Label:
     """The label of a row; raises ValueError that says what is wrong with it."""
-    file = row.get("file", "")
-    if not file:
-        raise ValueError("the file is empty")
-    point = _point(row.get("x", "").strip(), row.get("y", "").strip())
-    key = FrameKey(_absolute(file, folder), row.get("dataset", ""), _index(row.get("index", "")), point)
-    category = row.get("class", "")
-    verdict, digest = _verdict(row.get("verdict", ""), category), _digest(row.get(DIGEST, "").strip())
-    return Label(key, verdict, row.get("who", ""), _time(row, written), category, digest)
+    dataset, who, category = (latin1(row.get(name, "")) for name in ("dataset", "who", "class"))
+    file, point = file_of(row.get("file", ""), folder), point_of(row.get("x", ""), row.get("y", ""))
+    if not os.path.lexists(file) and os.path.lexists(known := latin1(file)):
+        file = known
+    key = FrameKey(file, dataset, index_of(row.get("index", ""), first_index), point)
+    when = time_of(cell) if (cell := row.get("time", "").strip()) else written
+    return Label(key, verdict_of(row.get("verdict", ""), category), who, when, category, _digest(row.get(DIGEST, "")))
 
 
 def _digest(cell: str) -> str:
-    if not _DIGEST.fullmatch(cell):
+    if not _DIGEST.fullmatch(cell.strip()):
         raise ValueError(f"got {cell[:40]!a} for digest, allowed: up to 128 characters without spaces, or nothing")
-    return cell
+    return cell.strip()
 
 
 def _is_changed(row: Mapping[str, str]) -> bool:
     return row.get(CHANGED, "").strip().lower() not in ("", "no", "0", "false")
 
 
-def _absolute(file: str, folder: Path) -> str:
-    return file if Path(file).is_absolute() else os.path.normpath(folder / file)
-
-
-def _index(cell: str) -> int:
-    if not (cell.strip().isascii() and cell.strip().isdecimal()):
-        raise ValueError(f"got {cell!a} for index, allowed: 0, 1, 2, ...")
-    return int(cell)
-
-
-def _point(x: str, y: str) -> tuple[int, int] | tuple[()]:
-    """The nearest pixel of a candidate, none for two empty cells."""
-    if not x and not y:
-        return ()
-    try:
-        return round(float(x)), round(float(y))
-    except (ValueError, OverflowError):
-        raise ValueError(f"got {x!a}, {y!a} for x, y, allowed: two numbers, or both empty") from None
-
-
-def _verdict(cell: str, category: str) -> Verdict:
-    verdict, category = cell.strip().lower(), category.strip().lower()
-    if not verdict and category:
-        return "accepted" if category == ACCEPTED_CLASS else "rejected"
-    if verdict not in VERDICTS:
-        raise ValueError(f"got {cell!a} for verdict, allowed: {', '.join(VERDICTS)}")
-    return cast("Verdict", verdict)
-
-
-def _time(row: dict[str, str], written: float) -> float:
-    cell = row.get("time", "").strip()
-    if not cell:
-        return written
-    try:
-        moment = datetime.fromisoformat(cell)
-    except ValueError as error:
-        raise ValueError(f"got {cell!a} for time, allowed: ISO 8601 as in 2026-03-01T12:00:00Z") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _contradictions(labels: Sequence[Label]) -> list[str]:
+    """A note where one person says two things of a frame at one time: nothing tells which is meant."""
+    said: dict[tuple[FrameKey, str, float], str] = {}
+    contradicted = {
+        label.key
+        for label in labels
+        if said.setdefault((label.key, label.who, label.time), label.verdict) != label.verdict
+    }
+    if not contradicted:
+        return []
+    return [f"{len(contradicted)} frames have two verdicts of the same time: the later line counts"]
 
 
 def iso_time(seconds: float) -> str:

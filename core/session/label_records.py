@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,8 @@ from photon_triage.core.session.journal import LATEST_TIME, Record
 
 Verdict = Literal["accepted", "rejected", "skipped"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
+HIGHEST_INDEX = 10**9
+"""The highest index of a frame that is believed: no file holds as many."""
 Order = tuple[float, float, str, int]
 """The order of what was decided: time in the merged order, then rank, journal and number of the record."""
 
@@ -62,13 +65,17 @@ def key_fields(key: FrameKey) -> dict[str, object]:
 
 
 def key_of(fields: dict[str, Any]) -> FrameKey:
-    """The frame that fields name; raises KeyError or TypeError where they name none."""
+    """The frame that fields name; raises KeyError, TypeError or ValueError where they name none."""
     file, dataset, index = fields["file"], fields["dataset"], fields["index"]
     if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
         raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
+    if not (0 <= index <= HIGHEST_INDEX and _is_name(file) and _is_name(dataset)):
+        raise ValueError(f"Expected names and an index that a frame can have. Got {file!a}, {dataset!a}, {index!a}.")
     point = fields.get("point", [])
     if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
         raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
+    if any(abs(place) > HIGHEST_INDEX for place in point):
+        raise ValueError(f"Expected pixels of a frame. Got {point!a} instead.")
     return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
 
 
@@ -92,8 +99,26 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
         raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
     who = str(record.fields.get("labelled_by", record.who))
     when = float(record.fields.get("labelled_at", record.time))
-    if not abs(when) <= LATEST_TIME:
-        raise ValueError(f"Expected a time up to the year 9999. Got {when!a} instead.")
+    if not 0 <= when <= LATEST_TIME:
+        raise ValueError(f"Expected a time from 1970 to the year 9999. Got {when!a} instead.")
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
     queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
+    if not all(map(_is_name, (who, category, digest, queue))):
+        raise ValueError("Expected names that can be written. Got characters that no text has.")
     return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order_of(record))
+
+
+def threshold_of(record: Record) -> float:
+    """The threshold that a record says; raises KeyError, TypeError, ValueError or OverflowError where it says none."""
+    value = float(record.fields["value"])
+    if not math.isfinite(value):
+        raise ValueError(f"Expected a finite threshold. Got {value} instead.")
+    return value
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text can stand in a file: no NUL, and no half characters but those of a file name's raw bytes."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False

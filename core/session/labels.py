@@ -23,6 +23,7 @@ from photon_triage.core.session.label_records import (
     order_of,
     subject_fields,
     subjects_of,
+    threshold_of,
 )
 from photon_triage.core.session.lookup import Content
 from photon_triage.core.session.moves import Place, moved_files
@@ -62,7 +63,8 @@ class LabelBook:
         self._subjects: dict[tuple[str, int], list[FrameKey | None]] = {}
         """What each record is about."""
         self._undone: set[tuple[str, int]] = set()
-        self._malformed = 0
+        self.malformed: list[Record] = []
+        """Records that are whole and say nothing that can be right."""
         self._digests: dict[FrameKey, str] = {}
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
@@ -87,7 +89,7 @@ class LabelBook:
     @property
     def damaged(self) -> int:
         """Lines in the journals that could not be read."""
-        return self._follower.damaged + self._malformed
+        return self._follower.damaged + len(self.malformed)
 
     def refresh(self, *, complete: bool = False) -> bool:
         """Take in what is new; true when anything was. complete: see JournalFollower.new_records.
@@ -100,7 +102,7 @@ class LabelBook:
             try:
                 touched.update(self._take_in(record))
             except (KeyError, TypeError, ValueError, OverflowError):
-                self._malformed += 1
+                self.malformed.append(record)
         if touched:
             self._settle(touched)
         if any(record.kind in (DRAW, DRAWN) for record in new):
@@ -164,7 +166,7 @@ class LabelBook:
             return [self._now(subject) for subject in self._subjects.get(undone, [])]
         said: list[tuple[FrameKey | None, Label | bool | float]]
         if record.kind == "threshold":
-            said = [(None, float(record.fields["value"]))]
+            said = [(None, threshold_of(record))]
         elif record.kind == "label":
             labels = [label_of(record, fields) for fields in subjects_of(record)]
             self._digests |= {label.key.frame: label.digest for label in labels if label.digest}

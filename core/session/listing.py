@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.filters import Filter
-from photon_triage.core.session.lookup import select_ids
+from photon_triage.core.session.lookup import select_ids, sql_text
 from photon_triage.core.session.rows import FrameRow
 
 ROWS_AT_ONCE = 500
@@ -174,7 +174,8 @@ class Listing(ABC):
 
     def _of_frame(self, key: FrameKey) -> list[FrameRow]:
         rows = self._db.execute(
-            f"{self._select()} WHERE f.path = ? AND f.dataset = ? AND r.idx = ?", (key.file, key.dataset, key.index)
+            f"{self._select()} WHERE f.path = ? AND f.dataset = ? AND r.idx = ?",
+            (sql_text(key.file), sql_text(key.dataset), key.index),
         )
         return [_row(row) for row in rows]
 

@@ -51,7 +51,7 @@ def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey,
             rows = db.execute(
                 f"SELECT {columns} FROM files f LEFT JOIN frames r "
                 f"ON r.file_id = f.id AND r.idx IN ({','.join('?' * len(part))}) WHERE f.path = ? AND f.dataset = ?",
-                (*part, *place),
+                (*part, *map(sql_text, place)),
             ).fetchall()
             if not rows:
                 continue
@@ -70,6 +70,15 @@ def select_ids(db: sqlite3.Connection, query: str, arguments: Sequence[object] =
     return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 
+def sql_text(text: str) -> str:
+    """A text as SQLite takes it; in place of one that is no Unicode, as a name of raw bytes, one that no row has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "\0"
+    return text
+
+
 def look_up(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
     """What is known of the frames of these keys; those that are not in the results are left out."""
     wanted: dict[tuple[str, str], list[FrameKey]] = {}
@@ -77,12 +86,13 @@ def look_up(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, 
         wanted.setdefault((key.file, key.dataset), []).append(key)
     found: dict[FrameKey, Known] = {}
     for (path, dataset), of_file in wanted.items():
-        for file_id, run in db.execute("SELECT id, run FROM files WHERE path = ? AND dataset = ?", (path, dataset)):
+        place = (sql_text(path), sql_text(dataset))
+        for file_id, run in db.execute("SELECT id, run FROM files WHERE path = ? AND dataset = ?", place):
             for start in range(0, len(of_file), KEYS_AT_ONCE):
                 part = {key.index: key for key in of_file[start : start + KEYS_AT_ONCE]}
-                places = ",".join("?" * len(part))
+                marks = ",".join("?" * len(part))
                 rows = db.execute(
-                    f"SELECT idx, id, score, hit FROM frames WHERE file_id = ? AND idx IN ({places})", (file_id, *part)
+                    f"SELECT idx, id, score, hit FROM frames WHERE file_id = ? AND idx IN ({marks})", (file_id, *part)
                 )
                 found |= {part[index]: Known(id_, score, bool(hit), run) for index, id_, score, hit in rows}
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +14,17 @@ from typing import Any
 from photon_triage.core.errors import SessionError
 from photon_triage.core.session import database
 from photon_triage.core.session.spans import Spans
+from photon_triage.core.session.validity import add_functions, conditions, described, invalid_rows
 from photon_triage.core.session.writer import HISTORY_BIN_S
 
 _BLOCK = 4096
-_MOST_LOST = 200_000
+_MOST_ROWS = 200_000
+"""Rows that are looked for where a table does not tell its last one."""
 _HIGHEST = 50_000_000
+_LEAST_FAILURES, _FAILURES_A_PAGE = 2000, 8
+"""Reads of a table that may fail: a damaged page costs a few, and where all fail nothing can be read at all."""
+_SMALLEST_ROW = 12
+"""Bytes that a row takes at least."""
 _FILE = f"{database.FILE_COLUMNS}, device, inode, notes, replaced"
 _FRAME = "id, file_id, idx, seen, passed, hit, score, model_id, digest, measures, changed"
 _MISSING = {"device": "0", "inode": "0", "notes": "'[]'", "replaced": "0", "changed": "NULL"}
@@ -49,6 +55,8 @@ def problem(path: Path) -> str:
         try:
             found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
             db.execute("SELECT count(*) FROM files, state").fetchone()
+            if found == ["ok"] and (invalid := invalid_rows(db)):
+                return f"rows that cannot be right: {described(invalid)}"
         finally:
             db.close()
     except sqlite3.Error as error:
@@ -69,10 +77,12 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
         database.make(partial)
         new = database.connect(partial)
         old = database.connect(path)
-        with suppress(sqlite3.Error):
-            database.require_tables(old, path)
-        old.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        old.text_factory = _text
         try:
+            # A table whose description can be read is read although that of another, or of an index, cannot.
+            old.execute("PRAGMA writable_schema=ON")
+            with suppress(sqlite3.Error):
+                database.require_tables(old, path)
             with new:
                 files, frames, more = _save(old, new, advance)
         finally:
@@ -95,17 +105,20 @@ def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[i
     new.executemany("INSERT OR IGNORE INTO models (id, name) VALUES (?, ?)", _rows(old, "models", "id, name"))
     recorded: dict[int, Spans] = {}
     for row in _rows(old, "files", _there(old, "files", _FILE)):
-        if isinstance(row[1], str) and _is_json(row[8]) and _is_json(row[19], list):
+        if isinstance(row[0], int):
             new.execute(f"INSERT OR IGNORE INTO files ({_FILE}) VALUES ({','.join('?' * len(row))})", row)
             recorded[row[0]] = Spans()
     frames = 0
     finds = {table: columns for table, columns in _FINDS.items() if _has(old, table, columns)}
     for row in _rows(old, "frames", _there(old, "frames", _FRAME)):
-        _, file_id, index = row[:3]
-        if file_id in recorded and isinstance(index, int) and index >= 0 and _is_json(row[9]):
-            frames += _save_frame(old, new, row, finds, recorded[file_id])
+        if row[1] in recorded and isinstance(row[2], int):
+            frames += _save_frame(old, new, row, finds)
             if frames % 1000 == 0:
                 advance(frames)
+    _drop_invalid(new)
+    recorded = {file_id: Spans() for (file_id,) in new.execute("SELECT id FROM files")}
+    for file_id, index in new.execute("SELECT file_id, idx FROM frames ORDER BY file_id, idx"):
+        recorded[file_id].add(index, index + 1)
     more = 0
     for file_id, spans in recorded.items():
         new.execute("UPDATE files SET done = ?, reach = ? WHERE id = ?", (spans.count, spans.reach, file_id))
@@ -117,7 +130,21 @@ def _save(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[i
         "GROUP BY 1",
         (HISTORY_BIN_S,),
     )
-    return len(recorded), frames, more
+    return len(recorded), sum(spans.count for spans in recorded.values()), more
+
+
+def _drop_invalid(new: sqlite3.Connection) -> None:
+    """Remove what was saved and cannot be right; a frame of which anything cannot be right is read again."""
+    add_functions(new)
+    holds = conditions(new)
+    orphan = "frame_id NOT IN (SELECT id FROM frames)"
+    for table in _FINDS:
+        invalid = f"SELECT frame_id FROM {table} WHERE NOT ifnull({holds[table]}, 0)"
+        new.execute(f"DELETE FROM frames WHERE id IN ({invalid})")
+    for table in ("files", "models", "frames"):
+        new.execute(f"DELETE FROM {table} WHERE NOT ifnull({holds[table]}, 0)")
+    for table in _FINDS:
+        new.execute(f"DELETE FROM {table} WHERE {orphan}")
 
 
 def _save_frame(
@@ -125,10 +152,9 @@ def _save_frame(
     new: sqlite3.Connection,
     row: tuple[Any, ...],
     tables: Mapping[str, str],
-    recorded: Spans,
 ) -> bool:
     """Take over a frame with all that was found on it, or nothing of it."""
-    frame_id, _, index = row[:3]
+    frame_id = row[0]
     finds = {}
     try:
         for table, columns in tables.items():
@@ -146,30 +172,50 @@ def _save_frame(
             new.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", finds[table])
     except sqlite3.IntegrityError:
         return False
-    recorded.add(index, index + 1)
     return True
 
 
 def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """All rows of a table that can be read, in their order."""
+    """All rows of a table that can be read; where all can, in their order.
+
+    A range of rows that cannot be read is halved, the largest ones first, until the reads that may fail are used up.
+    """
+    pages, size = (_pragma(db, name) for name in ("page_count", "page_size"))
+    failures = _LEAST_FAILURES + _FAILURES_A_PAGE * pages
     try:
         (found,) = db.execute(f"SELECT max(rowid) FROM {table}").fetchone()
         last = min(found or 0, _HIGHEST)
     except sqlite3.Error as error:
-        last = 0 if database.error_code(error) == sqlite3.SQLITE_NOTADB else _MOST_LOST
-    lost = 0
-    waiting = [(start, min(start + _BLOCK, last + 1)) for start in range(0, last + 1, _BLOCK)][::-1]
-    while waiting and lost < _MOST_LOST:
-        start, stop = waiting.pop()
+        if database.error_code(error) == sqlite3.SQLITE_NOTADB:
+            return
+        last = min(_MOST_ROWS, pages * size // _SMALLEST_ROW)
+    waiting = deque((start, min(start + _BLOCK, last + 1)) for start in range(0, last + 1, _BLOCK))
+    while waiting and failures:
+        start, stop = waiting.popleft()
         try:
             yield from db.execute(
                 f"SELECT {columns} FROM {table} WHERE rowid >= ? AND rowid < ? ORDER BY rowid", (start, stop)
             ).fetchall()
         except sqlite3.Error:
-            lost += 1
+            failures -= 1
             if stop - start > 1:
                 middle = (start + stop) // 2
-                waiting += [(middle, stop), (start, middle)]
+                waiting += [(start, middle), (middle, stop)]
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    try:
+        return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def _text(raw: bytes) -> str | None:
+    """A text of the damaged data base; None, which no column takes, where it is none."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _has(db: sqlite3.Connection, table: str, columns: str) -> bool:
@@ -186,10 +232,3 @@ def _there(db: sqlite3.Connection, table: str, columns: str) -> str:
     return ", ".join(
         _MISSING[name] if name in _MISSING and not _has(db, table, name) else name for name in columns.split(", ")
     )
-
-
-def _is_json(text: Any, kind: type = dict) -> bool:
-    try:
-        return isinstance(json.loads(text), kind)
-    except (TypeError, ValueError):
-        return False

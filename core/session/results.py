@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database
 from photon_triage.core.session.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.lookup import Content, Known, contents, look_up
+from photon_triage.core.session.lookup import Content, Known, contents, look_up, sql_text
 from photon_triage.core.session.masks import mask_from_bytes
 from photon_triage.core.session.neighbours import neighbours
 from photon_triage.core.session.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
@@ -23,6 +24,7 @@ from photon_triage.core.session.runs import RateTally, RunTally, recorded_number
 from photon_triage.core.session.second_scores import Moved, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.trouble import with_trouble
+from photon_triage.core.session.validity import described, hide_invalid
 from photon_triage.core.session.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
 
 ROWS_AT_ONCE = 10_000
 
+log = logging.getLogger("photon_triage.results")
+
 
 class ResultsReader:
     """A screen's or a command's view of results.db; it never writes."""
@@ -52,6 +56,13 @@ class ResultsReader:
             )
         self._path = path
         self._db = database.connect_to_read(path)
+        self.invalid: Mapping[str, int] = hide_invalid(self._db)
+        """By table, the rows that cannot be right and are passed over."""
+        if self.invalid:
+            log.warning(
+                "Passed over rows of %s that cannot be right: %s. Remove them with: photon-triage session repair %s",
+                path, described(self.invalid), path.parent,
+            )  # fmt: skip
         self._listings: dict[Unit, Listing] = {
             "frames": FrameListing(self._db),
             "candidates": CandidateListing(self._db),
@@ -150,14 +161,14 @@ class ResultsReader:
 
     def knows(self, path: str) -> bool:
         """Whether there is a file of that path."""
-        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
+        return self._db.execute("SELECT 1 FROM files WHERE path = ?", (sql_text(path),)).fetchone() is not None
 
     def places_of(self, digest: str, index: int) -> list[tuple[str, str]]:
         """(file, data set) of the frames with this digest at this index."""
         return self._db.execute(
             "SELECT DISTINCT f.path, f.dataset FROM frames r JOIN files f ON f.id = r.file_id "
             "WHERE r.digest = ? AND r.idx = ? ORDER BY f.path",
-            (digest, index),
+            (sql_text(digest), index),
         ).fetchall()
 
     def copies(self) -> dict[tuple[str, str], tuple[str, str]]:
@@ -182,13 +193,13 @@ class ResultsReader:
             self._db.execute(
                 "SELECT r.idx, r.digest FROM frames r JOIN files f ON f.id = r.file_id "
                 "WHERE f.path = ? AND f.dataset = ? AND r.digest IS NOT NULL",
-                (path, dataset),
+                (sql_text(path), sql_text(dataset)),
             ).fetchall()
         )
 
     def state(self) -> EngineState:
         """The engine's last report of itself."""
-        return with_trouble(self._path, EngineState.from_json(database.read_state(self._db)))
+        return with_trouble(self._path, database.read_state(self._db))
 
     def scoring_models(self) -> dict[str, int]:
         """The models that gave the scores, and how many frames each."""
@@ -246,7 +257,7 @@ class ResultsReader:
 
     def geometry(self, key: FrameKey) -> Geometry:
         """Where the detector stood, as far as the frame's file tells."""
-        row = self._db.execute("SELECT geometry FROM files WHERE path = ?", (key.file,)).fetchone()
+        row = self._db.execute("SELECT geometry FROM files WHERE path = ?", (sql_text(key.file),)).fetchone()
         return Geometry(**json.loads(row[0])) if row else Geometry()
 
     def neighbours(self, frame_id: int, count: int) -> list[FrameRow]:

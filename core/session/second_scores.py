@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.session.lookup import sql_text
 
 ROWS_AT_ONCE = 500
 
@@ -48,7 +49,7 @@ def scores_by(
                 f"SELECT r.idx, r.id, r.score, r.model_id, {_SCORE_BY.format(model='?')} "
                 "FROM frames r JOIN files f ON f.id = r.file_id "
                 f"WHERE f.path = ? AND f.dataset = ? AND r.idx IN ({','.join('?' * len(part))})",
-                (model_id, model_id, *place, *part),
+                (model_id, model_id, *map(sql_text, place), *part),
             ).fetchall()
             for index, frame_id, score, scored_by, mine in rows:
                 if score is not None and mine is None:
@@ -106,5 +107,5 @@ def _nearest(
 
 def model_number(db: sqlite3.Connection, name: str) -> int:
     """A model's number in the results, -1 where it has scored nothing."""
-    row = db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()
+    row = db.execute("SELECT id FROM models WHERE name = ?", (sql_text(name),)).fetchone()
     return -1 if row is None else int(row[0])

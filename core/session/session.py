@@ -92,8 +92,9 @@ class Session:
         try:
             return read_text(self.recipe_path, self.path)
         except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
             raise SessionError(
-                f"Could not read {self.recipe_path}: {getattr(error, 'strerror', None) or error}.",
+                f"Could not read {self.recipe_path}: {reason}.",
                 "Put the recipe that the session was begun with there, as a file.",
             ) from error
 

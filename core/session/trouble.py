@@ -54,7 +54,7 @@ def with_trouble(results_path: Path, state: EngineState) -> EngineState:
         text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
     except (OSError, ValueError, AttributeError):
         return state
-    if not text or heartbeat < state.heartbeat:
+    if not text or not isinstance(text, str) or heartbeat < state.heartbeat:
         return state
     return replace(state, trouble=str(text), message=str(text), heartbeat=heartbeat)
 

@@ -24,6 +24,8 @@ from photon_triage.core.session.masks import mask_bytes
 from photon_triage.core.session.rows import FileRow, FrameResult
 from photon_triage.core.session.second_scores import model_number, scores_by
 from photon_triage.core.session.spans import Spans
+from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.validity import described, invalid_rows, is_small
 
 HISTORY_BIN_S = 10
 DIGESTED_AT_ONCE = 20
@@ -70,12 +72,16 @@ class ResultsWriter:
             db.execute(f"PRAGMA journal_mode={mode}")
             db.execute("PRAGMA synchronous=NORMAL" if mode == "WAL" else "PRAGMA synchronous=FULL")
             database.bring_up_to_date(db, self.path)
+            invalid = invalid_rows(db) if is_small(db) else {}
         except SessionError:
             db.close()
             raise
         except sqlite3.Error as error:
             db.close()
             raise refusal(self.path, error) from error
+        if invalid:
+            db.close()
+            raise _damaged(self.path, f"rows that cannot be right: {described(invalid)}")
         return db
 
     def reopen(self) -> None:
@@ -430,8 +436,8 @@ class ResultsWriter:
                 [(key, json.dumps(value)) for key, value in values.items()],
             )
 
-    def state(self) -> dict[str, Any]:
-        """What the engine last said of itself."""
+    def state(self) -> EngineState:
+        """The engine's last report of itself."""
         return database.read_state(self._db)
 
     @contextmanager
@@ -528,13 +534,17 @@ def _geometry_json(geometry: Geometry) -> str:
 def refusal(path: Path, error: sqlite3.Error) -> SessionError:
     """The error for a data base that cannot be used: damaged, or not to be written."""
     if database.error_code(error) in database.DAMAGED:
-        return SessionError(
-            f"Could not use {path}: it is damaged ({error}).",
-            f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
-            title="Results damaged",
-        )
+        return _damaged(path, str(error))
     if not os.access(path.parent, os.W_OK):
         return SessionError(
             f"Could not write {path}: its folder is read-only.", "Make it writable, or copy the session."
         )
     return SessionError(f"Could not write {path}: {error}.", "Free space on that disk or make it writable.")
+
+
+def _damaged(path: Path, reason: str) -> SessionError:
+    return SessionError(
+        f"Could not use {path}: it is damaged ({reason}).",
+        f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
+        title="Results damaged",
+    )

@@ -49,6 +49,10 @@ def loaded(session: Session, path: Path, text: str | bytes) -> tuple[str, list[t
     ("name", "text", "kind", "expected", "unmatched"),
     [
         ("x.lst", f"{A} //0\n{B} //1\n{B} //9\n/no.cxi //0\n", "CrystFEL", [(A, 0), (B, 1)], 2),
+        ("om.lst", f"{A} // 00000\n{B} // 00001\n", "CrystFEL", [(A, 0), (B, 1)], 0),
+        ("stream.lst", f"{A}\tEvent: //2\n{B} Event: //0\n", "CrystFEL", [(A, 2), (B, 0)], 0),
+        ("files.lst", f"{B}\n", "CrystFEL", [(B, 0), (B, 1)], 0),
+        ("x.csv", f'sep=;\n"path" ; "index"\n"{A}" ; "2.0"\n', "CSV", [(A, 2)], 0),
         ("b.txt", "# of b\n1\n", "indices", [(B, 1)], 0),
         ("b.txt", "0\n1\n", "vector", [(B, 1)], 0),
         ("a run.txt", "0\r\n3\r\n7\r\n", "indices", [(A, 0), (A, 3)], 1),
@@ -80,10 +84,12 @@ def test_numbers_of_no_file_are_refused(session: Session, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (f"{A} //0\n{A}\n", "line 2: got '/data/a run.cxi', expected a path, a space and an event"),
+        (f"{A} //0\n{A}\n", "line 2: got '/data/a run.cxi', expected a path, a blank and an event"),
         ("path,index\n/a,x\n", "line 2: got 'x' for index"),
         ("what,ever\n1,2\n", "no column file and no column index"),
-        (b"\xff\xfe\x00\x01\x02", "no column file"),
+        (b"\x89HDF\r\n\x1a\n\0\0", "line 3: it holds a NUL character"),
+        (b"\xff\xfe\x00\x01\x02", "its byte order mark says UTF-16"),
+        ("path,index\n/a,1,2\n", "line 2: it has 3 cells where the header has 2"),
     ],
 )
 def test_what_is_no_list_is_said_with_its_line(
@@ -153,7 +159,7 @@ def test_the_command_prints_the_table_and_writes_what_is_common(
     Path(y).write_text(f"path,index\n{A},0\n{A},2\n{B},0\n")
     code, told, _ = run(capsys, "compare", str(session.path), x, y, "--write", out)
     assert code == 0 and Path(out).read_text() == f"{A} //0\n{B} //0\n"
-    assert "common to all lists" in told and "1 entries of" in told and "Wrote 2 frames" in told
+    assert "common to all lists" in told and "1 of 4 entries of" in told and "Wrote 2 frames" in told
     manifest: dict[str, Any] = json.loads(Path(f"{out}.json").read_text())
     assert manifest["common_to"] == [x, y] and manifest["written"] == 2
     code, told, _ = run(capsys, "compare", str(session.path), x, y, "--json")

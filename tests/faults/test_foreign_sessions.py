@@ -155,7 +155,7 @@ def test_a_dangling_link_leaves_the_other_models_listed(prison: Confined, place:
 def test_an_engine_on_a_planted_session_stays_in_it(prison: Confined, place: Place, kind: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    make_old(write_cxi(data / "run.cxi", frames_of(2)), 1000)
+    make_old(write_cxi(data / "run.cxi", frames_of(2, shape=(160, 640))), 1000)  # the recipe's region lies in it
     plant_all(place, KINDS[kind])
     KINDS[kind](place, "recovered")
     for needed in ("engine.lock", "engine.log"):  # without them there is no engine

@@ -11,6 +11,7 @@ from photon_triage.models.cfg import parse_cfg, shipped_cfg
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError, ModelWarning
 from photon_triage.models.net import read_net
+from photon_triage.models.opening import open_network
 
 from .builders import NET, SMALL, convolution
 
@@ -48,14 +49,26 @@ YOLO = "[yolo]\nanchors=1,1\nclasses=1\nnum=1\n"
         (NET + "[softmax]\ngroups=2\n", r"channels do not divide by 2"),
         (NET + "[maxpool]\nsize=40\nstride=1\npadding=0\n", r"nothing is left of a \(3, 32, 32\) input"),
         (NET + convolution(5) + HEAD, r"expected 6 channels for 1 anchors and 1 classes, got 5"),
-        (NET + convolution(6) + HEAD.replace("1,1", "1,1,2"), r"line 13: expected 2 positive numbers for num=1, got 3"),
+        (
+            NET + convolution(6) + HEAD.replace("num=1", "num=2"),
+            r"line 13: expected 4 positive numbers for num=2, got 2",
+        ),
         (NET + convolution(6) + HEAD.replace("1,1", "1,x"), r"anchors=1,x of \[region\] at line 13: not numbers"),
-        (NET + convolution(6) + YOLO + "mask=1\n", r"mask of \[yolo\] at line 12: it names anchor 1 where there are 1"),
+        (NET + convolution(6) + YOLO + "mask=1\n", r"mask of \[yolo\] at line 16: it names anchor 1 where num=1"),
         (NET + convolution(6) + YOLO + "truth_thresh=.7\n", r"truth_thresh of \[yolo\] at line 16"),
         (NET + "[crop]\ncrop_height=33\n", r"crop_height=33 of \[crop\] at line 6: the input has 32"),
         (NET + "[avgpool]\n" + NET, r"\[net\] at line 6: it can only come first"),
         (NET + convolution(4) + "[softmax]\ntemperature=0\n", r"temperature=0 of \[softmax\] at line 13"),
         (NET + convolution(4) + "[upsample]\nstride=two\n", r"stride=two of \[upsample\] at line 13"),
+        (NET + convolution(4) + "[softmax]\nspatial=1\ngroups=2\n", r"spatial of \[softmax\] at line 13"),
+        (
+            NET + convolution(6) + YOLO + convolution(7) + YOLO.replace("es=1", "es=2"),
+            r"classes=2 of \[yolo\] at line 25",
+        ),
+        (NET + convolution(2**20, 17), r"\[convolutional\] at line 5: it has 909,115,392 numbers"),
+        (NET + "decay=nan\n[avgpool]\n", r"decay=nan of \[net\] at line 5: not a number"),
+        (NET + "batch=1_0\n[avgpool]\n", r"batch=1_0 of \[net\] at line 5: not a whole number"),
+        (NET + "batch=99999999999\n[avgpool]\n", r"batch=99999999999 of \[net\] at line 5: not a whole number"),
         (NET + convolution(6) + HEAD.replace("coords=4", "coords=5"), r"coords of \[region\] at line 15"),
     ],
 )
@@ -64,15 +77,83 @@ def test_errors_tell_the_line(cfg: str, message: str) -> None:
         Darknet.from_cfg(cfg)
 
 
-def test_one_warning_names_all_keys_without_effect() -> None:
-    cfg = NET + "mosaic=1\n" + convolution(4) + "xnor=1\nstride=2\n"
+def test_one_warning_names_all_ignored_keys_and_why() -> None:
+    cfg = NET + "mosaic=1\noptimized_memory=2\n" + convolution(4) + "dilatoin=2\nstride=2\nclip=1\n"
     with pytest.warns(ModelWarning) as warned:
         model = Darknet.from_cfg(cfg)
     (message,) = [str(warning.message) for warning in warned]
-    assert message.endswith(
-        "mosaic of [net] (line 5), xnor of [convolutional] (line 13), stride of [convolutional] (line 14, repeated)."
+    assert message == (
+        "The cfg has keys without effect: optimized_memory of [net] (line 6); "
+        "keys that change Darknet's own training alone, which is not imitated: mosaic of [net] (line 5), "
+        "clip of [convolutional] (line 16); "
+        "keys that Darknet does not know and ignores (check the spelling): dilatoin of [convolutional] (line 14); "
+        "repeated keys, of which the first counts: stride of [convolutional] (line 15)."
     )
     assert model.layer_table()[0].size == "3x3/1"
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "neutral"),
+    [
+        ("net", "letter_box=1", "letter_box=0"),
+        ("net", "time_steps=16", "time_steps=1"),
+        ("net", "inputs=256", "inputs=3072"),
+        ("convolutional", "dilation=2", "dilation=1"),
+        ("convolutional", "antialiasing=1", "antialiasing=0"),
+        ("convolutional", "stride_x=2", "stride_x=1"),
+        ("convolutional", "share_index=0", ""),
+        ("convolutional", "xnor=1", "xnor=0"),
+        ("convolutional", "flipped=1", "flipped=0"),
+        ("convolutional", "coordconv=1", "coordconv=0"),
+        ("convolutional", "dontload=1", "dontload=0"),
+        ("maxpool", "maxpool_depth=1", "maxpool_depth=0"),
+        ("maxpool", "stride_y=1", "stride_y=2"),
+        ("shortcut", "weights_type=per_feature", "weights_type=none"),
+        ("shortcut", "alpha=.5", "alpha=1.0"),
+        ("yolo", "new_coords=1", "new_coords=0"),
+        ("yolo", "scale_x_y=1.05", "scale_x_y=1.0"),
+        ("yolo", "iou_loss=ciou", "iou_loss=mse"),
+        ("yolo", "nms_kind=diounms", "nms_kind=greedynms"),
+        ("yolo", "max_delta=5", ""),
+        ("region", "background=1", "background=0"),
+        ("region", "classfix=-1", "classfix=0"),
+        ("region", "tree=9k.tree", ""),
+    ],
+)
+def test_keys_that_change_the_result_are_refused_unless_neutral(section: str, option: str, neutral: str) -> None:
+    body = NET + convolution(6) + "[shortcut]\nfrom=-1\n[maxpool]\nsize=2\nstride=2\n"
+    body += convolution(6) + (HEAD if section == "region" else YOLO)
+    heading = f"[{section}]\n"
+    line = body[: body.index(heading)].count("\n") + 2
+    with pytest.raises(ModelError, match=rf"Cannot use {option} of \[{section}\] at line {line}: it changes"):
+        Darknet.from_cfg(body.replace(heading, f"{heading}{option}\n", 1))
+    if neutral:
+        with pytest.warns(ModelWarning, match=f"keys without effect: {neutral.split('=')[0]} of"):
+            assert Darknet.from_cfg(body.replace(heading, f"{heading}{neutral}\n", 1)).heads
+
+
+def test_more_weights_than_any_network_has_are_refused_before_they_take_memory() -> None:
+    cfg = NET + 4 * convolution(2**14, 1)
+    with pytest.raises(ModelError, match=r"at line 12: it has 268,\d+,\d+ numbers, at most 268,"):
+        Darknet.from_cfg(cfg)
+
+
+def test_dilation_of_a_point_convolution_is_without_effect() -> None:
+    with pytest.warns(ModelWarning, match="keys without effect: dilation"):
+        Darknet.from_cfg(NET + convolution(4, 1) + "dilation=4\n")
+
+
+def test_anchors_beyond_num_are_left_out_as_in_darknet() -> None:
+    cfg = NET + convolution(6) + YOLO.replace("anchors=1,1", "anchors=1,2, 3,4") + "mask=0\n"
+    with pytest.warns(ModelWarning, match=r"has 4 numbers in anchors of \[yolo\] \(line 13\) where num=1 needs 2"):
+        (head,) = Darknet.from_cfg(cfg).heads
+    assert (head.anchors, head.mask) == (((1, 2),), (0,))
+
+
+def test_warnings_are_notes_of_the_opened_network(tmp_path: Path) -> None:
+    path = tmp_path / "net.cfg"
+    path.write_text(NET + "mosaic=1\n" + convolution(4))
+    assert [note[:17] for note in open_network(str(path)).notes] == ["The cfg has keys ", "random weights"]
 
 
 def test_unknown_section_is_found_before_anything_is_built() -> None:

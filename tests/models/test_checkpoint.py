@@ -179,3 +179,15 @@ def test_others_may_read_a_checkpoint_as_far_as_the_umask_lets_them(tmp_path: Pa
     finally:
         os.umask(previous)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+
+
+@pytest.mark.parametrize("classes", [2**62, 10**7, -1, "two", None, [1]])
+def test_an_architecture_of_any_size_is_refused_before_it_takes_memory(
+    saved: tuple[Darknet, Path], classes: object
+) -> None:
+    _, path = saved
+    state, told = dict(checkpoint.load(path)[0].state_dict()), checkpoint.read_metadata(path)
+    told["architecture"] = {"family": "msd", "depth": 4, "out_channels": classes}
+    checkpoint.save(path, state, told)
+    with pytest.raises(ModelError, match=r"Cannot (load|create|build)"):
+        checkpoint.load(path)

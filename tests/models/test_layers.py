@@ -172,9 +172,15 @@ def test_dropout_works_in_training_alone() -> None:
     assert (model.eval()(image)[0] == 0).sum() < 1000
 
 
-def test_softmax_within_a_network_normalises_its_groups() -> None:
-    cfg = NET + convolution(8) + "[softmax]\ngroups=2\n" + convolution(4, 1)
+@pytest.mark.parametrize(
+    ("options", "shape", "dimensions"),
+    [("groups=2", (1, 2, 4, 32, 32), (2, 3, 4)), ("spatial=1", (1, 8, 32, 32), (1,))],
+)
+def test_softmax_within_a_network_normalises_as_darknet_does(
+    options: str, shape: tuple[int, ...], dimensions: tuple[int, ...]
+) -> None:
+    cfg = NET + convolution(8) + f"[softmax]\n{options}\n" + convolution(4, 1)
     model = Darknet.from_cfg(cfg).eval()
     x = torch.randn(1, 8, 32, 32)
-    sums = model.layers[1](x).reshape(1, 2, 4, 32, 32).sum(2)
+    sums = model.layers[1](x).reshape(shape).sum(dimensions)
     torch.testing.assert_close(sums, torch.ones_like(sums))

@@ -51,6 +51,34 @@ def test_old_version_has_a_short_header(saved: tuple[Darknet, Path], tmp_path: P
     assert (report.seen, report.missing) == (77, ())
 
 
+@pytest.mark.parametrize(
+    ("header", "size", "told"),
+    [
+        (struct.pack("<iiii", 0, 2, 0, 77), 16, True),
+        (struct.pack("<iiiQ", 0, 1, 0, 77), 20, True),
+        (struct.pack("<iiii", 0, 1001, 0, 77), 16, False),
+        (struct.pack("<iiiQ", 2000, 2, 5, 77), 20, True),
+    ],
+    ids=["32 bits", "early, wide", "transposed", "transposed, wide"],
+)
+def test_size_of_the_file_decides_the_header(
+    saved: tuple[Darknet, Path], tmp_path: Path, header: bytes, size: int, told: bool
+) -> None:
+    model, path = saved
+    other = tmp_path / "other.weights"
+    other.write_bytes(header + path.read_bytes()[20:])
+    copy = Darknet.from_cfg(SMALL)
+    report = copy.load_weights(other)
+    assert (report.seen, report.loaded) == (77, (0, 2, 3))
+    assert (f"its header has {size} bytes, which is not that of version" in str(report)) == told
+    assert torch.equal(copy.convolutions()[0][1].convolution.weight, model.convolutions()[0][1].convolution.weight)
+
+
+def test_cutoff_leaves_the_header_to_the_version(saved: tuple[Darknet, Path]) -> None:
+    _, path = saved
+    assert Darknet.from_cfg(SMALL).load_weights(path, cutoff=1).seen == 6400
+
+
 def test_file_of_the_first_layers_loads_them_and_says_what_is_missing(tmp_path: Path) -> None:
     model = with_random_weights(Darknet.from_cfg(SMALL))
     model.save_weights(tmp_path / "small.conv.2", cutoff=2)

@@ -170,7 +170,12 @@ def test_frames_behind_the_end_of_a_file_that_became_shorter_are_forgotten(sessi
     assert (row.done, list(recorded)) == (4, [(0, 4)])
 
 
-def test_values_that_no_engine_wrote_end_in_no_traceback(session: Session) -> None:
+@pytest.mark.parametrize(("is_small", "notes"), [(True, []), (False, [()])])
+def test_values_that_no_engine_wrote_end_in_no_traceback(
+    session: Session, is_small: bool, notes: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a small data base the rows are passed over, in a large one, which nobody looks through, read as they are."""
+    monkeypatch.setattr("photon_triage.core.session.validity.is_small", lambda _: is_small)
     decided(session, {0: "a0"})
     db = sqlite3.connect(session.results_path)
     db.executescript(
@@ -179,6 +184,11 @@ def test_values_that_no_engine_wrote_end_in_no_traceback(session: Session) -> No
     )
     db.close()
     reader = session.results()
-    assert [row.notes for row in reader.files()] == [()]
+    assert [row.notes for row in reader.files()] == notes
     assert (reader.newest_note()[1], reader.changes()) == ("", 0)
     assert of(session.labels()) == ([0], [])
+
+
+def test_a_label_of_a_file_whose_name_is_no_unicode_is_read(session: Session) -> None:
+    LabelWriter(session.journal()).decide(key("/data/\udcff.cxi", 0), "accepted")
+    assert [each.file for each in session.labels().labels] == ["/data/\udcff.cxi"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,21 @@ from hypothesis import strategies as st
 from photon_triage.core.cells import plain_cell, quoted_cell
 from photon_triage.core.errors import LabelError
 from photon_triage.core.frames import FrameKey, Geometry
-from photon_triage.core.session.label_files import COLUMNS, match_files, read_labels, write_labels
+from photon_triage.core.session.label_files import (
+    COLUMNS,
+    checked_frames,
+    match_files,
+    read_labels,
+    read_table,
+    write_labels,
+)
 from photon_triage.core.session.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
 
 HEADER = ",".join(COLUMNS)
 
-any_text = st.text(st.characters(codec="utf-8"), max_size=12)
+any_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 risky_text = st.text(st.sampled_from("'=+-@\t\r\n,;\"1.e a"), max_size=8)
 texts = any_text | risky_text
 labels_strategy = st.lists(
@@ -27,7 +35,7 @@ labels_strategy = st.lists(
         st.builds(FrameKey, texts.map(lambda s: "/" + s), texts, st.integers(0, 10**9)),
         st.sampled_from(VERDICTS),
         texts,
-        st.integers(0, 4_000_000_000_000_000).map(lambda us: us / 1e6),
+        st.integers(0, 1_700_000_000_000_000).map(lambda us: us / 1e6),
         texts,
     ),
     max_size=6,
@@ -144,6 +152,18 @@ def test_a_class_alone_decides(tmp_path: Path, category: str, verdict: str) -> N
         ("/a.h5,/d,1,,,,", "got '' for verdict"),
         ("/a.h5,/d,-1,accepted,,,", "got '-1' for index"),
         ("/a.h5,/d,1.5,accepted,,,", "got '1.5' for index"),
+        ("/a.h5,/d,1e3,accepted,,,", "got '1e3' for index"),
+        ("/a.h5,/d,9223372036854775807,accepted,,,", "got '9223372036854775807' for index"),
+        (f"/a.h5,/d,{'9' * 5000},accepted,,,", "for index, allowed: whole numbers 0, 1, ... 1000000000"),
+        ("/a.h5,/d,1,accepted,,,2999-01-01", "got '2999-01-01' for time, 97"),
+        ("/a.h5,/d,1,accepted,,,1772366400500", "years ahead of this machine's clock"),
+        ("/a.h5,/d,1,accepted,,,1969-12-31", "got '1969-12-31' for time, which is before 1970"),
+        ("/a.h5,/d,1,accepted,,,0001-01-01T00:00:00+23:59", "for time"),
+        ("/a.h5,/d,1,accepted,,,01.03.2026 12:00", "got '01.03.2026 12:00' for time, allowed: ISO 8601"),
+        ("/a\0.h5,/d,1,accepted,,,", "it holds a NUL character"),
+        (f"/{'a' * 256},/d,1,accepted,,,", "for file, which is longer than a file name can be"),
+        ("X:\\data\\a.h5,/d,1,accepted,,,", "a path of Windows"),
+        ("/a,b.h5,/d,1,accepted,,,x", "it has 8 cells where the header has 7"),
         (",/d,1,accepted,,,", "the file is empty"),
         ("/a.h5,/d,1,accepted,,,yesterday", "got 'yesterday' for time"),
     ],
@@ -152,7 +172,89 @@ def test_an_error_names_the_line_and_what_is_allowed(tmp_path: Path, row: str, c
     path = table(tmp_path, f"{HEADER}\n/ok.h5,/d,0,accepted,,,\n{row}\n")
     with pytest.raises(LabelError) as error:
         read_labels(path)
-    assert f"line 3: {complaint}" in error.value.message
+    _, place, said = error.value.message.partition("line 3: ")
+    assert place and complaint in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("file,index,verdict\n/a.h5,12.0,accepted\n", id="pandas"),
+        pytest.param(",file,index,verdict\n0,/a.h5,12,accepted\n", id="pandas with its own index"),
+        pytest.param("sep=;\nfile;index;verdict\n/a.h5;12;accepted\n", id="Excel"),
+        pytest.param("sep=;\r\nfile;index;verdict\r\n/a.h5;12,0;Accept\r\n", id="Excel, German"),
+        pytest.param('"file" , "index" , "verdict"\n"/a.h5" , "12" , "accepted"\n', id="blanks and quotes"),
+        pytest.param("file\tindex\tverdict \n/a.h5\t12\taccept\t\n", id="tab, trailing ones"),
+    ],
+)
+def test_tables_of_other_programs_are_read_as_meant(tmp_path: Path, text: str) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        (label,) = read_labels(table(tmp_path, text, encoding))
+        assert (label.key, label.verdict) == (FrameKey("/a.h5", "", 12), "accepted")
+
+
+def test_unix_times_are_seconds(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,index,verdict,time\n/a.h5,0,accepted,1772366400.5\n/a.h5,1,accepted,20260301\n")
+    assert [label.time for label in read_labels(path)] == [1_772_366_400.5, 1_772_323_200.0]
+
+
+def test_latin1_is_read_where_it_is_no_name_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "prüfung.h5").touch()
+    path = table(tmp_path, "file,index,verdict,who\nprüfung.h5,0,accepted,Jürgen\n", "latin-1")
+    (label,) = read_labels(path)
+    assert (label.key.file, label.who) == (str(tmp_path / "prüfung.h5"), "Jürgen")
+
+
+def test_a_line_that_is_left_out_is_noted(tmp_path: Path) -> None:
+    path = table(tmp_path, f"{HEADER}\n/a.h5,/d,1,accepted,,,\n/b.h5,/d,2,acce")
+    (note,) = read_table(path).notes
+    assert note.startswith("line 3 has no end and cannot be read")
+
+
+def test_two_verdicts_of_one_time_are_noted(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,index,verdict\n/a.h5,0,accepted\n/a.h5,0,rejected\n")
+    assert read_table(path).notes == ("1 frames have two verdicts of the same time: the later line counts",)
+
+
+def test_an_error_names_the_line_that_a_row_begins_on(tmp_path: Path) -> None:
+    path = table(tmp_path, 'file,index,verdict\n"/a\nb.h5",0,accepted\n"/a\nb.h5",x,accepted\n')
+    with pytest.raises(LabelError, match="line 4: got 'x' for index"):
+        read_labels(path)
+
+
+def test_a_table_may_count_frames_from_one(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,index,verdict\n/a.h5,1,accepted\n")
+    assert read_table(path, 1).labels[0].key.index == 0
+    path = table(tmp_path, "file,index,verdict\n/a.h5,0,accepted\n")
+    with pytest.raises(LabelError, match="line 2: got '0' for index, allowed: whole numbers 1, 2"):
+        read_table(path, 1)
+
+
+def checked(tmp_path: Path, rows: str, row: FileRow) -> list[str]:
+    found = read_table(table(tmp_path, f"file,dataset,index,verdict,x,y\n{rows}"))
+    return checked_frames(found, match_files(found.labels, [row]), [row])
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ("/a.h5,/d,0,accepted,,\n/a.h5,/d,3,accepted,,\n", r"line 3: it is of frame 3, and a\.h5 has 3, 0 to 2\."),
+        ("/a.h5,/d,1,accepted,,\n/a.h5,/d,3,accepted,,\n", "line 3.*Does the table count frames from 1"),
+        ("/a.h5,/other,0,accepted,,\n", "line 2: it is of the data set '/other', and a.h5 was read from '/d'"),
+        ("/a.h5,d,0,accepted,8,4\n", "line 2: it is of pixel 8, 4, and frames of a.h5 have 8 x 6"),
+    ],
+)
+def test_frames_that_a_finished_file_does_not_have_are_refused(tmp_path: Path, rows: str, complaint: str) -> None:
+    row = replace(row_of("/a.h5", "/d"), frames=3, width=8, height=6)
+    with pytest.raises(LabelError, match=complaint):
+        checked(tmp_path, rows, row)
+
+
+def test_frames_that_are_not_there_yet_are_noted(tmp_path: Path) -> None:
+    growing = replace(row_of("/a.h5", "/d"), status=FileStatus("reading"))
+    notes = checked(tmp_path, "/a.h5,,0,accepted,,\n/a.h5,,7,accepted,,\n/gone.h5,,0,accepted,,\n", growing)
+    assert [note[:10] for note in notes] == ["1 are of f", "1 are of f"]
+    assert "do not have yet" in notes[0] and "do not exist" in notes[1]
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:

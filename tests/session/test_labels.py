@@ -240,8 +240,20 @@ def test_who_holds_the_labels_may_go_on_reading_them(tmp_path: Path) -> None:
         ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": "maybe"}),
         ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": []}),
         ("label", {"file": 1, "dataset": "", "index": "0", "verdict": "accepted"}),
+        ("label", {"file": "/a", "dataset": "", "index": 10**30, "verdict": "accepted"}),
+        ("label", {"file": "/a", "dataset": "", "index": -1, "verdict": "accepted"}),
+        ("label", {"file": "/a\0b", "dataset": "", "index": 0, "verdict": "accepted"}),
+        ("label", {"file": "/\ud800", "dataset": "", "index": 0, "verdict": "accepted"}),
+        ("label", {"file": "/a", "dataset": "", "index": 0, "point": [10**20, 1], "verdict": "accepted"}),
+        ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": "accepted", "class": "\ud800"}),
+        *(
+            ("label", {"file": "/a", "dataset": "", "index": 0, "verdict": "accepted", "labelled_at": when})
+            for when in (-1.0, 1e300, float("nan"), 10**400)
+        ),
         ("flag", {"file": "/a"}),
         ("threshold", {"value": None}),
+        ("threshold", {"value": 10**400}),
+        ("threshold", {"value": float("nan")}),
         ("undo", {"journal": [], "of": {}}),
     ],
 )

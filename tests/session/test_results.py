@@ -15,6 +15,7 @@ from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.repair import repair
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import Counts, FrameResult
+from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.trouble import TroubleNote
 
 from .builders import DATASET, build_session, file_row, frame_results, key
@@ -198,7 +199,7 @@ def test_results_have_all_tables_from_the_instant_they_have_a_name(
 
     monkeypatch.setattr(database, "connect", look_and_connect)
     ResultsWriter(path).close()
-    assert states == [{}]
+    assert states == [EngineState()]
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.db"]
 
 

@@ -30,7 +30,7 @@ class Line:
     def __init__(self, home: Path, *words: str, **environment: str) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        environment = os.environ | {"TERM": "xterm-256color", "HOME": str(home)} | environment
+        environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "HOME": str(home)} | environment
         command = [sys.executable, "-P", "-m", "photon_triage.tui", *words]
 
         def take_terminal() -> None:

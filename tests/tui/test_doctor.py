@@ -16,9 +16,10 @@ from photon_triage.tui.commands import terminal_checks
 from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
 from photon_triage.tui.images.query import Graphics, ask_terminal, read_answer
 from photon_triage.tui.passthrough import SCREEN_LIMIT, clipboard, passed_through
-from photon_triage.tui.terminal import Terminal, colours_of, multiplexer_of
+from photon_triage.tui.terminal import Terminal, colours_of, encoding_of, multiplexer_of, screen_obstacle
 
 from .fake_session import FakeSession
+from .ptys import Line
 
 GOOD = Terminal("xterm-256color", "true", "", "utf-8", 120, 40, False)
 
@@ -73,6 +74,71 @@ def test_what_a_terminal_lacks_is_said_with_advice(terminal: Terminal, subject: 
 def test_tmux_must_let_the_clipboard_through(monkeypatch: pytest.MonkeyPatch, value: str, state: str) -> None:
     monkeypatch.setattr(terminal_checks, "tmux_option", lambda name: value if name == "set-clipboard" else "off")
     assert check_clipboard(replace(GOOD, multiplexer="tmux")).state == state
+
+
+@pytest.mark.parametrize(
+    ("environment", "output", "encoding"),
+    [
+        ({}, "utf-8", "utf-8"),
+        ({"LANG": "en_GB.UTF-8"}, "utf-8", "UTF-8"),
+        ({"LANG": "C"}, "utf-8", "ASCII"),
+        ({"LC_ALL": "POSIX", "LANG": "en_GB.UTF-8"}, "utf-8", "ASCII"),
+        ({"LC_ALL": "de_DE.ISO-8859-1@euro"}, "utf-8", "ISO-8859-1"),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, "utf-8", "UTF-8"),
+        ({"LANG": "de_DE"}, "utf-8", "utf-8"),
+        ({"LANG": "en_GB.UTF-8"}, "iso8859-1", "iso8859-1"),
+        ({}, None, "unknown"),
+    ],
+)
+def test_the_locale_says_what_the_terminal_can_show(
+    environment: Mapping[str, str], output: str | None, encoding: str
+) -> None:
+    assert encoding_of(environment, output) == encoding
+
+
+@pytest.mark.parametrize(
+    ("terminal", "streams", "reason"),
+    [
+        (GOOD, (True, True), None),
+        (replace(GOOD, width=10), (True, True), None),
+        (GOOD, (False, True), "standard input is no terminal"),
+        (GOOD, (True, False), "standard output is no terminal"),
+        (replace(GOOD, name="dumb"), (True, True), "TERM=dumb names no terminal"),
+        (replace(GOOD, name=""), (True, True), "TERM is not set"),
+        (replace(GOOD, encoding="ISO-8859-1"), (True, True), "encoding is ISO-8859-1"),
+    ],
+)
+def test_no_screen_is_opened_where_it_could_not_be_read(
+    terminal: Terminal, streams: tuple[bool, bool], reason: str | None
+) -> None:
+    found = screen_obstacle(terminal, has_input=streams[0], has_output=streams[1])
+    assert found is None if reason is None else found is not None and reason in found[0]
+
+
+@pytest.mark.parametrize("command", ["watch", "attach"])
+def test_without_a_terminal_a_screen_is_refused_and_nothing_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    session = tmp_path / "session"
+    arguments = [str(session)] if command == "attach" else [str(tmp_path), "--session", str(session), "--recipe", "spi"]
+    assert main([command, *arguments]) == 2
+    told = capsys.readouterr()
+    assert not told.out and "no terminal" in told.err and not session.exists()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TERM": "dumb"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "de_DE.ISO-8859-1"}, {"LC_ALL": "", "LANG": "C"}]
+)
+def test_a_terminal_that_cannot_show_the_screen_is_told_before_it_opens(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    line = Line(tmp_path, "attach", str(tmp_path), **environment)
+    try:
+        line.until(lambda: line.process.poll() is not None)
+        line.read()
+        assert line.process.returncode == 2 and "No screen here" in line.text
+    finally:
+        line.close()
 
 
 def test_bitmap_protocols_are_offered_where_the_terminal_has_them() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,9 @@ def test_a_decision_made_here_is_not_overridden_by_an_older_table_and_is_by_a_ne
     import_all(session, capsys, tables["new"])
     assert exported(session, capsys, tmp_path / "out.csv")[0] == "skipped"
     newer = tmp_path / "newer.csv"
-    # A time to come: the table then counts as of when it was imported.
-    newer.write_text(HEAD + f"{FILE},{DATASET},0,accepted,one,9000-01-01T00:00:00Z\n")
+    # A time to come, as of a clock that is ahead: the table then counts as of when it was imported.
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    newer.write_text(HEAD + f"{FILE},{DATASET},0,accepted,one,{soon.isoformat()}\n")
     import_all(session, capsys, newer)
     assert exported(session, capsys, tmp_path / "out.csv")[0] == "accepted"
     with person(session, -40.0) as one:

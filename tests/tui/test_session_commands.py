@@ -169,6 +169,34 @@ def test_a_wrong_table_names_its_line(session: Session, capsys: pytest.CaptureFi
     assert session.labels().labels == {}
 
 
+def test_a_table_that_counts_from_one_is_refused_and_read_when_told_so(
+    session: Session, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = truth_table(tmp_path, [f"{A},,{index},accepted,,," for index in range(1, 6)])
+    code, _, err = run(capsys, "labels", "import", str(session.path), str(table))
+    assert code == 1 and "line 6: it is of frame 5, and a.cxi has 5, 0 to 4" in err
+    assert "--first-index 1" in err and session.labels().labels == {}
+    assert report(capsys, "labels", "import", str(session.path), str(table), "--first-index", "1")["imported"] == 5
+    assert sorted(each.index for each in session.labels().labels) == [0, 1, 2, 3, 4]
+
+
+def test_of_a_frame_that_stands_twice_in_a_table_the_later_word_counts(
+    session: Session, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [f"{A},,0,rejected,,,2026-03-01T12:00:00Z", f"{A},,0,accepted,,,2026-03-01T11:00:00Z"]
+    report(capsys, "labels", "import", str(session.path), str(truth_table(tmp_path, rows)))
+    assert session.labels().labels[key(A, 0)].verdict == "rejected"
+
+
+def test_what_an_import_leaves_out_is_told(
+    session: Session, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = truth_table(tmp_path, [f"{A},,0,accepted,,,", f"{A},,1,rej"])
+    table.write_text(table.read_text().rstrip("\n"))
+    _, out, _ = run(capsys, "labels", "import", str(session.path), str(table))
+    assert "Imported 1 labels" in out and "line 3 has no end and cannot be read" in out
+
+
 def test_a_list_is_exported(session: Session, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     decide(session, "accepted", "rejected", "rejected", "accepted")
     output = tmp_path / "list.lst"

@@ -23,7 +23,7 @@ class Terminal:
     def __init__(self, folder: Path, width: int, height: int) -> None:
         self._socket = str(folder / "tmux")
         # An existing folder of its own as home: the operator's keymap must not be read.
-        shell = f"env HOME={shlex.quote(str(folder))} TERM=tmux-256color sh"
+        shell = f"env HOME={shlex.quote(str(folder))} LC_ALL=C.UTF-8 TERM=tmux-256color sh"
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), shell)
 
     def _tmux(self, *arguments: str) -> str:

@@ -156,7 +156,8 @@ def _say(compared: Compared) -> None:
         )
     for each in compared.lists:
         if each.unmatched:
-            say(f"{each.unmatched} entries of {each.name} are of frames that this session has not read.")
+            total = each.selected + each.unmatched
+            say(f"{each.unmatched} of {total} entries of {each.name} are of frames that this session has not read.")
 
 
 def _cells(confusion: Confusion) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from photon_triage.tui.commands.demo_reports import DEMONSTRATIONS
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import count_frames
 from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
+from photon_triage.tui.terminal import require_screen
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session
@@ -67,6 +68,7 @@ def demo(
     """
     display = chosen_display(images, theme)
     if screen and sys.stdout.isatty():
+        require_screen("To see its metrics alone: --no-screen.")
         code = _show(kind, seconds or SCREEN_SECONDS, seed, keep, display)
         say("The demonstration has ended.")
     else:

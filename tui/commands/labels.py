@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,9 @@ def import_labels(
         str | None,
         typer.Option("--as", "--who", metavar="NAME", help="Who made the labels that name nobody; you, if not given."),
     ] = None,
+    first_index: Annotated[
+        int, typer.Option(min=0, max=1, metavar="N", help="Index of a file's first frame in the table, 0 or 1.")
+    ] = 0,
     override: Annotated[
         bool, typer.Option("--override", help="Let the table's labels count where newer decisions stand, too.")
     ] = False,
@@ -36,23 +40,25 @@ def import_labels(
 
     Relative file names start at the table's own folder. A label that the session has already is skipped, and so is one
     that the table marks as changed: its frame is another one now. Where a frame has labels of different times the
-    newest counts: an older table overrides no newer decision, unless --override is given.
+    newest counts: an older table overrides no newer decision, unless --override is given. A table with a line that
+    cannot be right is refused as a whole.
     """
     from photon_triage.core.session.journal import user_name
-    from photon_triage.core.session.label_files import match_files, read_table
+    from photon_triage.core.session.label_files import checked_frames, match_files, read_table
     from photon_triage.core.session.labels import LabelWriter
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
     name = who or user_name()
-    read, changed = read_table(table)
-    labels = [label if label.who else replace(label, who=name) for label in read]
+    read = read_table(table, first_index)
+    labels = [label if label.who else replace(label, who=name) for label in read.labels]
     files = []
     if session.results_path.exists():
         reader = session.results()
         files = reader.files()
         reader.close()
     labels = match_files(labels, files)
+    notes = [*read.notes, *checked_frames(read, labels, files, first_index)]
     book = session.labels()
     fresh = [label for label in labels if not (book.counts(label) if override else book.holds(label))]
     journal = session.journal(name)
@@ -70,12 +76,13 @@ def import_labels(
             {
                 "imported": len(fresh),
                 "already_there": len(labels) - len(fresh),
-                "of_changed_frames": changed,
+                "of_changed_frames": read.changed,
                 "older": older,
                 "accepted": verdicts["accepted"],
                 "rejected": verdicts["rejected"],
                 "skipped": verdicts["skipped"],
                 "of_unknown_files": elsewhere,
+                "notes": notes,
             }
         )
         return
@@ -83,12 +90,14 @@ def import_labels(
     say(f"Imported {len(fresh)} labels from {table}: {counts}.")
     if len(labels) > len(fresh):
         say(f"{len(labels) - len(fresh)} were in the session already.")
-    if changed:
-        say(f"{changed} were skipped: the table marks their frames as changed since.")
+    if read.changed:
+        say(f"{read.changed} were skipped: the table marks their frames as changed since.")
     if older:
         say(f"{older} are older than another label of the same frame and do not count; --override makes them count.")
     if elsewhere:
         say(f"{elsewhere} are of files that the engine has not seen yet; they count when it does.")
+    for note in notes:
+        say(note)
 
 
 @app.command("export")
@@ -101,8 +110,6 @@ def export_labels(
 
     Labels of frames that have changed since are written too, with "yes" in the column changed.
     """
-    from operator import attrgetter
-
     from photon_triage.core.session.label_files import write_labels
     from photon_triage.core.session.session import Session
 

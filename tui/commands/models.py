@@ -48,8 +48,8 @@ def list_models(
             "path": str(entry.path),
             "family": entry.family or None,
             "parameters": _parameters(entry),
-            "source": entry.metadata.get("source"),
-            "parent": entry.metadata.get("parent"),
+            "source": _text(entry.metadata.get("source")),
+            "parent": _text(entry.metadata.get("parent")),
             "scores": scores if isinstance(scores := entry.metadata.get("scores"), dict) else {},
             "evaluated_on": entry.evaluated_on,
             "in_use": entry.name in in_use,
@@ -73,6 +73,11 @@ def _f1(model: dict[str, Any]) -> str:
     if not isinstance(f1, int | float):
         return ""
     return f"{f1:.3f} (n = {model['scores'].get('n')}) on {model['evaluated_on']}"
+
+
+def _text(value: Any) -> str | None:
+    """A text of a model's metadata; None where there is none, or something else in its place."""
+    return value if isinstance(value, str) else None
 
 
 def _parameters(entry: ModelEntry) -> int | None:

@@ -234,7 +234,7 @@ def _is_plain(value: Any) -> bool:
 
 def _score(value: Any, interval: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    if isinstance(interval, list) and len(interval) == 2:
+    if isinstance(interval, list) and len(interval) == 2 and all(isinstance(end, int | float) for end in interval):
         text += f" ({interval[0]:.3f} to {interval[1]:.3f})"
     return text
 

@@ -77,7 +77,7 @@ def scan(
             title="Engine failed",
         )
     state = session.engine_state()
-    seconds = state.heartbeat - state.working_since
+    seconds = state.heartbeat - (state.working_since or state.started)
     report = summary(session)
     report |= {"seconds": seconds, "frames_per_second": state.scored / seconds if seconds > 0 else None}
     if as_json:

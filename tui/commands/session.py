@@ -52,18 +52,20 @@ def files(
 def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
     """Check results.db and the journals; make results.db again where it is damaged, and keep the damaged one.
 
-    What can be read of it is taken over, the other frames are read again by the next engine. Labels are in the
-    journals, which are only checked. Ends with 1 when something was damaged.
+    What can be read of it and can be right is taken over, the other frames are read again by the next engine. Labels
+    are in the journals: lines of these that cannot be believed are moved to a file of their own. Ends with 1 when
+    something was damaged.
     """
     from photon_triage.core.engine.process import engine_is_running
     from photon_triage.core.errors import SessionError
     from photon_triage.core.session import repair as repairing
+    from photon_triage.core.session.journal_repair import blank_damaged
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
-    lines = session.labels(follow_moves=False).damaged
+    book = session.labels(follow_moves=False)
     trouble = repairing.problem(session.results_path) if session.results_path.exists() else ""
-    report: dict[str, object] = {"damaged_journal_lines": lines, "problem": trouble}
+    report: dict[str, object] = {"damaged_journal_lines": book.damaged, "problem": trouble}
     if trouble:
         if engine_is_running(session):
             raise SessionError(
@@ -78,6 +80,9 @@ def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
             "to_read_again": done.to_read_again,
             "set_aside": str(done.set_aside),
         }
+    blanked = blank_damaged(session.journal_path, book.malformed) if book.damaged else None
+    if blanked is not None and blanked.set_aside is not None:
+        report["journal_lines_set_aside"] = str(blanked.set_aside)
     if as_json:
         say_json(report)
     elif trouble:
@@ -86,7 +91,10 @@ def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
         say(f"The next engine reads {report['to_read_again']} frames again, and files that are not known any more.")
     else:
         say("results.db is sound." if session.results_path.exists() else "There is no results.db yet.")
-    if lines and not as_json:
-        say(f"{lines} lines in the journals are damaged and not believed; all others count.")
-    if trouble or lines:
+    if blanked is not None and not as_json:
+        if blanked.set_aside is not None:
+            say(f"{blanked.lines} damaged lines of the journals were moved to {blanked.set_aside}; all others count.")
+        if blanked.not_writable:
+            say(f"{blanked.not_writable} damaged lines are in journals of others: who wrote them can repair them.")
+    if trouble or book.damaged:
         raise typer.Exit(1)

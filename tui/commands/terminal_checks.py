@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from photon_triage.core.doctor.check import Check
 from photon_triage.tui.images.query import Graphics
-from photon_triage.tui.terminal import Terminal, tmux_option
+from photon_triage.tui.terminal import UTF8_ADVICE, Terminal, tmux_option
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 
@@ -22,8 +22,7 @@ def check_terminal(terminal: Terminal) -> list[Check]:
     if terminal.is_utf8:
         checks.append(Check("encoding", "ok", terminal.encoding))
     else:
-        advice = "Set LANG=C.UTF-8, and start tmux as `tmux -u`: lines and blocks are not ASCII."
-        checks.append(Check("encoding", "problem", terminal.encoding, advice))
+        checks.append(Check("encoding", "problem", terminal.encoding, UTF8_ADVICE))
     return checks
 
 

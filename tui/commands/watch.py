@@ -21,6 +21,7 @@ from photon_triage.tui.commands.sessions import (
     require_paths,
 )
 from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
+from photon_triage.tui.terminal import require_screen
 
 AlarmOption = Annotated[
     str | None,
@@ -54,6 +55,8 @@ def watch(
     from photon_triage.core.errors import SessionError
     from photon_triage.core.session.alarms import command_words
 
+    if screen:
+        require_screen("To triage without a screen: --no-screen.")
     require_paths(paths)
     display = chosen_display(images, theme)
     command = command_words(alarm_command) if alarm_command else ()
@@ -89,6 +92,7 @@ def attach(
     from photon_triage.core.session.alarms import command_words
     from photon_triage.core.session.session import Session
 
+    require_screen()
     command = command_words(alarm_command) if alarm_command else ()
     path = Session.open(session_path).path
     _open_screen(path, who, chosen_display(images, theme), read_only=read_only, alarm_command=command)
