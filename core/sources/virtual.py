@@ -135,7 +135,7 @@ def coverage_notes(dataset: Any, per_entry: int) -> tuple[str, ...]:
         notes.append(f"in {partial} frames a part has no source and is NaN")
     gaps = 100 * (1 - int(filled.max()) / max(1, prod(dataset.shape[1:])))
     if gaps > 0:
-        notes.append(f"{gaps:.2g} % of the pixels have no source in any frame, and are gaps")
+        notes.append(f"{gaps:.3g} % of the pixels have no source in any frame, and are gaps")
     return tuple(notes)
 
 
