@@ -45,7 +45,7 @@ class FileMoved:
 
 @dataclass(frozen=True)
 class FileReplaced:
-    """Another file stands under a known name: the recorded frames of the first one no longer exist."""
+    """Another file has taken a known name: the recorded frames of the first one no longer exist."""
 
     path: str
 
@@ -110,7 +110,7 @@ class RequestFailed:
 
 @dataclass(frozen=True)
 class Retried:
-    """So many files that were set aside are read again."""
+    """Files that were set aside are read again; count: how many."""
 
     count: int
 
@@ -191,7 +191,7 @@ class EventStream:
         return taken
 
     def done(self, count: int) -> None:
-        """So many events have been dealt with to the end."""
+        """Count events that have been dealt with to the end."""
         with self._changed:
             self._unfinished -= count
 

@@ -88,7 +88,7 @@ class Intake:
     def finished(self) -> bool:
         """Whether every file that is there has been read as far as it goes, or given up, and all events were taken.
 
-        The tracker answers, after everything that was told to it before.
+        The tracker answers, after all messages that were posted before.
         """
         if self.watcher.scans == 0:
             return False

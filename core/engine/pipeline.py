@@ -139,7 +139,7 @@ class Engine:
         self._stop.set()
 
     def run(self) -> None:
-        """Work until asked to stop, or until all is done where that was asked for."""
+        """Work until asked to stop, or, with `once`, until all files are read."""
         self._working_since = time.time()
         steps: list[_Step] = [self._intake, self._loader, self._score, self._record, self._heartbeat]
         try:

@@ -91,7 +91,7 @@ class _Results:
 class RecordThread(threading.Thread):
     """Records scored parcels until closed; the only thread that writes results.
 
-    A transaction holds all parcels that wait. What others are to know of is told after it: alarms, the powder, the
+    A transaction holds all parcels that wait. After it, others are notified: alarms, the powder, the
     tracker. say: tells the operators something.
     """
 

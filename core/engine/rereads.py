@@ -80,7 +80,7 @@ class Rereads:
             self._digests.append(FrameRequest(info.path, info.dataset, indices, Purpose.DIGEST))
 
     def _labelled(self, lost: set[str]) -> FrameRequest | None:
-        """Labelled frames without a digest: whether one has changed can be told only with a digest from before."""
+        """Labelled frames without a digest: only a digest from before can show that one has changed."""
         if time.monotonic() - self._looked < LABELS_AGAIN_S:
             return None
         self._looked = time.monotonic()

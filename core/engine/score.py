@@ -172,15 +172,15 @@ class ScoreThread(threading.Thread):
         self._parcels, self._running, self._shadow, self._scorer = parcels, running, shadow, scorer
         self._powder, self._idle, self._say = powder, idle, say
         self._recorded: queue.SimpleQueue[ScoredBatch] = queue.SimpleQueue()
-        self._wanted: Wishes | None = None
+        self._requested: Wishes | None = None
         self._models: tuple[str, ...] = ()
         self._busy: tuple[str, float] | None = None
         self._closing = threading.Event()
 
     @property
     def settled(self) -> bool:
-        """Whether all that was asked for with `use` is done."""
-        return self._wanted is None
+        """Whether the last `use` was followed."""
+        return self._requested is None
 
     def busy(self) -> tuple[str, float]:
         """The file whose frames are scored, and for how many seconds; ("", 0) where none are."""
@@ -188,8 +188,8 @@ class ScoreThread(threading.Thread):
         return ("", 0.0) if busy is None else (busy[0], time.monotonic() - busy[1])
 
     def use(self, wishes: Wishes) -> None:
-        """Take the models that were asked for, between two parcels."""
-        self._wanted = wishes
+        """Take the requested models, between two parcels."""
+        self._requested = wishes
 
     def recorded(self, batch: ScoredBatch) -> None:
         """A batch was recorded: from now on it may be part of the powder, for no engine counts it again."""
@@ -220,7 +220,7 @@ class ScoreThread(threading.Thread):
 
     def take_models(self) -> None:
         """Follow the last `use`."""
-        wishes = self._wanted
+        wishes = self._requested
         if wishes is None:
             return
         self._shadow.wish(wishes.shadow)
@@ -233,8 +233,8 @@ class ScoreThread(threading.Thread):
                 self._say(f"in use: {self._running.model}", logging.INFO)
                 if self.is_alive():
                     self.changed()
-        if self._wanted is wishes:
-            self._wanted = None
+        if self._requested is wishes:
+            self._requested = None
 
     def grow_powder(self, *, final: bool = False) -> None:
         """Add recorded frames to the powder; final: and save it."""
