@@ -21,7 +21,13 @@ def class_names(metadata: Mapping[str, Any], attempt: str) -> tuple[str, ...]:
 
     Raises ModelError where they give none; `attempt` says what then cannot be done, with the checkpoint's path.
     """
-    names = metadata.get("classes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    names = named_classes(metadata)
+    if not names:
         raise ModelError(f"Cannot {attempt}: its metadata name no classes.", "Expected a list of names.")
-    return tuple(names)
+    return names
+
+
+def named_classes(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that a checkpoint's metadata give under `classes`; none where they give no list of names."""
+    names = metadata.get("classes")
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()

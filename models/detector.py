@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.checkpoint import load
+from photon_triage.models.classes import class_names
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError
 from photon_triage.models.yolo import decode
@@ -86,5 +87,6 @@ def load_detector(path: Path) -> Detector:
             "Give a model that `photon-triage train` made.",
         )
     count = model.heads[0].classes if model.heads else 0
-    names = metadata.get("classes") or (["single"] if count == 1 else [f"class {place}" for place in range(count)])
-    return Detector(model, tuple(map(str, names)))
+    if not metadata.get("classes"):
+        return Detector(model, ("single",) if count == 1 else tuple(f"class {place}" for place in range(count)))
+    return Detector(model, class_names(metadata, f"detect with {path}"))

@@ -72,3 +72,10 @@ def test_a_network_without_a_head_detects_nothing(tmp_path: Path) -> None:
     save(tmp_path / "plain.safetensors", Darknet.from_cfg(CFG.partition("[region]")[0]), {})
     with pytest.raises(ModelError, match="no detection head"):
         load_detector(tmp_path / "plain.safetensors")
+
+
+@pytest.mark.parametrize("names", [7, "single", {"single": 1}, [1, 2, 3], [["single"]]])
+def test_names_that_are_no_list_of_names_are_refused(tmp_path: Path, names: object) -> None:
+    save(tmp_path / "odd.safetensors", Darknet.from_cfg(CFG), {"classes": names})
+    with pytest.raises(ModelError, match=r"Cannot detect with .*odd.safetensors: its metadata name no classes"):
+        load_detector(tmp_path / "odd.safetensors")

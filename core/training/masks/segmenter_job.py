@@ -34,6 +34,7 @@ from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_masks
+from photon_triage.models.classes import named_classes
 from photon_triage.models.device import best_device
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter, load_segmenter
@@ -58,7 +59,7 @@ def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun,
             "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
         )
     examples = read_examples(job.images, job.masks, only=job.only)
-    names = job.classes or (tuple(base.metadata.get("classes", ())) if base else ())
+    names = job.classes or (named_classes(base.metadata) if base else ())
     maps, classes = class_maps(examples, names, job.void)
     mapped = [Mapped(example.image, found) for example, found in zip(examples, maps, strict=True)]
     return train_on_maps(job, base, mapped, classes, run, note)

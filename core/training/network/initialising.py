@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from photon_triage.core.errors import TrainingError
 from photon_triage.core.session.models import find_model
 from photon_triage.models.checkpoint import load
+from photon_triage.models.classes import named_classes
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.errors import ModelError
 
@@ -46,7 +47,7 @@ def initialise(network: nn.Module, init: str, models: Path) -> dict[str, Any]:
         "loaded": len(loaded),
         "of": wanted,
         "whole": whole,
-        "classes": list(metadata.get("classes") or ()),
+        "classes": list(named_classes(metadata)),
         "text": f"{len(loaded)} of {wanted} tensors are those of {entry.name}{left}",
     }
 
