@@ -55,6 +55,8 @@ def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], met
         complete.setdefault("parameters", sum(parameter.numel() for parameter in model_or_state.parameters()))
     try:
         text = json.dumps(complete, indent=2, ensure_ascii=False, allow_nan=False)
+        if not _is_unicode(text):  # such as the name of a file whose bytes are no UTF-8
+            text = json.dumps(complete, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ModelError(f"Cannot save {target}: its metadata is not JSON: {error}.", "Use plain values.") from error
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
@@ -223,6 +225,14 @@ def _family(path: Path, metadata: Mapping[str, Any]) -> str:
             "Expected {'architecture': {'family': name, ...}}.",
         )
     return str(architecture["family"])
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _write_whole(path: Path, write: Callable[[Path], None]) -> None:

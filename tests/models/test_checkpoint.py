@@ -147,6 +147,14 @@ def test_metadata_must_name_the_architecture(tmp_path: Path, metadata: dict[str,
         checkpoint.save(tmp_path / "x.safetensors", {"weight": torch.zeros(1)}, metadata)
 
 
+@pytest.mark.parametrize("name", ["/data/\udcff.h5", "\ud800", "走査"])
+def test_metadata_may_hold_names_that_are_no_unicode(saved: tuple[Darknet, Path], name: str) -> None:
+    model, path = saved
+    checkpoint.save(path, model, {"data": {"trained_on": name}})
+    assert checkpoint.read_metadata(path)["data"] == {"trained_on": name}
+    assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["data"] == {"trained_on": name}
+
+
 def test_metadata_must_be_json(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="its metadata is not JSON"):
         checkpoint.save(tmp_path / "x.safetensors", Darknet.from_cfg(SMALL), {"score": float("nan")})
