@@ -89,7 +89,7 @@ def test_a_model_records_what_it_learned_from(labelled: Session, tmp_path: Path)
     writer.queue = "audit"
     for label in labels:
         writer.decide(label.key, label.verdict)
-    LabelWriter(labelled.journal()).take_over([replace(label, who="bob") for label in labels[:1]])
+    LabelWriter(labelled.journal()).take_over([replace(label, who="bob") for label in labels[:1]], override=True)
     job = TrainingJob(
         labelled, name="discs", cfg=cfg_file(tmp_path), iterations=4, augment=("friedel", "gaps"),
         balance=parse_balance("0.5", "balanced"), freeze="2",
