@@ -208,9 +208,9 @@ class RecordThread(threading.Thread):
         return FileRow(
             id=0,
             path=file.path,
-            dataset=info.dataset if info else "",
-            run=info.run if info else "",
-            layout=info.layout if info else "",
+            dataset=_text(info.dataset) if info else "",
+            run=_text(info.run) if info else "",
+            layout=_text(info.layout) if info else "",
             height=info.shape[0] if info else 0,
             width=info.shape[1] if info else 0,
             dtype=info.dtype if info else "",
@@ -219,13 +219,13 @@ class RecordThread(threading.Thread):
             frames=info.frames if info else 0,
             done=0,
             status=update.status,
-            reason=update.reason,
+            reason=_text(update.reason),
             size=file.size,
             mtime_ns=file.mtime_ns,
             updated=time.time(),
             device=file.device,
             inode=file.inode,
-            notes=notes_on(info, geometry) if info else (),
+            notes=tuple(map(_text, notes_on(info, geometry))) if info else (),
         )
 
     def _rows(self, batch: ScoredBatch) -> Iterator[_Results]:
@@ -321,6 +321,11 @@ class RecordThread(threading.Thread):
                     self._rereads.done(lost=None if digests else request.path)
                     if request.purpose is Purpose.RESCORE:
                         self._say(f"{Path(request.path).name} keeps its old scores: {reason}", logging.WARNING)
+
+
+def _text(text: str) -> str:
+    """A text from a file as one that can be stored: what is no Unicode is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _between_barriers(parcels: Sequence[ScoredParcel]) -> Iterator[list[ScoredParcel]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 
@@ -85,7 +86,7 @@ class FrameScorer:
         count = len(loaded)
         if loaded.batch is not None and count <= self._most:
             try:
-                return [*run_cascade(stages, loaded.batch)]
+                return [_checked(outcome) for outcome in run_cascade(stages, loaded.batch)]
             except Exception as error:
                 if count == 1:
                     return [_failure(error)]
@@ -119,7 +120,7 @@ class FrameScorer:
         while (start := len(results)) < count:
             stop = min(start + self._most, count)
             try:
-                results += run_cascade(stages, self._load(cut(parts, start, stop)))
+                results += map(_checked, run_cascade(stages, self._load(cut(parts, start, stop))))
             except Exception as error:
                 if stop - start > 1 and is_out_of_memory(error):
                     self._halve(stop - start, error)
@@ -129,7 +130,7 @@ class FrameScorer:
 
     def _score_one(self, stages: Sequence[Stage], parts: Sequence[Frames], index: int) -> Outcome | FrameFailure:
         try:
-            return run_cascade(stages, self._load(cut(parts, index, index + 1)))[0]
+            return _checked(run_cascade(stages, self._load(cut(parts, index, index + 1)))[0])
         except Exception as error:
             return _failure(error)
 
@@ -295,6 +296,17 @@ class ScoreThread(threading.Thread):
                 return
             except queue.Full:
                 continue
+
+
+def _checked(outcome: Outcome) -> Outcome | FrameFailure:
+    """The outcome, unless a network gave numbers that are none: they would stand for a score."""
+    found = [value for each in outcome.detections for value in (each.score, *astuple(each.box))]
+    found += [each.score for each in outcome.candidates]
+    if outcome.score is not None:
+        found.append(outcome.score)
+    if all(map(math.isfinite, found)):
+        return outcome
+    return FrameFailure("A network gave a score or a box that is no finite number.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

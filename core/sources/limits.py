@@ -10,6 +10,9 @@ from photon_triage.core.errors import SourceError
 BYTES_LIMIT = 2 * 2**30
 """The largest frame, chunk or single read: an Eiger 16M in int64 has 145 MB, a damaged header asks for terabytes."""
 
+MOST_FRAMES = 10**9
+"""Frames of a file that are believed: years of the fastest detector, where a damaged header claims a trillion."""
+
 CHUNK_SETTLES = 0.1
 """Seconds that a chunk must have been seen allocated where the writer is not in SWMR mode."""
 
@@ -24,6 +27,15 @@ SILENT = 60.0
 
 ABANDONED = 600.0
 """Seconds without a change after which nothing more is expected, whatever the file says of itself."""
+
+
+def require_count(frames: int, path: str) -> None:
+    """SourceError where a file claims more frames than any detector writes."""
+    if frames > MOST_FRAMES:
+        raise SourceError(
+            f"Reading {path}: it claims {frames:,} frames, more than the limit of {MOST_FRAMES:,}.",
+            "The file may be damaged; name another data set if it holds one.",
+        )
 
 
 def require_size(what: str, shape: Sequence[int], itemsize: int, path: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.info import SourceInfo
-from photon_triage.core.sources.limits import require_size
+from photon_triage.core.sources.limits import require_count, require_size
 from photon_triage.core.sources.opening import FileState, look
 from photon_triage.core.sources.stack_layout import StackLayout
 
@@ -80,6 +80,19 @@ def probe(
     any_image: bool = False,
 ) -> tuple[SourceInfo, OpenFrames | None]:
     """What a file holds, see `inspect`, and its frames where they are open already; the caller closes them."""
+    info, frames = _probe(state, dataset, explain=explain, around=around, any_image=any_image)
+    try:
+        require_count(info.frames, info.path)
+    except SourceError:
+        if frames is not None:
+            frames.close()
+        raise
+    return info, frames
+
+
+def _probe(
+    state: FileState, dataset: str | None, *, explain: bool, around: bool, any_image: bool
+) -> tuple[SourceInfo, OpenFrames | None]:
     match state.format:
         case "HDF5":
             from photon_triage.core.sources.hdf5 import probe_hdf5

@@ -19,6 +19,7 @@ SUFFIXES = (*_PLAIN, *(suffix + ending for suffix in _PLAIN for ending in COMPRE
 
 _FULL_ROUND_S = 60.0
 """Within this time the file system is asked about every file, whatever its name tells."""
+_SIGNED = 2**63 - 1
 _LIVELY_S = 15.0
 """Seconds since its last change for which a file is asked about in every scan."""
 _LEAST_ASKED = 100
@@ -285,4 +286,5 @@ def _ask(root: str, name: str, roots: Sequence[str]) -> WatchedFile | None:
         return None
     if not stat.S_ISREG(told.st_mode):
         return None
-    return WatchedFile(path, told.st_size, told.st_mtime_ns, told.st_dev, told.st_ino)
+    # Some file systems number files beyond what a data base holds.
+    return WatchedFile(path, told.st_size, told.st_mtime_ns, told.st_dev & _SIGNED, told.st_ino & _SIGNED)

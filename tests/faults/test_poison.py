@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import recipe_text, shipped_recipes
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.sources import SourceInfo
 from photon_triage.core.stages.stage import Stage, StageResult
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_nxmx
 
@@ -314,3 +316,44 @@ def test_frames_never_overtake_their_files_with_many_readers_and_a_slow_stage(
     figure(f"{readers} readers, a slow stage: {written} frames of a growing file and {number} other files, each once")
     found = recorded(session)
     assert sorted(found["run.cxi"]) == list(range(written)) and len(found) == number + 1
+
+
+class Senseless(Fragile):
+    """A stage whose network gives a score that is no number for some frames."""
+
+    def __call__(self, batch: Batch) -> StageResult:
+        result = self._stage(batch)
+        score = torch.where(batch.frames[:, 0, 0] == POISON, torch.nan, 0.5)
+        return replace(result, score=score)
+
+
+def test_a_score_that_is_no_number_costs_its_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Running(RunningStages):
+        def _stage(self, *arguments: Any) -> Stage:
+            return Senseless(super()._stage(*arguments), None, 10**6)
+
+    monkeypatch.setattr(pipeline, "RunningStages", Running)
+    (data := tmp_path / "data").mkdir()
+    make_old(write_cxi(data / "a.cxi", poisoned(10, 3)), 100)
+    session = make_session(tmp_path / "session")
+    scan(session, [data])
+    assert sorted(recorded(session)["a.cxi"]) == [index for index in range(10) if index != 3]
+    assert "no finite number" in files(session)["a.cxi"].reason
+
+
+def test_texts_and_numbers_of_a_file_that_cannot_be_stored_cost_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = SourceInfo.from_json
+
+    def odd(facts: dict[str, Any]) -> SourceInfo:
+        info = inspect(facts)
+        return replace(info, run="run \udc80", notes=("a note \udcff",), layout="\ud800")
+
+    monkeypatch.setattr(SourceInfo, "from_json", staticmethod(odd))
+    (data := tmp_path / "data").mkdir()
+    make_old(write_cxi(data / "a.cxi", frames_of(3)), 100)
+    session = make_session(tmp_path / "session")
+    scan(session, [data])
+    row = files(session)["a.cxi"]
+    assert (row.done, row.run, row.notes) == (3, "run \\udc80", ("a note \\udcff",))

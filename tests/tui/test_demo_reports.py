@@ -90,7 +90,7 @@ def test_candidates_are_held_against_the_points(tmp_path: Path, capsys: pytest.C
     for index, truth in enumerate(made.truths):
         # One is missed on the first slice; on the others all are found some pixels away; one is made up everywhere.
         found = tuple((x + 4, y - 3) for x, y in truth.points[index == 0 :])
-        results.append(result(index, ClassMap(truth.classes, truth.names), (*found, (-500, -500))))
+        results.append(result(index, ClassMap(truth.classes, truth.names), (*found, (5000, 5000))))
     made.found(results)
     report = cryoet_report(made.session, made.data)
     assert (report["tp"], report["fn"], report["fp"]) == (total - 1, 1, SLICES)
