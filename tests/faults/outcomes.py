@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
-import click
 import typer
 
 from photon_triage.core.errors import TriageError
 from photon_triage.models.errors import ModelError
 
-FORESEEN = (TriageError, ModelError, sqlite3.DatabaseError, OSError, typer.Exit, click.ClickException)
+_WRONG_USAGE: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+"""Of the click that typer uses, a package of its own or a part of typer."""
+FORESEEN = (TriageError, ModelError, sqlite3.DatabaseError, OSError, typer.Exit, _WRONG_USAGE)
 """What the command line turns into a message and an exit code."""
 DEADLINE_S = 60
 

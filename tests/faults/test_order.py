@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from photon_triage.core.engine.load import LoadedBatch
 from photon_triage.core.engine.score import FrameScorer
 from photon_triage.core.engine.tracked_file import CHUNK_FRAMES, LIVE_CHUNKS
 from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
@@ -75,10 +76,10 @@ def test_an_engine_that_is_too_slow_says_how_far_behind_it_is_and_catches_up(
     slow = True
     score = FrameScorer.score
 
-    def slowly(self: FrameScorer, *arguments: Any) -> Any:
+    def slowly(self: FrameScorer, stages: Any, loaded: LoadedBatch) -> Any:
         if slow:
-            time.sleep(0.3)
-        return score(self, *arguments)
+            time.sleep(0.02 * len(loaded))  # an eighth of what is written
+        return score(self, stages, loaded)
 
     monkeypatch.setattr(FrameScorer, "score", slowly)
     with GrowingCxi(data / "run.cxi") as run, engine(session, [data]):
