@@ -124,6 +124,9 @@ def digest(frame: NDArray[np.generic]) -> str:
 
 
 LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
+"""Frames and bytes that are between readers and results at the least; the first is the unit of load."""
+AHEAD_S, MOST_LOAD = 0.5, 480
+"""Where more is recorded in this time than LOAD_FRAMES, so much may be on its way."""
 MOST_EVENTS = 2000
 """Taken from the stream at once."""
 
@@ -131,8 +134,8 @@ MOST_EVENTS = 2000
 class EventStream:
     """Events in the order in which the tracker emitted them; one thread emits, one takes.
 
-    Emitting never waits: the tracker asks for `has_room` before it has frames read. The stream is short, for the newest
-    frames wait behind all that are in it. on_room: called after events were taken.
+    Emitting never waits: the tracker asks for `has_room` before it has frames read. All frames that are not recorded
+    yet count, for the newest ones wait behind them: with slow stages they are few. on_room: called when there are less.
     """
 
     def __init__(self, on_room: Callable[[], None] = lambda: None) -> None:
@@ -142,11 +145,14 @@ class EventStream:
         self._load = 0
         self._new_frames = 0
         self._unfinished = 0
+        self._recorded: deque[tuple[float, int]] = deque()
 
     @property
     def has_room(self) -> bool:
         """Whether more frames may be read."""
-        return self._load < LOAD_FRAMES
+        since = time.monotonic() - AHEAD_S
+        recorded = sum(load for when, load in list(self._recorded) if when >= since)
+        return self._load < min(max(LOAD_FRAMES, recorded), MOST_LOAD)
 
     @property
     def frames(self) -> int:
@@ -164,7 +170,7 @@ class EventStream:
             for event in events:
                 self._events.append(event)
                 self._unfinished += 1
-                self._load += _load(event)
+                self._load += load_of(event)
                 self._new_frames += _new_frames(event)
             self._changed.notify()
 
@@ -179,24 +185,29 @@ class EventStream:
                     return []
             load = 0
             while self._events and len(taken) < MOST_EVENTS:
-                weight = _load(self._events[0])
+                weight = load_of(self._events[0])
                 if taken and load + weight > most_load:
                     break
                 event = self._events.popleft()
                 load += weight
-                self._load -= weight
                 self._new_frames -= _new_frames(event)
                 taken.append(event)
-        self._on_room()
         return taken
 
-    def done(self, count: int) -> None:
-        """Count events that have been dealt with to the end."""
+    def done(self, count: int, load: int) -> None:
+        """Count events, and their load, that have been dealt with to the end."""
+        now = time.monotonic()
         with self._changed:
             self._unfinished -= count
+            self._load -= load
+            if load:
+                self._recorded.append((now, load))
+            while self._recorded and self._recorded[0][0] < now - AHEAD_S:
+                self._recorded.popleft()
+        self._on_room()
 
 
-def _load(event: Event) -> int:
+def load_of(event: Event) -> int:
     """The weight of an event, in frames."""
     if not isinstance(event, Frames):
         return 0

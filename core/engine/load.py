@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from photon_triage.core.engine.events import Event, EventStream, FileMoved, FileReplaced, Frames, Purpose
+from photon_triage.core.engine.events import Event, EventStream, FileMoved, FileReplaced, Frames, Purpose, load_of
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 
 log = logging.getLogger("photon_triage.engine")
@@ -46,12 +46,13 @@ class Parcel:
     """Events that travel together: those of files, in their order, and batches of frames of these files.
 
     The files' events are recorded before the frames, in one transaction. A change of names travels alone.
-    count: events of the stream it holds.
+    count, load: events of the stream that it holds, and their weight there.
     """
 
     events: tuple[Event, ...]
     batches: tuple[LoadedBatch, ...]
     count: int
+    load: int
 
 
 class Loader(threading.Thread):
@@ -93,7 +94,7 @@ class Loader(threading.Thread):
         frames = [event for event in events if isinstance(event, Frames)]
         others = tuple(event for event in events if not isinstance(event, Frames))
         batches = tuple(LoadedBatch(parts, self._load(parts)) for parts in _groups(frames))
-        return Parcel(others, batches, len(events))
+        return Parcel(others, batches, len(events), sum(map(load_of, events)))
 
     def _load(self, parts: tuple[Frames, ...]) -> Batch | None:
         try:

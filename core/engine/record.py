@@ -288,7 +288,7 @@ class RecordThread(threading.Thread):
         for loaded in parcel.parcel.batches:
             if loaded.purpose is Purpose.SHADOW:
                 self._rereads.done()
-        self._intake.events.done(parcel.parcel.count)
+        self._intake.events.done(parcel.parcel.count, parcel.parcel.load)
 
     def _tell_failures(self, batch: ScoredBatch) -> None:
         results = iter(batch.results)

@@ -282,7 +282,7 @@ class ScoreThread(threading.Thread):
         self._hand_over(ScoredParcel(parcel, tuple(scored), tuple(shadow)))
         new = any(loaded.purpose is Purpose.SCORE for loaded in parcel.batches)
         if new and (looked := self._shadow.look_at(stages)):
-            self._hand_over(ScoredParcel(Parcel((), (), 0), shadow=tuple(looked)))
+            self._hand_over(ScoredParcel(Parcel((), (), 0, 0), shadow=tuple(looked)))
 
     def _score_shadow(self, loaded: LoadedBatch) -> list[ShadowScores]:
         if loaded.batch is None:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.engine.events import FileUpdate, Frames
+from photon_triage.core.engine.events import FileUpdate, Frames, load_of
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.pipeline import Engine
 from photon_triage.core.engine.recording import Recorder
@@ -134,7 +134,7 @@ def follow(intake: Intake, until: Callable[[Collected], bool], seconds: float = 
         events = intake.events.take(0.05)
         for event in events:
             told.take(event)
-        intake.events.done(len(events))
+        intake.events.done(len(events), sum(map(load_of, events)))
     return told
 
 

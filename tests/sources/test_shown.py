@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photon_triage.core.engine.events import Frames
+from photon_triage.core.engine.events import Frames, load_of
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.sources import FrameReader
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual
@@ -80,7 +80,7 @@ def take_in(intake: Intake) -> NDArray[np.int64]:
     while not intake.finished:
         events = intake.events.take(0.1)
         found += [event.frames.sum((1, 2)) for event in events if isinstance(event, Frames)]
-        intake.events.done(len(events))
+        intake.events.done(len(events), sum(map(load_of, events)))
     return np.concatenate(found)
 
 
