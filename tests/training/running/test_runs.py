@@ -74,17 +74,16 @@ def test_a_label_changed_during_training_does_no_harm(
     monkeypatch.setattr(Keeper, "is_due", lambda keeper, *, checked: True)
     with pytest.raises(KeyboardInterrupt):
         run_training(asked, interrupting(5))
-    label = next(iter(labelled.labels().labels.values()))
-    LabelWriter(labelled.journal()).decide(label.key, "rejected" if label.verdict == "accepted" else "accepted")
+    hits = [label.key for label in labelled.labels().labels.values() if label.verdict == "accepted"]
+    for key in hits[:3]:
+        LabelWriter(labelled.journal()).decide(key, "rejected")
     LabelWriter(labelled.journal()).decide(FrameKey(str(tmp_path / "new.cxi"), "", 0), "accepted")
     resumed = run_training(asked)
     assert _weights_digest(resumed.entry.path) == _weights_digest(whole.entry.path)
     assert resumed.facts["scores"]["discs"] == whole.facts["scores"]["whole"]
+    assert resumed.facts["accepted"] == whole.facts["accepted"]
     changed = run_training(replace(asked, name="after"))
-    assert (
-        changed.facts["scores"]["after"] != whole.facts["scores"]["whole"]
-        or changed.facts["accepted"] != (whole.facts["accepted"])
-    ), "the next training learns from what was said meanwhile"
+    assert changed.facts["accepted"] < whole.facts["accepted"], "the next training learns from what was said meanwhile"
 
 
 @pytest.mark.parametrize("changes", [{"rate": 5e-3}, {"anew": True}])
