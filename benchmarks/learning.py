@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.models import find_model, session_models
 from photon_triage.core.session.session import Session

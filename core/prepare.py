@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from photon_triage.core.errors import RecipeError, SourceError
+from photon_triage.core.common.errors import RecipeError, SourceError
 from photon_triage.core.frames import Batch, Box
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
 from photon_triage.models.regular import open_regular

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Geometry, Window
 
 MOST_DOTS = 200

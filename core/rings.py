@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.radial import unknown_of
 from photon_triage.core.recipe import Roi

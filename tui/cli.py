@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from photon_triage.core.containment import RefusedError
-from photon_triage.core.errors import TriageError, UsageError
+from photon_triage.core.common.containment import RefusedError
+from photon_triage.core.common.errors import TriageError, UsageError
 from photon_triage.tui.text import safe_text
 
 DONE, FOUND_WRONG, WRONG_USAGE = 0, 1, 2

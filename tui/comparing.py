@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 from dataclasses import dataclass
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.in_use import models_in_use, scored_as, stage_for
 from photon_triage.core.session.judging import judge
 from photon_triage.core.session.promotion import rollback_target, shadow_of

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import platformdirs
 import typer
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 
 Images = Literal["half", "sixel", "kitty", "off"]
 """How frames are drawn: half-blocks, one of two bitmap protocols, or not at all."""

@@ -17,8 +17,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
 
-from photon_triage.core.containment import require_within
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.containment import require_within
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session import approvals
 from photon_triage.core.session.trainings import Training, session_of
 

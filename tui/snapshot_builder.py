@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.results import ResultsReader

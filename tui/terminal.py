@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 
 Multiplexer = Literal["", "tmux", "screen"]
 Colours = Literal["none", "16", "256", "true"]

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.atomic import atomic_file
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import open_binary
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare.lists import LoadedList
-from photon_triage.core.containment import open_binary
 from photon_triage.core.embedding.reading import RegionReader, reaching
-from photon_triage.core.errors import ExportError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.session import Session

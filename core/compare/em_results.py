@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.cells import csv_lines, plain_cell
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import LARGEST_TABLE, make_folder, open_text
+from photon_triage.core.common.csv_safety import csv_lines, plain_cell
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.compare.em import EmSettings, Sorted, chosen_by_labels, chosen_by_oracle, of_classes
 from photon_triage.core.compare.lists import LoadedList
-from photon_triage.core.containment import LARGEST_TABLE, make_folder, open_text
-from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session

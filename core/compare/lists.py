@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare.frames import KnownFrames
-from photon_triage.core.errors import ExportError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.csv_tables import TableError, decode_table, table_rows
 from photon_triage.core.session.label_cells import index_of

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.embedding import kinds
 from photon_triage.core.embedding.networks import FrameFeatures, features_by
 from photon_triage.core.embedding.reading import BatchReader, evenly, reaching
 from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
-from photon_triage.core.errors import SessionError
 from photon_triage.core.session.in_use import models_in_use
 from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session

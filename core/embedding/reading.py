@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.embedding.store import Places
-from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.session import Session

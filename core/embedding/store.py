@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import make_folder, open_binary, open_regular, regular_files
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import make_folder, open_binary, open_regular, regular_files
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
 from photon_triage.models.archives import require_modest

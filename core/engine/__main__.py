@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.containment import foreign_entry, report
+from photon_triage.core.common.containment import foreign_entry, report
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.restart import EngineJob
-from photon_triage.core.errors import TriageError
 from photon_triage.core.session.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState

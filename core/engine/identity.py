@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from photon_triage.core.containment import open_regular, parse_json
+from photon_triage.core.common.containment import open_regular, parse_json
 from photon_triage.models.regular import require_size
 
 LARGEST = 4096

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.events import EventStream, FrameRequest
 from photon_triage.core.engine.readers import ReaderThread
 from photon_triage.core.engine.requests import Reply
@@ -16,7 +17,6 @@ from photon_triage.core.engine.tracker import Stall, Tracker
 from photon_triage.core.engine.watching import FolderWatcher
 from photon_triage.core.frames import Window
 from photon_triage.core.session.rows import FileRow
-from photon_triage.core.session.spans import Spans
 from photon_triage.core.sources import FrameReader, WatchedFile
 
 READERS = max(1, min(4, (os.cpu_count() or 1) // 2))

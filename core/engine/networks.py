@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from photon_triage.core.errors import RecipeError, TriageError
+from photon_triage.core.common.errors import RecipeError, TriageError
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import (
     AnyStage,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import Roi
 from photon_triage.core.session.powder import KINDS, Powder, PowderSum, empty_powder, read_powder, write_powder

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from photon_triage.core.containment import open_binary, open_regular, open_to_append
+from photon_triage.core.common.containment import open_binary, open_regular, open_to_append
+from photon_triage.core.common.errors import SessionError
+from photon_triage.core.common.locks import is_locked
 from photon_triage.core.engine.identity import engine_process, write_identity
-from photon_triage.core.errors import SessionError
 from photon_triage.core.session.commands import ask_to_stop
-from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.presence import ACTIVE, ENGINE_LOCK, presence_of
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.core.session.state import EngineState

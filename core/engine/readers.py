@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import MissingError, ReaderLostError, SourceError
 from photon_triage.core.engine.events import FrameRequest, Purpose, digest
 from photon_triage.core.engine.requests import (
     Look,
@@ -28,7 +29,6 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.errors import MissingError, ReaderLostError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, SourceInfo
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session import database
 from photon_triage.core.session.trouble import TroubleNote
 from photon_triage.core.session.writer import ResultsWriter, refusal

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from photon_triage.core.containment import make_folder
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.containment import make_folder
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import SourceError
+from photon_triage.core.common.index_ranges import Span
 from photon_triage.core.engine.events import FrameRequest
-from photon_triage.core.errors import SourceError
-from photon_triage.core.session.spans import Span
 from photon_triage.core.sources import SourceInfo
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine.process import ending_of, engine_status, start_engine, stop_engine
-from photon_triage.core.errors import SessionError
 from photon_triage.core.session.presence import ENGINE_LOCK
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState

@@ -13,12 +13,12 @@ from dataclasses import astuple, dataclass
 
 import torch
 
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.engine.events import Frames, Purpose
 from photon_triage.core.engine.load import LoadedBatch, Parcel, cut, load_batch
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.shadow import Shadow, ShadowScores
-from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, Geometry
 from photon_triage.core.session.commands import Wishes
 from photon_triage.core.stages.cascade import Outcome, StageFailure, run_cascade

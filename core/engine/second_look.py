@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from photon_triage.core.common.errors import SessionError, SourceError
 from photon_triage.core.engine.networks import RunningStages
-from photon_triage.core.errors import SessionError, SourceError
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.in_use import models_in_use
 from photon_triage.core.session.second_scores import nearest_score

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 
 from photon_triage.core.candidates import Candidate
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.engine.events import FrameRequest, Purpose
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.recording import Recorder
-from photon_triage.core.errors import TriageError
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.in_use import joint_name
 from photon_triage.core.session.labels import LabelBook

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from photon_triage.core.common.errors import ErrorKind, SourceError
+from photon_triage.core.common.index_ranges import Span, Spans
 from photon_triage.core.engine.events import FileUpdate
-from photon_triage.core.errors import ErrorKind, SourceError
-from photon_triage.core.session.spans import Span, Spans
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 

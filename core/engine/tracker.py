@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import NotYetError, ReaderLostError
+from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.events import (
     Digests,
     Event,
@@ -44,10 +46,8 @@ from photon_triage.core.engine.requests import (
 )
 from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk, layout_of
 from photon_triage.core.engine.work_queue import Task, WorkQueue
-from photon_triage.core.errors import NotYetError, ReaderLostError
 from photon_triage.core.frames import Window
 from photon_triage.core.session.rows import FileRow
-from photon_triage.core.session.spans import Spans
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.recipe import Recipe

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import SIMULATED, Content
 from photon_triage.core.export.points import ORIGIN, TIFF_FLIPPED, Point, is_volume, points_of
 from photon_triage.core.export.relion import star_table

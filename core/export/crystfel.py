@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photon_triage.core.errors import ExportError, SourceError
+from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.export.text import write_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import require_folder
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import require_folder
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import Content, Options, stem_of
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path

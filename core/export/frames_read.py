@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from photon_triage.core.errors import ExportError, SourceError
+from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.sources import FrameReader, SourceInfo
 

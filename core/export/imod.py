@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import Content
 from photon_triage.core.export.points import Point, is_volume, points_of
 from photon_triage.core.export.text import write_lines

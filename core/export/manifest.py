@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.containment import read_bytes
+from photon_triage.core.common.containment import read_bytes
 from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.file_notes import group_notes

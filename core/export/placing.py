@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from photon_triage.core.atomic import sync_folder
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.atomic import sync_folder
+from photon_triage.core.common.errors import ExportError
 
 
 @contextmanager

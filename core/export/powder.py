@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.errors import SessionError, UsageError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.errors import SessionError, UsageError
 from photon_triage.core.session.powder import KINDS, Powder, read_powder
 from photon_triage.core.session.session import Session
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import SIMULATED, Content, plain_name, stem_of
 from photon_triage.core.export.points import ORIGIN, TIFF_FLIPPED, Point, is_volume, pixel_angstrom, points_of
 from photon_triage.core.export.text import write_lines

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import SIMULATED, Content
 from photon_triage.core.export.frames_read import looked_at, pixels
 from photon_triage.core.export.table import TableRow

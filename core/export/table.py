@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photon_triage.core.cells import csv_lines
+from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.export.text import write_lines
 from photon_triage.core.session.label_files import iso_time
 from photon_triage.core.session.labels import Label

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import Content, plain_name, stem_of
 from photon_triage.core.export.points import ORIGIN, points_of, require_images
 from photon_triage.core.export.text import write_lines

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import SIMULATED, Content, stem_of
 from photon_triage.core.export.frames_read import looked_at, pixels
 from photon_triage.core.frames import Box, FrameKey

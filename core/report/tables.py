@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.containment import read_json, regular_files
+from photon_triage.core.common.containment import read_json, regular_files
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.session.models import ModelEntry, session_models, shipped_models
 from photon_triage.core.session.results import ResultsReader

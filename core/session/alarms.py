@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.state import EngineState
 
 log = logging.getLogger("photon_triage.alarms")

@@ -14,7 +14,7 @@ from typing import Literal
 
 import platformdirs
 
-from photon_triage.core.atomic import atomic_file
+from photon_triage.core.common.atomic import atomic_file
 
 Kind = Literal["alarm", "training"]
 

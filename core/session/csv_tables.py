@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
-from photon_triage.core.cells import plain_cell
+from photon_triage.core.common.csv_safety import plain_cell
 
 SEPARATORS = ",;\t"
 _MARKS = (

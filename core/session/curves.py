@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.containment import LARGEST_TABLE, open_binary, parse_json
+from photon_triage.core.common.containment import LARGEST_TABLE, open_binary, parse_json
 
 CURVE = "curve.jsonl"
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.containment import require_entry
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.containment import require_entry
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import EngineState, FileStatus

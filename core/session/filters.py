@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 
 SEEN = ("hit", "miss")
 DECIDED = ("undecided", "accepted", "rejected", "skipped", "flagged", "disputed", "mine", "changed")

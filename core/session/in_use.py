@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.commands import CommandFollower
 from photon_triage.core.session.models import ModelEntry, find_model

@@ -17,8 +17,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.atomic import sync_folder
-from photon_triage.core.containment import (
+from photon_triage.core.common.atomic import sync_folder
+from photon_triage.core.common.containment import (
     LARGEST_TABLE,
     RefusedError,
     make_folder,
@@ -28,7 +28,7 @@ from photon_triage.core.containment import (
     report,
     require_folder,
 )
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.causal_order import CausalOrder, journal_id
 from photon_triage.core.session.hybrid_clock import HybridClock
 

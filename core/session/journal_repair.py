@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.containment import LARGEST_TABLE, open_regular, read_bytes, regular_files
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.containment import LARGEST_TABLE, open_regular, read_bytes, regular_files
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.journal import Record, parse_line
 
 

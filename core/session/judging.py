@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.audit.estimate import estimate
 from photon_triage.core.audit.paired import f1_difference, mcnemar
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.audits import Audit, audit_of

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.cells import csv_lines
-from photon_triage.core.errors import LabelError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.csv_safety import csv_lines
+from photon_triage.core.common.errors import LabelError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.csv_tables import TableError, decode_table, latin1, table_rows
 from photon_triage.core.session.label_cells import file_of, index_of, point_of, time_of, verdict_of

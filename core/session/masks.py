@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 
 LARGEST_PIXELS = 2**26
 """Of a mask: a frame of 8192 x 8192."""

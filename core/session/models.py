@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.containment import open_binary, parse_json, read_bytes, regular_files
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.containment import open_binary, parse_json, read_bytes, regular_files
+from photon_triage.core.common.errors import SessionError
 from photon_triage.models.regular import open_regular, read_regular
 
 LARGEST_HEADER = 2**24

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import parse_json, require_regular
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import parse_json, require_regular
+from photon_triage.core.common.errors import SessionError
 
 FILE = "powder.safetensors"
 KINDS = ("hits", "misses")

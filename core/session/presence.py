@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.session.locks import is_locked
+from photon_triage.core.common.locks import is_locked
 from photon_triage.core.session.session import HEARTBEAT_LIMIT_S
 from photon_triage.core.session.state import EngineState
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.commands import SHADOW, USE_MODEL, CommandFollower
 from photon_triage.core.session.in_use import models_in_use, stage_for
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record

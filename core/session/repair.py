@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
+from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.session import database
-from photon_triage.core.session.spans import Spans
 from photon_triage.core.session.validity import add_functions, conditions, described, invalid_rows
 from photon_triage.core.session.writer import HISTORY_BIN_S
 

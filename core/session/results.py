@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session import database

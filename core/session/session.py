@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import make_folder, read_text
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import make_folder, read_text
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Recipe, parse_recipe
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import LabelBook

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import folders_in, make_mark, open_binary, read_json, report, require_folder
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import folders_in, make_mark, open_binary, read_json, report, require_folder
+from photon_triage.core.common.errors import SessionError
+from photon_triage.core.common.locks import is_locked
 from photon_triage.core.session.curves import CURVE, CurveFollower, CurvePoint
-from photon_triage.core.session.locks import is_locked
 from photon_triage.core.session.session import Session
 
 LOCK, LOG, SETTINGS, STATUS = "lock", "log", "settings.json", "status.json"

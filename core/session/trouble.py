@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from photon_triage.core.containment import open_regular, parse_json, read_bytes
+from photon_triage.core.common.containment import open_regular, parse_json, read_bytes
 from photon_triage.core.session.state import EngineState
 
 _SIZE = 4096

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.simulate.cryoet import CryoetRun
 from photon_triage.core.simulate.spi import SpiRun, Truth
 from photon_triage.core.simulate.tomo import TomoRun

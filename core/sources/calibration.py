@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 
 _KINDS = {
     "a dark": "dark darks darkfield darkfields darkframe darkframes darkcurrent darkimage darkimages darkend pedestal "

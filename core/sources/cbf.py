@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import ErrorKind, MissingError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.calibration import require_frames
 from photon_triage.core.sources.edf import EdfImage, edf_images
 from photon_triage.core.sources.headers import text_geometry

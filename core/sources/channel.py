@@ -13,7 +13,7 @@ import tempfile
 from multiprocessing.connection import Connection
 from typing import Any
 
-from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
 from photon_triage.core.sources.names import printable
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import h5py
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.links import OpenFiles, all_names_in
 from photon_triage.core.sources.names import printable
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import ErrorKind, SourceError
+from photon_triage.core.common.errors import ErrorKind, SourceError
 from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.opening import FileState, waited_for
 

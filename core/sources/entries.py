@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import ErrorKind, MissingError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders

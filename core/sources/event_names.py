@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.stack import FrameStack, Part

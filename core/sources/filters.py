@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import hdf5plugin  # noqa: F401 - registers the filters
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 
 _NAMES = {
     1: "gzip",

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.filters import compression
 from photon_triage.core.sources.info import SourceInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 
 BYTES_LIMIT = 2 * 2**30
 """The largest frame, chunk or single read: an Eiger 16M in int64 has 145 MB, a damaged header asks for terabytes."""

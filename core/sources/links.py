@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
 from photon_triage.core.sources.names import printable
 from photon_triage.core.sources.opening import FileState, look, translated, waited_for
 

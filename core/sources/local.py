@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.limits import require_count, require_size

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.entries import chunk_offsets
 from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders

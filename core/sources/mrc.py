@@ -15,7 +15,7 @@ import mrcfile.utils
 import numpy as np
 from mrcfile.mrcinterpreter import MrcInterpreter
 
-from photon_triage.core.errors import ErrorKind, MissingError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.blank import without_blank_end
 from photon_triage.core.sources.calibration import require_frames

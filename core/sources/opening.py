@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
+from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
 from photon_triage.core.sources.formats import (
     HDF5_SIGNATURE,
     READ,

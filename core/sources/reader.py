@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import ReaderLostError, SourceError
+from photon_triage.core.common.errors import ReaderLostError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.arena import Arena, Pin
 from photon_triage.core.sources.channel import SharedMemory, error_of, memory_file, receive, send

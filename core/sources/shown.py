@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.layouts import find_layout, named_layout
 from photon_triage.core.sources.links import OpenFiles

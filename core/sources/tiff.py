@@ -8,7 +8,7 @@ import re
 from contextlib import ExitStack
 from typing import Any
 
-from photon_triage.core.errors import ErrorKind
+from photon_triage.core.common.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.calibration import require_frames
 from photon_triage.core.sources.headers import text_geometry

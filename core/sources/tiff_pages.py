@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from photon_triage.core.errors import ErrorKind, MissingError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.blank import without_blank_end
 from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.limits import ABANDONED, SILENT, require_size

@@ -18,7 +18,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.common.errors import MissingError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.limits import BYTES_LIMIT, SILENT
 from photon_triage.core.sources.opening import FileState, translated

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.common.errors import MissingError
 from photon_triage.core.sources.links import OpenFiles
 
 _MOST_BLOCKS = 100_000

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import ErrorKind, NotYetError, SourceError
+from photon_triage.core.common.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.event_names import event_names

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.frames import Batch
 from photon_triage.core.stages.stage import Found, Stage, UnusableFrameError
 from photon_triage.core.stages.threads import few_threads

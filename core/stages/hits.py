@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import LitPixelsStage, Roi, SpotsStage
 from photon_triage.core.stages.stage import StageResult, counts_in, radius_map

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from photon_triage.core.candidates import Candidate, peaks
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import grow
 from photon_triage.core.recipe import PatchesStage, Roi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import Roi, SegmentStage
 from photon_triage.core.stages.stage import StageResult, image_in

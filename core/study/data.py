@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photon_triage.core.atomic import atomic_file
+from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, load_recipe

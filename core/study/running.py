@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from photon_triage.core.atomic import atomic_file
+from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion, best_threshold
 from photon_triage.core.prepare import Preparation

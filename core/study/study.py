@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.study.data import study_data
 from photon_triage.core.study.reference import reference_row
 from photon_triage.core.study.running import VariantRun, write_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models import find_model, session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.network.initialising import WEIGHTS

@@ -13,9 +13,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import read_json
-from photon_triage.core.errors import TrainingError, UsageError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import read_json
+from photon_triage.core.common.errors import TrainingError, UsageError
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import trainings_path

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare import KnownFrames, compare, load_list
-from photon_triage.core.errors import ExportError
 from photon_triage.core.export.export import export
 from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.recipe import recipe_text

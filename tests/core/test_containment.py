@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core import containment
-from photon_triage.core.containment import RefusedError
+from photon_triage.core.common import containment
+from photon_triage.core.common.containment import RefusedError
 from photon_triage.models.archives import require_modest
 from photon_triage.models.plain_json import DEEPEST, parse_json
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Box
 from photon_triage.core.prepare import Preparation, jet, preparation_for
 from photon_triage.core.recipe import PrepareTable, Roi, load_recipe

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.recipe import load_recipe, parse_recipe, shipped_recipes
 
 HEAD = 'name = "mine"\n'

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.embedding import embed as embedding
 from photon_triage.core.embedding.embed import embed
 from photon_triage.core.embedding.networks import OfDetector
 from photon_triage.core.embedding.reading import BatchReader
 from photon_triage.core.embedding.store import EmbeddingStore, Places, read_arrays
-from photon_triage.core.errors import SessionError
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.rings import Rings

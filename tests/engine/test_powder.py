@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from photon_triage.core.common.errors import SessionError, UsageError
 from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.process import start_engine
-from photon_triage.core.errors import SessionError, UsageError
 from photon_triage.core.export.powder import export_powder
 from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_counts
 from photon_triage.core.session.powder import FILE, read_powder

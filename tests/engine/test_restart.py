@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine import restart
 from photon_triage.core.engine.process import EngineStatus
 from photon_triage.core.engine.restart import EngineJob, restart_engine
-from photon_triage.core.errors import SessionError
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
 

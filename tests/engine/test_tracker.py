@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
+from photon_triage.core.common.errors import NotYetError, ReaderLostError, SourceError
 from photon_triage.core.engine.events import (
     Event,
     FileReplaced,
@@ -32,7 +33,6 @@ from photon_triage.core.engine.requests import (
     SurveyRequest,
 )
 from photon_triage.core.engine.tracker import Tracker
-from photon_triage.core.errors import NotYetError, ReaderLostError, SourceError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.export import export
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader, inspect

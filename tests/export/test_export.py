@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.errors import ExportError, SessionError
+from photon_triage.core.common.errors import ExportError, SessionError
 from photon_triage.core.export.crystfel import event_lines
 from photon_triage.core.export.export import Exported, export
 from photon_triage.core.export.selection import Select

@@ -13,7 +13,7 @@ import pytest
 import starfile
 import tifffile
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.export.selection import Select
 from photon_triage.core.frames import FrameKey, Geometry

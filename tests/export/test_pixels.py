@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from spi_em_class import config, em_data
 
-from photon_triage.core.errors import ExportError
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.masks import NO_CLASS
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.rows import ClassMap

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.models.errors import ModelError
 
 _WRONG_USAGE: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")

@@ -24,7 +24,7 @@ ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 
 DECIDING = """
 import os, sys, time
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.session import Session

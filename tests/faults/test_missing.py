@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.engine.recovery import recover
-from photon_triage.core.errors import MissingError, SourceError
 from photon_triage.core.session.commands import ask_to_retry
 from photon_triage.core.sources import FrameReader, Survey
 from photon_triage.core.sources.reader import Source

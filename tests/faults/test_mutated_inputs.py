@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from photon_triage.core.candidates import Candidate
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.compare import KnownFrames, load_list
-from photon_triage.core.errors import SourceError
 from photon_triage.core.frames import Box
 from photon_triage.core.recipe import parse_recipe, recipe_text, shipped_recipes
 from photon_triage.core.session.audits import draw_audit, record_draw

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.export import export
 from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.session.labels import LabelWriter

@@ -15,9 +15,9 @@ import pytest
 import tifffile
 import torch
 
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.engine import pipeline
 from photon_triage.core.engine.networks import RunningStages
-from photon_triage.core.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import recipe_text, shipped_recipes
 from photon_triage.core.session.session import Session

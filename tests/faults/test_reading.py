@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
 from tests.builders.detector_files import frames_of, make_old
 from tests.builders.image_files import write_cbf, write_edf, write_smv

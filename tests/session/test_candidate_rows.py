@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import LabelError
+from photon_triage.core.common.errors import LabelError
 from photon_triage.core.session.label_files import COLUMNS, read_labels, write_labels
 from photon_triage.core.session.labels import Label, LabelWriter
 from photon_triage.core.session.matching import labels_of, points_against, scores_of_points

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from photon_triage.core import containment
+from photon_triage.core.common import containment
 from photon_triage.core.session.commands import CommandFollower, ask_to_use
 from photon_triage.core.session.hybrid_clock import AHEAD_S
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.filters import Range, parse_filter
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import FrameResult

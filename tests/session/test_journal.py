@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core import containment
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common import containment
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session import journal as journal_module
 from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record, parse_line
 

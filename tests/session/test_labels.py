@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.journal import JournalWriter
 from photon_triage.core.session.labels import Label, LabelBook, LabelWriter, Subject
 from photon_triage.core.session.session import Session

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.commands import CommandFollower

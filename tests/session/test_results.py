@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session import database
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.repair import repair

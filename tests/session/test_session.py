@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import RecipeError, SessionError
+from photon_triage.core.common.errors import RecipeError, SessionError
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import HEARTBEAT_LIMIT_S, Session, engine_is_alive
 from photon_triage.core.session.state import EngineState

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.session.spans import Spans
+from photon_triage.core.common.index_ranges import Spans
 
 PIECES = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 6)), max_size=10)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import CurveFollower, CurvePoint, read_curve
 from photon_triage.core.session.label_records import Label

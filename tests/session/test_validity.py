@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.database import ADDED
 from photon_triage.core.session.journal_repair import blank_damaged
 from photon_triage.core.session.labels import LabelWriter

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.label_files import read_labels
 from photon_triage.core.simulate.beamtime import Beamtime, spi, write_beamtime
 from photon_triage.core.simulate.spi import NOMINAL, SpiRun, detector_mask

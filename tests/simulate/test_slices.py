@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.label_files import read_labels
 from photon_triage.core.simulate import beamtime

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.dtypes import image_dtype
 from tests.builders.detector_files import make_old, write_plain

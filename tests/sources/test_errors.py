@@ -17,7 +17,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import ErrorKind, MissingError, NotYetError, ReaderLostError, SourceError
+from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, ReaderLostError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from photon_triage.core.sources.channel import error_message, error_of
 from photon_triage.core.sources.opening import look

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import MissingError, NotYetError
+from photon_triage.core.common.errors import MissingError, NotYetError
 from photon_triage.core.sources import SourceInfo, inspect, read_frames, read_mask
 from tests.builders.detector_files import frames_of, write_cxi, write_eiger_legacy, write_plain
 from tests.builders.facility_files import (

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import NotYetError
+from photon_triage.core.common.errors import NotYetError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
 from photon_triage.core.sources.written import Settling
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_plain

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from photon_triage.core.sources.headers import text_geometry
 from tests.builders.detector_files import frames_of, make_old

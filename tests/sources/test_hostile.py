@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
 from photon_triage.core.sources.filters import ChunkCheck, Filter
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import inspect, read_frames, read_mask
 from tests.builders.detector_files import (
     frames_of,

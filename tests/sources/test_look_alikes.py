@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
 from photon_triage.core.sources.info import SourceInfo
 from tests.builders.detector_files import frames_of, make_old, write_plain

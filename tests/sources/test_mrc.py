@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
 from tests.builders.detector_files import frames_of, make_old
 from tests.builders.image_files import big_endian_mrc, mark_as_imod, write_mrc

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import inspect, read_frames
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import raw, read_frames
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error
 from photon_triage.core.sources.filters import ChunkCheck, pipeline

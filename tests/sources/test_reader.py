@@ -16,7 +16,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import MissingError, NotYetError, SourceError
+from photon_triage.core.common.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, arena
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_simulated_tiff

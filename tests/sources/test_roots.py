@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import RecipeError, SourceError
+from photon_triage.core.common.errors import RecipeError, SourceError
 from photon_triage.core.recipe import parse_recipe, recipe_text, with_roots
 from photon_triage.core.sources import FolderWatch, FrameReader, inspect, read_frames
 from tests.builders.detector_files import frames_of, write_segment

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.errors import ErrorKind, MissingError
+from photon_triage.core.common.errors import ErrorKind, MissingError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader, inspect, worker
 from photon_triage.core.sources.channel import SharedMemory, memory_file

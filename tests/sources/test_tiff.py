@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_triage.core.errors import NotYetError, SourceError
+from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from tests.builders.detector_files import frames_of, make_old, write_simulated_tiff
 from tests.builders.tiff_files import (

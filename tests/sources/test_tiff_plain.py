@@ -13,7 +13,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import inspect, read_frames, tiff
 from photon_triage.core.sources.local import WindowedFrames, probe

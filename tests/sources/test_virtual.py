@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from photon_triage.core.sources.local import open_frames
 from photon_triage.core.sources.opening import look

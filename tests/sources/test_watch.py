@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import h5py
 import pytest
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FolderWatch, inspect
 from photon_triage.core.sources.names import run_name
 from tests.builders.detector_files import frames_of, write_plain

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import LitPixelsStage, Roi, SpotsStage
 from photon_triage.core.stages.hits import LitPixels, Spots, count_spots, window_sum

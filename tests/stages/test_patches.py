@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import PatchesStage, Roi
 from photon_triage.core.stages.patches import Patches

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.rings import Rings

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from photon_triage.core.errors import RecipeError
+from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import Roi, SizeStage
 from photon_triage.core.simulate.particles import sphere_form_factor

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.study import reference, running
 from photon_triage.core.study.data import StudyData, study_data
 from photon_triage.core.study.size import SIZES, StudySize, cfg_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import SessionError, TrainingError
+from photon_triage.core.common.errors import SessionError, TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.labels import LabelWriter

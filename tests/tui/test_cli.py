@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.errors import SourceError, TriageError, UsageError
+from photon_triage.core.common.errors import SourceError, TriageError, UsageError
 from photon_triage.models.errors import ModelError
 from photon_triage.tui import cli
 from photon_triage.tui.cli import COMMANDS, main

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from textual.events import Key
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.labels import LabelBook
 from photon_triage.core.session.preview import Previewer
 from photon_triage.tui.app import TriageApp

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import parse_recipe
 from photon_triage.core.session.preview import Preview, Previewer

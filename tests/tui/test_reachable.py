@@ -8,7 +8,7 @@ import pytest
 from textual.command import CommandList, CommandPalette
 from textual.widgets import Input
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.display import IMAGES, THEMES, chosen_display
 from photon_triage.tui.images import Output
 from photon_triage.tui.screens.help import FIRST, HelpScreen, own_bindings

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.export import export
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.report.content import SHEET_FRAMES, gather

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.audit.paired import Difference, McNemar
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models import shipped_models

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption
 

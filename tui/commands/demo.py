@@ -90,8 +90,8 @@ def _show(kind: str, seconds: int, seed: int, keep: Path | None, display: Displa
 
 
 def _measure(beamtime: _Beamtime, *, as_json: bool) -> None:
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import engine_status
-    from photon_triage.core.errors import SessionError
 
     with progress_bar("simulated beamtime", beamtime.frames, quiet=as_json) as advance:
         before, moved = 0, time.monotonic()
@@ -151,7 +151,7 @@ def _beamtime(kind: str, seconds: int, seed: int, keep: Path | None) -> Iterator
 
 
 def _last_lines(log: Path) -> str:
-    from photon_triage.core.containment import LARGEST_TABLE, read_bytes
+    from photon_triage.core.common.containment import LARGEST_TABLE, read_bytes
 
     try:
         return json.dumps(read_bytes(log, log.parent, LARGEST_TABLE).decode(errors="replace").splitlines()[-3:])

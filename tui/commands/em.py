@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_triage.core.errors import SessionError, UsageError
+from photon_triage.core.common.errors import SessionError, UsageError
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
 
 
@@ -33,11 +33,11 @@ def em(
     """
     from dataclasses import asdict
 
+    from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.compare import KnownFrames
     from photon_triage.core.compare import compare as hold
     from photon_triage.core.compare.em import EmSettings, sort_frames
     from photon_triage.core.compare.em_results import em_lists, save_sorted
-    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
 
     lower_priority()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import DeviceOption
 
@@ -35,8 +35,8 @@ def embed(
     """
     from dataclasses import asdict
 
+    from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.embedding.embed import embed as embed_frames
-    from photon_triage.core.priority import lower_priority
     from photon_triage.core.session.session import Session
 
     lower_priority()

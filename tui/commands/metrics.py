@@ -41,7 +41,7 @@ def metrics(
     Where the recipe lists candidates, a table is taken to hold every object on all frames that were read: a candidate
     is true when it lies within the recipe's min_distance of an object that no better one has.
     """
-    from photon_triage.core.errors import LabelError
+    from photon_triage.core.common.errors import LabelError
     from photon_triage.core.metrics import confusion_at
     from photon_triage.core.session.label_files import latest_labels, match_files, read_labels
     from photon_triage.core.session.matching import points_against, scores_of_points

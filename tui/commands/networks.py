@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.models import evaluated_on
 from photon_triage.tui.commands.options import parse_names, parse_options, parse_size
 from photon_triage.tui.commands.output import say, say_json, say_table

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 
 
 def parse_options(given: Sequence[str]) -> dict[str, Any]:

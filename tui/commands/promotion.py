@@ -34,7 +34,7 @@ def shadow(
     who: AsOption = None,
 ) -> None:
     """Have the engine score with this model too, while nothing waits; the model in use goes on deciding alone."""
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
     from photon_triage.core.session.promotion import set_shadow
     from photon_triage.core.session.session import Session
 
@@ -85,7 +85,7 @@ def promote(
     Better: its F1 is higher on labelled frames of which neither has learned any, and that is no chance, by a paired
     bootstrap. The running engine takes it over and scores the session again in the background.
     """
-    from photon_triage.core.errors import SessionError
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.session.promotion import promote as use_instead
     from photon_triage.core.session.session import Session
 
@@ -123,7 +123,7 @@ def rollback(session_path: SessionArgument, who: AsOption = None, as_json: JsonO
 
 def _verdict(session: Session, name: str, device: str | None, *, quiet: bool) -> Verdict:
     """The verdict on a model and the one in use in its stage; raises UsageError where it is that one."""
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
     from photon_triage.core.session.in_use import models_in_use, stage_for
     from photon_triage.core.session.judging import judge
 
@@ -149,8 +149,8 @@ def _scored_here(
     total = sum(map(len, wanted.values()))
     if not total:
         return {}
+    from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.engine.second_look import look_again
-    from photon_triage.core.priority import lower_priority
     from photon_triage.models.device import best_device
 
     lower_priority()

@@ -27,7 +27,7 @@ def report(
     It is one file that opens without a network. The session may still be at work; the frames on the contact sheets are
     read from their files again.
     """
-    from photon_triage.core.atomic import atomic_file
+    from photon_triage.core.common.atomic import atomic_file
     from photon_triage.core.report.content import gather
     from photon_triage.core.report.figures import figures
     from photon_triage.core.session.session import Session
@@ -61,7 +61,7 @@ def report(
 
 def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Picture]:
     """The pictures of the contact sheets by frame, read in a process of their own."""
-    from photon_triage.core.errors import TriageError
+    from photon_triage.core.common.errors import TriageError
     from photon_triage.core.frames import Box
     from photon_triage.core.report.thumbnails import thumbnail
     from photon_triage.core.session.preview import Previewer

@@ -67,7 +67,7 @@ def retry(
 
 def _given_up(session: Session, files: list[Path]) -> list[FileRow]:
     """The files that were given up: all, or those that were named; UsageError for one that was not."""
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
 
     reader = session.results()
     try:
@@ -92,8 +92,8 @@ def _given_up(session: Session, files: list[Path]) -> list[FileRow]:
 
 def _recover(session: Session, rows: list[FileRow], *, quiet: bool) -> tuple[dict[str, str], dict[str, str]]:
     """(copies by file, reasons by file that was not recovered)."""
+    from photon_triage.core.common.errors import SourceError
     from photon_triage.core.engine.recovery import recover
-    from photon_triage.core.errors import SourceError
 
     recovered, refused = {}, {}
     for row in rows:

@@ -44,8 +44,8 @@ def scan(
     It ends when all is done: nothing more comes, or has come for as long as --patience. Ends with 1 when a file could
     not be read or misses something; the others are done all the same.
     """
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import ending_of, start_engine, stop_engine
-    from photon_triage.core.errors import SessionError
 
     require_paths(paths)
     session = open_session(session_path, recipe, roots)

@@ -24,7 +24,7 @@ def files(
     as_json: JsonOption = False,
 ) -> None:
     """List the files with their states: what is waited for, what is missing, why one cannot be read, and notes."""
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
     from photon_triage.core.session.session import Session
 
     if unknown := set(status or ()) - set(STATES):
@@ -56,8 +56,8 @@ def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
     are in the journals: lines of these that cannot be believed are moved to a file of their own. Ends with 1 when
     something was damaged.
     """
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import engine_is_running
-    from photon_triage.core.errors import SessionError
     from photon_triage.core.session import repair as repairing
     from photon_triage.core.session.journal_repair import blank_damaged
     from photon_triage.core.session.session import Session

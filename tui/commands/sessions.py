@@ -40,7 +40,7 @@ def open_session(path: Path, recipe: str | None, roots: Sequence[Path] | None = 
 
     roots: what the recipe of a new session allows links to lead to, beside a file's own folder.
     """
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
     from photon_triage.core.recipe import recipe_text, shipped_recipes, with_roots
     from photon_triage.core.session.session import Session
 
@@ -62,7 +62,7 @@ def open_session(path: Path, recipe: str | None, roots: Sequence[Path] | None = 
 
 def require_paths(paths: list[Path]) -> None:
     """Raise UsageError for a path that is not there; a pattern may match nothing yet."""
-    from photon_triage.core.errors import UsageError
+    from photon_triage.core.common.errors import UsageError
 
     for path in paths:
         if not path.expanduser().exists() and not any(sign in str(path) for sign in "*?["):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
 from photon_triage.tui.commands.sessions import DeviceOption
 
@@ -43,7 +43,7 @@ def study_spi(
     others), on a simulated beamtime of eight runs. The frames that all of the last five checkpoints select are held
     against the truth of other frames. Without --size it is full on a GPU and small otherwise.
     """
-    from photon_triage.core.priority import lower_priority
+    from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.study.size import SIZES
     from photon_triage.core.study.study import run_study
     from photon_triage.models.device import best_device

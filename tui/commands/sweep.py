@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_triage.core.errors import TrainingError, UsageError
+from photon_triage.core.common.errors import TrainingError, UsageError
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.commands import training_options as options
 from photon_triage.tui.commands.options import parse_names, parse_options
 from photon_triage.tui.commands.output import say_json
@@ -87,7 +87,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 2 -m photon_triage.tui train SESSION ...; a batch is divided among them.
     """
-    from photon_triage.core.priority import lower_priority
+    from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.asking import asked
     from photon_triage.core.training.augmentation.augment import checked_augmentations

@@ -83,7 +83,7 @@ def go_on(session_path: SessionArgument, name: NameArgument, approve_commands: A
 
 
 def _at_work(session_path: Path, name: str) -> Training:
-    from photon_triage.core.errors import SessionError
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.trainings import AT_WORK, find_training
 

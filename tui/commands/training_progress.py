@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.tui.commands.output import progress_bar
 
 if TYPE_CHECKING:

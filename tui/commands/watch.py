@@ -51,8 +51,8 @@ def watch(
     Where the session's engine is at work already, this opens a screen on it. An alarm command that the recipe names is
     run only after you approved it.
     """
+    from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import ending_of, engine_is_running, start_engine
-    from photon_triage.core.errors import SessionError
     from photon_triage.core.session.alarms import command_words
 
     if screen:

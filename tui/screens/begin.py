@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.in_use import models_in_use, stage_for
 from photon_triage.core.session.learnable import Count, Learnable, learnable
 from photon_triage.core.session.models import session_models, shipped_models

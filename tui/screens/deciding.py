@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from photon_triage.core.errors import SessionError, TriageError
+from photon_triage.core.common.errors import SessionError, TriageError
 from photon_triage.core.session.journal import Record
 from photon_triage.core.session.labels import Label, LabelWriter, Subject, Verdict
 from photon_triage.core.session.rows import FrameRow

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.file_notes import ignored_note
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.tui.display import config_path
 from photon_triage.tui.screens.export import ExportScreen, ExportWish
 from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now

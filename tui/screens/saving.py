@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from photon_triage.core.errors import SessionError, TriageError
+from photon_triage.core.common.errors import SessionError, TriageError
 
 
 @dataclass(frozen=True, slots=True)

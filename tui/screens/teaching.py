@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.promotion import set_shadow
 from photon_triage.core.session.trainings import Training
 from photon_triage.tui.progress import duration

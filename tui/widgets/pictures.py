@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.radial import RadialProfile, radial_profile
 from photon_triage.core.session.contrast import reduced

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import SessionError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import ClassMap, Detection, FrameRow

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.contrast import Reduced, reduced
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.rows import FrameRow

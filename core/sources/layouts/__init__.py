@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from photon_triage.core.errors import MissingError, SourceError
+from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.layouts import cxi, euxfel, nexus, others, search, tomography
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout
 from photon_triage.core.sources.links import OpenFiles

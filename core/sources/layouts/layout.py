@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.common.errors import MissingError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.limits import ABANDONED
 from photon_triage.core.sources.links import OpenFiles

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.errors import MissingError
+from photon_triage.core.common.errors import MissingError
 from photon_triage.core.sources.axes import counts_rows, signal_of
 from photon_triage.core.sources.calibration import calibration_name
 from photon_triage.core.sources.geometry import detector_geometry, energy, photon_energy, wavelength_energy

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import Recipe

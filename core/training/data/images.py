@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from photon_triage.core.errors import NotYetError, SourceError, TrainingError
+from photon_triage.core.common.errors import NotYetError, SourceError, TrainingError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.watch import natural_order

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.images import Image
 from photon_triage.models.normalise import Normalisation
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 
 How = Literal["random", "representative", "hard"]
 HOWS: tuple[str, ...] = get_args(How)

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 
-from photon_triage.core.errors import SourceError
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, SpotsStage

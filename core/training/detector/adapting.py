@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.containment import parse_json, require_regular
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import parse_json, require_regular
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
-from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.learned import near

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.queues import AUDIT

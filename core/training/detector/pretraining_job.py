@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.embedding.reading import RegionReader, evenly, frames_in_memory, reaching
 from photon_triage.core.embedding.store import Places, joined
-from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.core.errors import UsageError
+from photon_triage.core.common.errors import UsageError
 from photon_triage.core.training.data.classes import VOID
 
 LossName = Literal["cross-entropy", "dice", "mse", "smoothed", "bootstrapped"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import ClassMap

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.augmentation.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models import session_models
 from photon_triage.core.session.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps

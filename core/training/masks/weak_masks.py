@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import SUFFIXES, Example, read_examples

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model
 from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session

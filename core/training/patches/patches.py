@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.augmentation.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.normalising import normalised

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.rings import Rings
 from photon_triage.core.session.labels import Label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from photon_triage.core.errors import TriageError
+from photon_triage.core.common.errors import TriageError
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from photon_triage.core.containment import open_regular
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.containment import open_regular
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.trainings import LOCK, session_of
 
 TRIES = 10

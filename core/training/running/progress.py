@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 
 Note = Callable[[int, int, float, float | None], None]
 """Called after each batch: done, planned, loss, F1 on the validation examples if checked."""

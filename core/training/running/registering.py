@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from photon_triage.core.containment import require_folder
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.containment import require_folder
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models import ModelEntry, find_model, session_models, shipped_models
 from photon_triage.models.checkpoint import save
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.atomic import atomic_file
-from photon_triage.core.cells import csv_lines
-from photon_triage.core.containment import LARGEST_TABLE, make_folder, read_json, require_regular
-from photon_triage.core.errors import TrainingError, TriageError
+from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.containment import LARGEST_TABLE, make_folder, read_json, require_regular
+from photon_triage.core.common.csv_safety import csv_lines
+from photon_triage.core.common.errors import TrainingError, TriageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import CURVE
 from photon_triage.core.session.label_files import read_labels, write_labels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.augmentation.augment import AUGMENTATIONS, GAIN, augment, checked_augmentations
 from photon_triage.core.training.augmentation.turning import inverted, rotated
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.training.data.images import read_examples
 
 from ..builders import write_mask, write_scenes

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.simulate.spi import SpiRun

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult

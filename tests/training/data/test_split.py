@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.data.copies import as_originals, contents_of
 from photon_triage.core.training.data.split import NEIGHBOURS, apart, hold_back, near, split, split_by_run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.engine.process import start_engine
-from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable, load_recipe, parse_recipe

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import torch
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID

@@ -11,7 +11,7 @@ import tifffile
 import torch
 from PIL import Image as Picture
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.masks.segmentation import Mapped

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.network.network_job import NetworkJob

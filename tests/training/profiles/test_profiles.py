@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.engine.process import start_engine
-from photon_triage.core.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare import KnownFrames, compare
 from photon_triage.core.compare import checkpoints as selections
 from photon_triage.core.compare.checkpoints import checkpoint_lists
-from photon_triage.core.errors import ExportError
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.detector.asked import TrainingJob

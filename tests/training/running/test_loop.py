@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.normalising import normalisation_from
 from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.masks.segmentation import SegmentationPlan, train_segmenter

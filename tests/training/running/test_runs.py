@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.labels import LabelWriter

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.errors import TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.data.split import split

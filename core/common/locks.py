@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from photon_triage.core.containment import open_regular
+from photon_triage.core.common.containment import open_regular
 
 
 def is_locked(path: Path, root: Path) -> bool:
