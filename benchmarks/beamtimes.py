@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion, best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation, preparation_for
-from photon_triage.core.session.label_files import match_files, read_labels
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.label_files import match_files, read_labels
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.models import shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from photon_triage.core.audit.agreement import Pair, pairs
 from photon_triage.core.audit.estimate import Estimates, Quantity, estimate, labels_needed
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.audits import Audit, Draw, audit_of
-from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.decisions.audit_draws import Audit, Draw, audit_of
+from photon_triage.core.session.decisions.labels import LabelBook
+from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.lookup import Known
-from photon_triage.core.session.matching import labels_of
 
 WANTED_HALF_WIDTH = 0.05
 """Of the intervals, as wide as they should become."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Unit
-from photon_triage.core.session.labels import Label, LabelBook
+from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
-from photon_triage.core.session.labels import Label, LabelBook
+from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.lookup import Known
 
 NOWHERE = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.runs import AXES, TIME, Bar, RunRow
 from photon_triage.core.session.state import EngineState

@@ -15,7 +15,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.compare.em import EmSettings, Sorted, chosen_by_labels, chosen_by_oracle, of_classes
 from photon_triage.core.compare.lists import LoadedList
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
 
 FOLDER, CLASSES, SETTINGS = "em", "classes.csv", "settings.json"

@@ -12,9 +12,9 @@ from typing import Literal
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare.frames import KnownFrames
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.csv_tables import TableError, decode_table, table_rows
-from photon_triage.core.session.label_cells import index_of
-from photon_triage.core.session.label_files import ALIASES
+from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, table_rows
+from photon_triage.core.session.decisions.label_cells import index_of
+from photon_triage.core.session.decisions.label_files import ALIASES
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
 from photon_triage.models.regular import read_regular

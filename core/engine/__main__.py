@@ -19,7 +19,7 @@ from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.restart import EngineJob
-from photon_triage.core.session.journal import user_name
+from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import ResultsWriter, refusal

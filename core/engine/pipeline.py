@@ -26,7 +26,7 @@ from photon_triage.core.engine.retries import Retries, as_wished
 from photon_triage.core.engine.score import FrameScorer, ScoreThread
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.recipe import Recipe
-from photon_triage.core.session.commands import CommandFollower
+from photon_triage.core.session.decisions.commands import CommandFollower
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import ResultsWriter

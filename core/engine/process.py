@@ -22,7 +22,7 @@ from photon_triage.core.common.containment import open_binary, open_regular, ope
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.locks import is_locked
 from photon_triage.core.engine.identity import engine_process, write_identity
-from photon_triage.core.session.commands import ask_to_stop
+from photon_triage.core.session.decisions.commands import ask_to_stop
 from photon_triage.core.session.presence import ACTIVE, ENGINE_LOCK, presence_of
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.core.session.state import EngineState

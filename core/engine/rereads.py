@@ -12,7 +12,7 @@ from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.engine.tracked_file import frames_in_chunk
-from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.writer import ResultsWriter
 from photon_triage.core.sources import SourceInfo

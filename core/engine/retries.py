@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.recording import Recorder
-from photon_triage.core.session.commands import Retry
+from photon_triage.core.session.decisions.commands import Retry
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.writer import ResultsWriter

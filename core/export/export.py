@@ -18,8 +18,8 @@ from photon_triage.core.export.selection import Select, Selection
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe, Unit
-from photon_triage.core.session.labels import Label
-from photon_triage.core.session.matching import labels_of
+from photon_triage.core.session.decisions.labels import Label
+from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session

@@ -14,9 +14,9 @@ from typing import Any
 from photon_triage.core.common.containment import read_bytes
 from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
+from photon_triage.core.session.decisions.label_files import iso_time
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.file_notes import group_notes
-from photon_triage.core.session.label_files import iso_time
-from photon_triage.core.session.labels import Label
 from photon_triage.core.session.rows import Counts, FileRow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus

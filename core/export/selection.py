@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.rows import FrameRow
 
 Select = Literal["accepted", "predicted", "both", "all"]

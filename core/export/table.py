@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.export.text import write_lines
-from photon_triage.core.session.label_files import iso_time
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.label_files import iso_time
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.rows import FrameRow
 
 if TYPE_CHECKING:

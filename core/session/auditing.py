@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.audits import Audit, Draw, audit_of, draw_audit, record_draw
-from photon_triage.core.session.labels import LabelBook
-from photon_triage.core.session.matching import labels_of, scores_of_points
+from photon_triage.core.session.decisions.audit_draws import Audit, Draw, audit_of, draw_audit, record_draw
+from photon_triage.core.session.decisions.labels import LabelBook
+from photon_triage.core.session.decisions.matching import labels_of, scores_of_points
 from photon_triage.core.session.session import Session
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from photon_triage.core.session.labels import Label
-from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.session.decisions.labels import Label
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
 
 IMPORTED, UNTOLD = "imported", "no queue"

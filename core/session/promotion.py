@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.commands import SHADOW, USE_MODEL, CommandFollower
+from photon_triage.core.session.decisions.commands import SHADOW, USE_MODEL, CommandFollower
+from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
 from photon_triage.core.session.in_use import models_in_use, stage_for
-from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
 from photon_triage.core.session.models import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.verdicts import Verdict

@@ -13,8 +13,8 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import make_folder, read_text
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Recipe, parse_recipe
-from photon_triage.core.session.journal import JournalWriter
-from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.decisions.journal import JournalWriter
+from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.writer import refusal

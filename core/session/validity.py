@@ -15,8 +15,8 @@ from typing import Any
 
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session import database
-from photon_triage.core.session.journal import LATEST_TIME
-from photon_triage.core.session.label_records import HIGHEST_INDEX
+from photon_triage.core.session.decisions.journal import LATEST_TIME
+from photon_triage.core.session.decisions.label_records import HIGHEST_INDEX
 
 SMALL, SMALL_BYTES = 20_000, 4 * 2**20
 """Frames, candidates or boxes, and bytes, up to which every opening looks at all rows: a tenth of a second."""

@@ -14,7 +14,7 @@ from photon_triage.core.compare import KnownFrames, compare, load_list
 from photon_triage.core.export.export import export
 from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.recipe import recipe_text
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

@@ -15,7 +15,7 @@ from photon_triage.core.compare import em
 from photon_triage.core.compare.em import EmSettings, chosen_by_labels, chosen_by_oracle, sort_frames
 from photon_triage.core.compare.em_results import em_lists, load_classes, save_sorted
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 
 from ..embedding import builders
 from ..embedding.builders import kind_frames, kind_session

@@ -13,8 +13,8 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine.events import digest
 from photon_triage.core.engine.process import engine_is_running, engine_status, start_engine, stop_engine
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.commands import ask_to_use
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.commands import ask_to_use
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import save

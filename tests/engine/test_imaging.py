@@ -12,7 +12,7 @@ import tifffile
 import torch
 
 from photon_triage.core.engine.process import start_engine, stop_engine
-from photon_triage.core.session.commands import ask_to_use
+from photon_triage.core.session.decisions.commands import ask_to_use
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.models.checkpoint import save

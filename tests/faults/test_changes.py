@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import frames_of, make_old, write_cxi
 

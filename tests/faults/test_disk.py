@@ -26,7 +26,7 @@ DECIDING = """
 import os, sys, time
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 journal = Session.open(sys.argv[1]).journal()
 writer, number = LabelWriter(journal), 0

@@ -15,7 +15,7 @@ import pytest
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine.process import lock_session, start_engine
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import frames_of, write_cxi
 

@@ -20,7 +20,7 @@ from photon_triage.core.embedding.store import EmbeddingStore
 from photon_triage.core.engine.process import engine_status, lock_session, stop_engine
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.restart import EngineJob, job_of
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from photon_triage.core.session.journal import JournalFollower
+from photon_triage.core.session.decisions.journal import JournalFollower
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import GrowingCxi, frames_of
 

@@ -22,11 +22,11 @@ from photon_triage.core.common.errors import SourceError
 from photon_triage.core.compare import KnownFrames, load_list
 from photon_triage.core.frames import Box
 from photon_triage.core.recipe import parse_recipe, recipe_text, shipped_recipes
-from photon_triage.core.session.audits import draw_audit, record_draw
-from photon_triage.core.session.labels import LabelWriter, Subject
+from photon_triage.core.session.decisions.audit_draws import draw_audit, record_draw
+from photon_triage.core.session.decisions.labels import LabelWriter, Subject
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.models import shipped_models
 from photon_triage.core.session.preview import Previewer
-from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import ClassMap, Detection, FrameResult
 from photon_triage.core.session.session import Session

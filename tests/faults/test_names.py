@@ -18,7 +18,7 @@ import pytest
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.export import export
 from photon_triage.core.export.formats import FORMATS
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from tests.builders.detector_files import frames_of, write_cxi
 from tests.tui.driver import SIZES, opened
 from tests.tui.fake_session import FakeSession

@@ -115,7 +115,7 @@ async def test_the_screen_answers_while_nothing_below_it_does(
         sync(descriptor)
 
     monkeypatch.setattr(SnapshotBuilder, "_build", slow_build)
-    monkeypatch.setattr("photon_triage.core.session.journal.os.fsync", slow_sync)
+    monkeypatch.setattr("photon_triage.core.session.decisions.journal.os.fsync", slow_sync)
     answers: list[float] = []
     async with opened(fake, (100, 30), source=Stuck(gate)) as driver:
         try:

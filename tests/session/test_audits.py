@@ -8,10 +8,10 @@ import pytest
 
 from photon_triage.core.audit.estimate import estimate
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.audits import Draw, audit_of, draw_audit, record_draw
-from photon_triage.core.session.label_records import Label, Verdict
-from photon_triage.core.session.labels import LabelBook, LabelWriter
-from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.session.decisions.audit_draws import Draw, audit_of, draw_audit, record_draw
+from photon_triage.core.session.decisions.label_records import Label, Verdict
+from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

@@ -9,9 +9,9 @@ import pytest
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import LabelError
-from photon_triage.core.session.label_files import COLUMNS, read_labels, write_labels
-from photon_triage.core.session.labels import Label, LabelWriter
-from photon_triage.core.session.matching import labels_of, points_against, scores_of_points
+from photon_triage.core.session.decisions.label_files import COLUMNS, read_labels, write_labels
+from photon_triage.core.session.decisions.labels import Label, LabelWriter
+from photon_triage.core.session.decisions.matching import labels_of, points_against, scores_of_points
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import ClassMap, FrameResult
 

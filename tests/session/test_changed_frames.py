@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelBook, LabelWriter
+from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from photon_triage.core.common import containment
-from photon_triage.core.session.commands import CommandFollower, ask_to_use
-from photon_triage.core.session.hybrid_clock import AHEAD_S
-from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
-from photon_triage.core.session.labels import LabelBook, LabelWriter, Verdict
+from photon_triage.core.session.decisions.commands import CommandFollower, ask_to_use
+from photon_triage.core.session.decisions.hybrid_clock import AHEAD_S
+from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
+from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter, Verdict
 
 from .builders import key
 
@@ -219,7 +219,7 @@ class CountedFolder:
             self.opened += 1
             return open_binary(*arguments)
 
-        monkeypatch.setattr("photon_triage.core.session.journal.open_binary", counted)
+        monkeypatch.setattr("photon_triage.core.session.decisions.journal.open_binary", counted)
 
     def opens(self, *, complete: bool = False) -> int:
         before = self.opened

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common import containment
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session import journal as journal_module
-from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record, parse_line
+from photon_triage.core.session.decisions import journal as journal_module
+from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record, parse_line
 
 KILLS = 20
 
@@ -26,7 +26,7 @@ LINE = b"%08x %s" % (zlib.crc32(BODY), BODY)
 WRITER = """
 import sys
 from pathlib import Path
-from photon_triage.core.session.journal import JournalWriter
+from photon_triage.core.session.decisions.journal import JournalWriter
 journal = JournalWriter(Path(sys.argv[1]), "ada")
 while True:
     record = journal.append("label", file="/data/a.cxi", dataset="/d", index=0, verdict="accepted")

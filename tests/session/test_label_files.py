@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from photon_triage.core.common.csv_safety import plain_cell, quoted_cell
 from photon_triage.core.common.errors import LabelError
 from photon_triage.core.frames import FrameKey, Geometry
-from photon_triage.core.session.label_files import (
+from photon_triage.core.session.decisions.label_files import (
     COLUMNS,
     checked_frames,
     match_files,
@@ -20,7 +20,7 @@ from photon_triage.core.session.label_files import (
     read_table,
     write_labels,
 )
-from photon_triage.core.session.labels import VERDICTS, Label
+from photon_triage.core.session.decisions.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.journal import JournalWriter
-from photon_triage.core.session.labels import Label, LabelBook, LabelWriter, Subject
+from photon_triage.core.session.decisions.journal import JournalWriter
+from photon_triage.core.session.decisions.labels import Label, LabelBook, LabelWriter, Subject
 from photon_triage.core.session.session import Session
 
 from .builders import build_session, key

@@ -9,10 +9,10 @@ import pytest
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.auditing import draw_more
-from photon_triage.core.session.commands import CommandFollower
+from photon_triage.core.session.decisions.commands import CommandFollower
+from photon_triage.core.session.decisions.labels import LabelWriter, Subject
 from photon_triage.core.session.in_use import models_in_use
 from photon_triage.core.session.judging import judge, judging_keys
-from photon_triage.core.session.labels import LabelWriter, Subject
 from photon_triage.core.session.promotion import promote, promotions, rollback, set_shadow, shadow_of
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session import database
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.repair import repair
 from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.rows import Counts, FrameResult

@@ -16,10 +16,10 @@ import pytest
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import CurveFollower, CurvePoint, read_curve
-from photon_triage.core.session.label_records import Label
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.label_records import Label
+from photon_triage.core.session.decisions.labels import LabelWriter
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.learnable import Count, learnable
-from photon_triage.core.session.queues import AUDIT
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import (
     PAUSE,

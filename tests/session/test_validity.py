@@ -12,8 +12,8 @@ import pytest
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.database import ADDED
-from photon_triage.core.session.journal_repair import blank_damaged
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.journal_repair import blank_damaged
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.repair import problem, repair
 from photon_triage.core.session.results import ResultsReader, ResultsWriter

@@ -9,7 +9,7 @@ import pytest
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.label_files import read_labels
+from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.simulate import beamtime
 from photon_triage.core.simulate.beamtime import Beamtime, Simulation, cryoet, tomo, write_beamtime
 from photon_triage.core.simulate.truth import true_mask

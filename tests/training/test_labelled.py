@@ -10,7 +10,7 @@ import torch
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError, TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import ClassMap, FrameResult
 from photon_triage.core.session.session import Session

@@ -11,7 +11,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.images import Output

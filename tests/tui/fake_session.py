@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 
 from ..session.builders import build_session, key

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.preview import Preview
 from photon_triage.core.session.rows import ClassMap
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelBook, LabelWriter
+from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.learnable import learnable
 from photon_triage.core.session.lookup import Known
 from photon_triage.core.session.session import Session
@@ -35,7 +35,7 @@ PERSON = """
 import sys, time
 real, wrong = time.time, float(sys.argv[2])
 time.time = lambda: real() + wrong
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.frames import FrameKey
 session = Session.open(sys.argv[1])

@@ -13,7 +13,7 @@ import pytest
 from textual.events import Key
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.labels import LabelBook
+from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.lines import LineDriver

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from photon_triage.core.embedding.store import EmbeddingStore, Places, place_arrays
-from photon_triage.core.session.journal import user_name
-from photon_triage.core.session.queues import QUEUES
+from photon_triage.core.session.decisions.journal import user_name
+from photon_triage.core.session.decisions.queues import QUEUES
 from photon_triage.core.session.rows import FrameResult
 
 from .driver import SIZES, Driver, opened

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.presence import Presence
 
 from .driver import SIZES, opened

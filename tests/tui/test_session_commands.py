@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.session.labels import LabelWriter, Verdict
+from photon_triage.core.session.decisions.labels import LabelWriter, Verdict
 from photon_triage.core.session.session import Session
 from photon_triage.tui.commands.metrics import BIASED, SIMULATED
 

@@ -75,10 +75,10 @@ async def test_what_could_not_be_saved_stays_undecided_under_a_banner(
         def fails(_: int) -> None:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr("photon_triage.core.session.journal.os.fsync", fails)
+        monkeypatch.setattr("photon_triage.core.session.decisions.journal.os.fsync", fails)
         await driver.press("a")
         await driver.shows("Not saved", "▶       1 0.990  70.5 ?")
-        monkeypatch.setattr("photon_triage.core.session.journal.os.fsync", real)
+        monkeypatch.setattr("photon_triage.core.session.decisions.journal.os.fsync", real)
         await driver.press("x")
         await driver.until(lambda: "Not saved" not in driver.text())
         await driver.shows("1 0.990  70.5 X")
@@ -95,7 +95,7 @@ async def test_nothing_is_shown_as_decided_before_it_is_on_disk(
             gate.wait(20)
             real(descriptor)
 
-        monkeypatch.setattr("photon_triage.core.session.journal.os.fsync", waits)
+        monkeypatch.setattr("photon_triage.core.session.decisions.journal.os.fsync", waits)
         await driver.press("a")
         await driver.shows("1 0.990  70.5 …", "▶       2 0.980  70.5 ?")
         assert "accepted (" not in driver.text()

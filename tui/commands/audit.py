@@ -13,7 +13,7 @@ from photon_triage.tui.commands.sessions import AsOption
 if TYPE_CHECKING:
     from photon_triage.core.audit.estimate import Estimates
     from photon_triage.core.metrics import Estimate
-    from photon_triage.core.session.labels import LabelBook
+    from photon_triage.core.session.decisions.labels import LabelBook
     from photon_triage.core.session.session import Session
 
 QUANTITIES = ("hit_rate", "precision", "recall", "f1")

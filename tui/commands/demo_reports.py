@@ -37,7 +37,7 @@ class Demonstration:
 def spi_report(session: Session, folder: Path) -> dict[str, Any]:
     """Single hits at the session's threshold, and what the best rule on lit pixels would have found."""
     from photon_triage.core.metrics import best_threshold, confusion_at
-    from photon_triage.core.session.label_files import match_files, read_labels
+    from photon_triage.core.session.decisions.label_files import match_files, read_labels
     from photon_triage.core.simulate.truth import TRUTH_FILE
 
     reader = session.results()
@@ -109,8 +109,8 @@ def tell_tomo(report: dict[str, Any]) -> None:
 
 def cryoet_report(session: Session, folder: Path) -> dict[str, Any]:
     """The membranes' pixels, and the candidates of at least the session's threshold."""
-    from photon_triage.core.session.label_files import match_files, read_labels
-    from photon_triage.core.session.matching import points_against
+    from photon_triage.core.session.decisions.label_files import match_files, read_labels
+    from photon_triage.core.session.decisions.matching import points_against
     from photon_triage.core.simulate.cryoet import CLASSES
     from photon_triage.core.simulate.truth import POINTS_FILE
 

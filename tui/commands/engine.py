@@ -101,8 +101,8 @@ def restart(session_path: SessionPath, device: DeviceOption = None, alarm_comman
     alarm command is not taken over.
     """
     from photon_triage.core.engine.restart import restart_engine
-    from photon_triage.core.session.alarms import command_words
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.alarms import command_words
 
     session = Session.open(session_path)
     command = command_words(alarm_command) if alarm_command else ()

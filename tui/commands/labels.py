@@ -43,9 +43,9 @@ def import_labels(
     newest counts: an older table overrides no newer decision, unless --override is given. A table with a line that
     cannot be right is refused as a whole.
     """
-    from photon_triage.core.session.journal import user_name
-    from photon_triage.core.session.label_files import checked_frames, match_files, read_table
-    from photon_triage.core.session.labels import LabelWriter
+    from photon_triage.core.session.decisions.journal import user_name
+    from photon_triage.core.session.decisions.label_files import checked_frames, match_files, read_table
+    from photon_triage.core.session.decisions.labels import LabelWriter
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -110,7 +110,7 @@ def export_labels(
 
     Labels of frames that have changed since are written too, with "yes" in the column changed.
     """
-    from photon_triage.core.session.label_files import write_labels
+    from photon_triage.core.session.decisions.label_files import write_labels
     from photon_triage.core.session.session import Session
 
     book = Session.open(session_path).labels()

@@ -14,7 +14,7 @@ from photon_triage.tui.commands.output import say, say_json, say_table
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
     from photon_triage.core.metrics import Confusion, Estimate
-    from photon_triage.core.session.labels import Label, LabelBook
+    from photon_triage.core.session.decisions.labels import Label, LabelBook
 
 WANTED_HALF_WIDTH = 0.05
 BIASED = (
@@ -43,8 +43,8 @@ def metrics(
     """
     from photon_triage.core.common.errors import LabelError
     from photon_triage.core.metrics import confusion_at
-    from photon_triage.core.session.label_files import latest_labels, match_files, read_labels
-    from photon_triage.core.session.matching import points_against, scores_of_points
+    from photon_triage.core.session.decisions.label_files import latest_labels, match_files, read_labels
+    from photon_triage.core.session.decisions.matching import points_against, scores_of_points
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -117,7 +117,7 @@ def estimates(confusion: Confusion, beta: float) -> dict[str, Estimate]:
 def ranked(labels: list[Label], scores: dict[FrameKey, float | None], threshold: float) -> dict[str, Any]:
     """Agreement with labels that were not made in the audit: of lists with the best first, or from elsewhere."""
     from photon_triage.core.metrics import confusion_at
-    from photon_triage.core.session.queues import AUDIT
+    from photon_triage.core.session.decisions.queues import AUDIT
 
     told = [label for label in labels if label.queue != AUDIT and label.verdict != "skipped"]
     found = confusion_at(scores, {label.key: label.verdict == "accepted" for label in told}, threshold).confusion

@@ -106,7 +106,7 @@ def use(
     The model takes the place of the one in the recipe's stage that it serves: classify, segment or patches.
     """
     from photon_triage.core.engine.networks import check_model
-    from photon_triage.core.session.commands import ask_to_use
+    from photon_triage.core.session.decisions.commands import ask_to_use
     from photon_triage.core.session.models import find_model
     from photon_triage.core.session.session import Session
 

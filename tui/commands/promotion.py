@@ -12,8 +12,8 @@ from photon_triage.tui.commands.sessions import AsOption, DeviceOption
 
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
+    from photon_triage.core.session.decisions.labels import LabelBook
     from photon_triage.core.session.judging import Scores
-    from photon_triage.core.session.labels import LabelBook
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.verdicts import Changed, Judged, Verdict
 

@@ -35,7 +35,7 @@ def retry(
     when a file could not be recovered.
     """
     from photon_triage.core.engine.process import engine_is_running
-    from photon_triage.core.session.commands import ask_to_retry
+    from photon_triage.core.session.decisions.commands import ask_to_retry
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)

@@ -59,7 +59,7 @@ def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
     from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import engine_is_running
     from photon_triage.core.session import repair as repairing
-    from photon_triage.core.session.journal_repair import blank_damaged
+    from photon_triage.core.session.decisions.journal_repair import blank_damaged
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)

@@ -53,7 +53,7 @@ def watch(
     """
     from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import ending_of, engine_is_running, start_engine
-    from photon_triage.core.session.alarms import command_words
+    from photon_triage.core.session.store.alarms import command_words
 
     if screen:
         require_screen("To triage without a screen: --no-screen.")
@@ -89,8 +89,8 @@ def attach(
 
     An alarm command given here is run by this screen, as long as it is open.
     """
-    from photon_triage.core.session.alarms import command_words
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.alarms import command_words
 
     require_screen()
     command = command_words(alarm_command) if alarm_command else ()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from photon_triage.core.common.errors import SessionError, TriageError
-from photon_triage.core.session.journal import Record
-from photon_triage.core.session.labels import Label, LabelWriter, Subject, Verdict
+from photon_triage.core.session.decisions.journal import Record
+from photon_triage.core.session.decisions.labels import Label, LabelWriter, Subject, Verdict
 from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.tui.screens.saving import SaveQueue

@@ -10,7 +10,7 @@ from textual.app import SystemCommand
 
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.auditing import draw_more
-from photon_triage.core.session.queues import AUDIT, QUEUES, WHAT
+from photon_triage.core.session.decisions.queues import AUDIT, QUEUES, WHAT
 from photon_triage.tui.screens.queue import QueueScreen
 from photon_triage.tui.screens.triage import TriageScreen
 

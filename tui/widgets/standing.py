@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from rich.style import Style
 
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.tui.widgets.columns import SAVING, letter_of
 
 STATE_COLOURS = {"A": "#3f8fc0", "X": "#c8641b", "S": "#9a8440"}

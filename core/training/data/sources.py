@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label, LabelBook
-from photon_triage.core.session.queues import AUDIT
+from photon_triage.core.session.decisions.labels import Label, LabelBook
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.running.runs import TrainingRun
 

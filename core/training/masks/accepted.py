@@ -8,7 +8,7 @@ import numpy as np
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.rows import ClassMap
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at

@@ -19,8 +19,8 @@ from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import TrainingError, TriageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import CURVE
-from photon_triage.core.session.label_files import read_labels, write_labels
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.label_files import read_labels, write_labels
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import (
     LABELS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

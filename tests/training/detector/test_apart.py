@@ -12,7 +12,7 @@ import pytest
 
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.split import NEIGHBOURS
 from photon_triage.core.training.detector.judging import Judges

@@ -14,7 +14,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable
-from photon_triage.core.session.labels import Label, LabelWriter
+from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.asking import Asked, asked
 from photon_triage.core.training.data.sources import checked_sources, choose

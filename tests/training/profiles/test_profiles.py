@@ -14,7 +14,7 @@ import torch
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.labels import Label, LabelWriter
+from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import trainings_path
 from photon_triage.core.training.dispatch import run_network_training, trains_network

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable
-from photon_triage.core.session.labels import LabelWriter
+from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

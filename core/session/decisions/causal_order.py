@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.journal import Record
+    from photon_triage.core.session.decisions.journal import Record
 
 ID_LENGTH = 12
 """Hexadecimal digits of a journal's UUID: enough to tell journals apart, and short in every record."""

@@ -18,10 +18,10 @@ import numpy as np
 from photon_triage.core.audit.design import Drawing, Stratum, draw, permanent_numbers
 from photon_triage.core.audit.estimate import Sample
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.journal import JournalWriter, Record
-from photon_triage.core.session.label_records import Label, key_fields, key_of
+from photon_triage.core.session.decisions.journal import JournalWriter, Record
+from photon_triage.core.session.decisions.label_records import Label, key_fields, key_of
+from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.listing import Listing
-from photon_triage.core.session.queues import AUDIT
 
 DRAW, DRAWN = "draw", "drawn"
 FRAMES_A_RECORD = 200

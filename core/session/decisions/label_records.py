@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.journal import LATEST_TIME, Record
+from photon_triage.core.session.decisions.journal import LATEST_TIME, Record
 
 Verdict = Literal["accepted", "rejected", "skipped"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)

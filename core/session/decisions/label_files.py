@@ -16,9 +16,9 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import LabelError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.csv_tables import TableError, decode_table, latin1, table_rows
-from photon_triage.core.session.label_cells import file_of, index_of, point_of, time_of, verdict_of
-from photon_triage.core.session.labels import VERDICTS, Label
+from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, latin1, table_rows
+from photon_triage.core.session.decisions.label_cells import file_of, index_of, point_of, time_of, verdict_of
+from photon_triage.core.session.decisions.labels import VERDICTS, Label
 from photon_triage.core.session.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")

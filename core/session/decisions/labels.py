@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.audits import DRAW, DRAWN, Draw, DrawBook, moved
-from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
-from photon_triage.core.session.label_records import (
+from photon_triage.core.session.decisions.audit_draws import DRAW, DRAWN, Draw, DrawBook, moved
+from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
+from photon_triage.core.session.decisions.label_records import (
     VERDICTS,
     Label,
     Order,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from photon_triage.core.common.containment import LARGEST_TABLE, open_regular, read_bytes, regular_files
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.journal import Record, parse_line
+from photon_triage.core.session.decisions.journal import Record, parse_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from photon_triage.core.candidates import Candidate, agreement, distance
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Comparison
-from photon_triage.core.session.labels import Label
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.results import ResultsReader
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.session.journal import JournalFollower, JournalWriter, Record
+from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
 
 USE_MODEL = "use-model"
 STOP = "stop"

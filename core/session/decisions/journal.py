@@ -29,8 +29,8 @@ from photon_triage.core.common.containment import (
     require_folder,
 )
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.causal_order import CausalOrder, journal_id
-from photon_triage.core.session.hybrid_clock import HybridClock
+from photon_triage.core.session.decisions.causal_order import CausalOrder, journal_id
+from photon_triage.core.session.decisions.hybrid_clock import HybridClock
 
 REOPEN_S = 5.0
 """A network file system may report an old size until a file is opened again."""

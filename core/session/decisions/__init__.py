@@ -1,0 +1,1 @@
+"""Labels and decisions: journals, label tables, audit draws."""

@@ -1,0 +1,1 @@
+"""Results of a session: the data base, its rows, lists and pictures."""
