@@ -19,7 +19,7 @@ from photon_triage.core.metrics import Confusion, best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.decisions.label_files import match_files, read_labels
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.models import shipped_models
+from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.detector.train import score

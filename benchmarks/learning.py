@@ -31,7 +31,7 @@ from rich.table import Table
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.models import find_model, session_models
+from photon_triage.core.session.models.catalog import find_model, session_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.detector.adapting import images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob

@@ -42,7 +42,7 @@ def stages(folder: Path, frames: int) -> dict[str, float]:
     from photon_triage.core.frames import Batch, FrameKey
     from photon_triage.core.prepare import preparation_for
     from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, SizeStage, load_recipe
-    from photon_triage.core.session.models import find_model
+    from photon_triage.core.session.models.catalog import find_model
     from photon_triage.core.sources import inspect, read_frames, read_mask
     from photon_triage.core.stages.classify import Classify
     from photon_triage.core.stages.hits import LitPixels

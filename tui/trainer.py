@@ -15,7 +15,7 @@ from pathlib import Path
 from photon_triage.core.common.containment import make_folder, open_to_append
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.locks import is_locked
-from photon_triage.core.session.models import session_models, shipped_models
+from photon_triage.core.session.models.catalog import session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import (
     AT_WORK,

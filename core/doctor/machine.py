@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from photon_triage.core.doctor.check import Check
-from photon_triage.core.session.models import shipped_models
+from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.device import best_device
 from photon_triage.models.errors import ModelError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.training.data.sources import SIMULATED, SOURCES
 from photon_triage.core.training.masks.segmenter_job import train_from_accepted_masks, train_from_masks
 from photon_triage.core.training.network.network_job import (

@@ -13,10 +13,10 @@ from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.second_look import look_again
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.frames import Batch, FrameKey, Geometry
-from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.judging import judge
-from photon_triage.core.session.promotion import promote, rollback, set_shadow
+from photon_triage.core.session.models.audit_estimate import draw_more
+from photon_triage.core.session.models.comparison import judge
+from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

@@ -25,7 +25,7 @@ from photon_triage.core.recipe import parse_recipe, recipe_text, shipped_recipes
 from photon_triage.core.session.decisions.audit_draws import draw_audit, record_draw
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
 from photon_triage.core.session.decisions.queues import AUDIT
-from photon_triage.core.session.models import shipped_models
+from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import ClassMap, Detection, FrameResult

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.models import find_model, session_models, shipped_models
+from photon_triage.core.session.models.catalog import find_model, session_models, shipped_models
 
 
 def write_model(path: Path, *, header: object = None, beside: object = None) -> Path:

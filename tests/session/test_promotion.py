@@ -8,16 +8,16 @@ import pytest
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.decisions.commands import CommandFollower
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
-from photon_triage.core.session.in_use import models_in_use
-from photon_triage.core.session.judging import judge, judging_keys
-from photon_triage.core.session.promotion import promote, promotions, rollback, set_shadow, shadow_of
+from photon_triage.core.session.models.audit_estimate import draw_more
+from photon_triage.core.session.models.comparison import judge, judging_keys
+from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.promotion import promote, promotions, rollback, set_shadow, shadow_of
+from photon_triage.core.session.models.verdicts import Verdict
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.verdicts import Verdict
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 

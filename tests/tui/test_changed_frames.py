@@ -10,10 +10,10 @@ import pytest
 
 from photon_triage.core.export import export
 from photon_triage.core.report.content import gather
-from photon_triage.core.session.auditing import audit_now, draw_more
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.judging import judge
 from photon_triage.core.session.learnable import learnable
+from photon_triage.core.session.models.audit_estimate import audit_now, draw_more
+from photon_triage.core.session.models.comparison import judge
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

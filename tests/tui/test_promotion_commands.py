@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
-from photon_triage.core.session.in_use import models_in_use
-from photon_triage.core.session.promotion import promotions, shadow_of
+from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.promotion import promotions, shadow_of
 from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session

@@ -18,8 +18,8 @@ from photon_triage.core.export import export
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.report.content import SHEET_FRAMES, gather
 from photon_triage.core.report.thumbnails import EDGE, INVALID, thumbnail
-from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.decisions.labels import LabelWriter
+from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.preview import Preview
 from photon_triage.tui.cli import main
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from photon_triage.core.session.auditing import draw_more
 from photon_triage.core.session.decisions.labels import LabelWriter
+from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.tui.widgets.metrics import CURVE_HEIGHT
 
 from .driver import SIZES, opened

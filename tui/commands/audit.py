@@ -43,7 +43,7 @@ def audit(
 
     Draw first, label them on the screen (s, then audit), then ask. Frames that hit finding refused are drawn, too.
     """
-    from photon_triage.core.session.auditing import draw_more
+    from photon_triage.core.session.models.audit_estimate import draw_more
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -67,7 +67,7 @@ def audit_report(
 ) -> dict[str, Any]:
     """What the audit tells, for people and for --json; {"n": 0} before the first draw."""
     from photon_triage.core.audit.estimate import estimate, labels_needed
-    from photon_triage.core.session.auditing import audit_now
+    from photon_triage.core.session.models.audit_estimate import audit_now
 
     found = audit_now(session, book)
     if found is None:

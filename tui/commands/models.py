@@ -11,7 +11,7 @@ from photon_triage.tui.commands import networks, promotion
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.models import ModelEntry
+    from photon_triage.core.session.models.catalog import ModelEntry
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("inspect")(networks.inspect)
@@ -31,8 +31,8 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the shipped models, and a session's own, with their scores."""
-    from photon_triage.core.session.in_use import models_in_use
-    from photon_triage.core.session.models import session_models, shipped_models
+    from photon_triage.core.session.models.catalog import session_models, shipped_models
+    from photon_triage.core.session.models.in_use import models_in_use
     from photon_triage.core.session.session import Session
 
     entries = list(shipped_models().values())
@@ -107,7 +107,7 @@ def use(
     """
     from photon_triage.core.engine.networks import check_model
     from photon_triage.core.session.decisions.commands import ask_to_use
-    from photon_triage.core.session.models import find_model
+    from photon_triage.core.session.models.catalog import find_model
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)

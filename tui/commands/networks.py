@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_triage.core.common.errors import UsageError
-from photon_triage.core.session.models import evaluated_on
+from photon_triage.core.session.models.catalog import evaluated_on
 from photon_triage.tui.commands.options import parse_names, parse_options, parse_size
 from photon_triage.tui.commands.output import say, say_json, say_table
 
@@ -151,7 +151,7 @@ def export_network(
 
 def _open(what: str, session: Path | None, option: list[str] | None, weights: Path | None) -> tuple[str, Opened]:
     """Where the network is from, and the network."""
-    from photon_triage.core.session.models import session_models, shipped_models
+    from photon_triage.core.session.models.catalog import session_models, shipped_models
     from photon_triage.core.session.session import Session
     from photon_triage.models.opening import open_network
 

@@ -13,9 +13,9 @@ from photon_triage.tui.commands.sessions import AsOption, DeviceOption
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
     from photon_triage.core.session.decisions.labels import LabelBook
-    from photon_triage.core.session.judging import Scores
+    from photon_triage.core.session.models.comparison import Scores
+    from photon_triage.core.session.models.verdicts import Changed, Judged, Verdict
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.verdicts import Changed, Judged, Verdict
 
 MOST_SCORED_HERE = 5000
 """Labelled frames that a command scores itself, the audit's first."""
@@ -35,7 +35,7 @@ def shadow(
 ) -> None:
     """Have the engine score with this model too, while nothing waits; the model in use goes on deciding alone."""
     from photon_triage.core.common.errors import UsageError
-    from photon_triage.core.session.promotion import set_shadow
+    from photon_triage.core.session.models.promotion import set_shadow
     from photon_triage.core.session.session import Session
 
     if (name is None) != none:
@@ -86,7 +86,7 @@ def promote(
     bootstrap. The running engine takes it over and scores the session again in the background.
     """
     from photon_triage.core.common.errors import SessionError
-    from photon_triage.core.session.promotion import promote as use_instead
+    from photon_triage.core.session.models.promotion import promote as use_instead
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -109,7 +109,7 @@ def promote(
 
 def rollback(session_path: SessionArgument, who: AsOption = None, as_json: JsonOption = False) -> None:
     """Go back to the model that was in use before the last promotion; again, to the one before that."""
-    from photon_triage.core.session.promotion import rollback as take_back
+    from photon_triage.core.session.models.promotion import rollback as take_back
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)
@@ -124,8 +124,8 @@ def rollback(session_path: SessionArgument, who: AsOption = None, as_json: JsonO
 def _verdict(session: Session, name: str, device: str | None, *, quiet: bool) -> Verdict:
     """The verdict on a model and the one in use in its stage; raises UsageError where it is that one."""
     from photon_triage.core.common.errors import UsageError
-    from photon_triage.core.session.in_use import models_in_use, stage_for
-    from photon_triage.core.session.judging import judge
+    from photon_triage.core.session.models.comparison import judge
+    from photon_triage.core.session.models.in_use import models_in_use, stage_for
 
     old = models_in_use(session)[stage_for(session, name)]
     if old == name:
@@ -140,8 +140,8 @@ def _scored_here(
 ) -> dict[str, Scores]:
     """Scores by model of labelled frames that results.db lacks, unless an engine is at work on them."""
     from photon_triage.core.engine.process import engine_is_running
-    from photon_triage.core.session.judging import judging_keys
-    from photon_triage.core.session.promotion import shadow_of
+    from photon_triage.core.session.models.comparison import judging_keys
+    from photon_triage.core.session.models.promotion import shadow_of
 
     at_work = engine_is_running(session)
     busy = {*session.engine_state().models.values(), shadow_of(session)} if at_work else set()

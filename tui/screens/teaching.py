@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.session.promotion import set_shadow
+from photon_triage.core.session.models.promotion import set_shadow
 from photon_triage.core.session.trainings import Training
 from photon_triage.tui.progress import duration
 from photon_triage.tui.screens.training import TrainingScreen

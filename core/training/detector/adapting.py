@@ -25,7 +25,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.session.learned import near
+from photon_triage.core.session.models.lineage import near
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.running.folder import writing
 from photon_triage.core.training.running.runs import TrainingRun

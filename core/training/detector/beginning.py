@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.train import OTHER, WANTED
 from photon_triage.core.training.network.initialising import initialise

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from photon_triage.core.prepare import preparation_for
-from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.preselecting import MOST_OF_A_RUN, preselection
 from photon_triage.core.training.data.simulated import CACHE
 from photon_triage.core.training.data.sources import checked_sources

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.images import read_examples

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models.catalog import find_model
 from photon_triage.models.checkpoint import load
 from photon_triage.models.classes import named_classes
 from photon_triage.models.darknet import Darknet

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
-from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import latest_labels, read_labels
-from photon_triage.core.session.models import ModelEntry
+from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import object_masks
 from photon_triage.core.training.data.copies import contents_of
 from photon_triage.core.training.data.images import Example, Image, read_examples

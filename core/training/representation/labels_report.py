@@ -6,7 +6,7 @@ import torch
 
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.prepare import Preparation, preparation_for
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES, choose

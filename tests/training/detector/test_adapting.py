@@ -11,7 +11,7 @@ import torch
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.learned import NEIGHBOURS
+from photon_triage.core.session.models.lineage import NEIGHBOURS
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import TRAINED_ON
 from photon_triage.core.training.detector.adapting import MEASURED, adapt, images_of, statistics

@@ -13,7 +13,7 @@ import torch
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable
-from photon_triage.core.session.auditing import draw_more
+from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.training.detector.pretraining import contrast, pretrain
 from photon_triage.core.training.detector.pretraining_job import PretrainingJob, run_pretraining
 from photon_triage.core.training.running.keeping import Keeper

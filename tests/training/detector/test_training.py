@@ -13,7 +13,7 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable, load_recipe, parse_recipe
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.augmentation.augment import augment
 from photon_triage.core.training.data.examples import Examples, gather, pattern_box

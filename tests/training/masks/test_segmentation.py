@@ -10,7 +10,7 @@ import tifffile
 import torch
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.normalising import normalisation_from, normalised

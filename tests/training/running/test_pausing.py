@@ -16,7 +16,7 @@ import pytest
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.curves import read_curve
-from photon_triage.core.session.learned import learned_by
+from photon_triage.core.session.models.lineage import learned_by
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings import PAUSE, STOP, Training, find_training, read_status, wish
 from photon_triage.core.training.dispatch import run_network_training

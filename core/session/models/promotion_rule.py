@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from photon_triage.core.audit.paired import frames_needed
 from photon_triage.core.metrics import Estimate
-from photon_triage.core.session.verdicts import Judged, Verdict
+from photon_triage.core.session.models.verdicts import Judged, Verdict
 
 LEAST_OF_A_KIND, LEAST_JUDGED = 5, 20
 """Accepted and rejected frames, and all, that must be judged before a model is promoted."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.commands import CommandFollower
-from photon_triage.core.session.models import ModelEntry, find_model
+from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 
 

@@ -13,16 +13,16 @@ from photon_triage.core.audit.paired import f1_difference, mcnemar
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import confusion_at
-from photon_triage.core.session.deciding import decided
 from photon_triage.core.session.decisions.audit_draws import Audit, audit_of
 from photon_triage.core.session.decisions.label_records import Label
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of
-from photon_triage.core.session.in_use import scored_as
-from photon_triage.core.session.learned import Learned, learned_by, may_not_judge
+from photon_triage.core.session.models.in_use import scored_as
+from photon_triage.core.session.models.lineage import Learned, learned_by, may_not_judge
+from photon_triage.core.session.models.promotion_rule import decided
+from photon_triage.core.session.models.verdicts import Changed, Figures, Judged, Verdict
 from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.verdicts import Changed, Figures, Judged, Verdict
 
 Scores = Mapping[FrameKey, float | None]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.commands import SHADOW, USE_MODEL, CommandFollower
 from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
-from photon_triage.core.session.in_use import models_in_use, stage_for
-from photon_triage.core.session.models import find_model
+from photon_triage.core.session.models.catalog import find_model
+from photon_triage.core.session.models.in_use import models_in_use, stage_for
+from photon_triage.core.session.models.verdicts import Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.verdicts import Verdict
 
 PROMOTED, TAKEN_BACK = "promotion", "rolls_back"
 """Fields of the commands that tell the engine which model to use: what the operators' wish was about."""

@@ -1,0 +1,1 @@
+"""Models of a session: the catalog, comparison, promotion."""
