@@ -59,7 +59,7 @@ def write_frames(path: Path) -> None:
 
 def results(rng: np.random.Generator, start: int, count: int) -> list[Any]:
     """What an engine records of so many frames: one in ten is a hit."""
-    from photon_triage.core.session.rows import FrameResult
+    from photon_triage.core.session.store.rows import FrameResult
 
     hit = rng.random(count) < 0.1
     score, lit = rng.beta(0.6, 0.6, count), rng.integers(50, 900, count)
@@ -76,7 +76,7 @@ def results(rng: np.random.Generator, start: int, count: int) -> list[Any]:
 def add_file(writer: Any, folder: Path, place: int, frames: int, status: str) -> tuple[int, Path]:
     """A file of the ledger with a name of its own and shared contents; returns its id and path."""
     from photon_triage.core.frames import Geometry
-    from photon_triage.core.session.rows import FileRow
+    from photon_triage.core.session.store.rows import FileRow
 
     path = folder / f"r{place // 25:04d}-{place % 25:02d}.h5"
     if not path.exists():
@@ -91,7 +91,7 @@ def add_file(writer: Any, folder: Path, place: int, frames: int, status: str) ->
 def build(folder: Path, frames: int, labels: int) -> Path:
     """The session's path, made by the project's own writer and journals."""
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.writer import ResultsWriter
+    from photon_triage.core.session.store.writer import ResultsWriter
 
     if (folder / "session" / "results.db").exists():
         return folder / "session"
@@ -132,7 +132,7 @@ def build(folder: Path, frames: int, labels: int) -> Path:
 def feed(path: Path, rate: int) -> None:
     """Look like an engine: record so many results a second, for ever."""
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.writer import ResultsWriter
+    from photon_triage.core.session.store.writer import ResultsWriter
 
     session = Session(path)
     writer = ResultsWriter(session.results_path)

@@ -40,9 +40,9 @@ def run_engine(session: str, data: str, once: bool, network_disk: bool) -> None:
     """An engine until it ends or is killed; network_disk: with the data base's journal mode for such disks."""
     from photon_triage.core.engine.pipeline import Engine
     from photon_triage.core.engine.recording import Recorder
-    from photon_triage.core.session import database
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.writer import ResultsWriter
+    from photon_triage.core.session.store import database
+    from photon_triage.core.session.store.writer import ResultsWriter
 
     if network_disk:
         database.on_network_file_system = lambda path: True

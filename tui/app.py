@@ -13,8 +13,8 @@ from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.screen import Screen
 
-from photon_triage.core.session.preview import Previewer
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.display import Display
 from photon_triage.tui.images import Output, choose_output
 from photon_triage.tui.images.query import Graphics, ask_terminal

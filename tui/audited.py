@@ -11,7 +11,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.audit_draws import Audit, Draw, audit_of
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of
-from photon_triage.core.session.lookup import Known
+from photon_triage.core.session.store.lookup import Known
 
 WANTED_HALF_WIDTH = 0.05
 """Of the intervals, as wide as they should become."""

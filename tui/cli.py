@@ -194,7 +194,7 @@ def _tell_warnings() -> None:
 
 def _damage_behind(arguments: Sequence[str]) -> tuple[str, str, str] | None:
     """What is wrong with the results of a session that the command line names, as title, message and hint."""
-    from photon_triage.core.session.repair import problem
+    from photon_triage.core.session.store.repair import problem
 
     for argument in arguments:
         path = Path(argument) / "results.db"

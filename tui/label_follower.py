@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.decisions.labels import Label, LabelBook
-from photon_triage.core.session.lookup import Known
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import Counts
 from photon_triage.tui.audited import AuditView, drawn_keys, view_audit
 from photon_triage.tui.labelled import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
 from photon_triage.tui.measuring import TABLE_THRESHOLDS

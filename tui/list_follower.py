@@ -8,8 +8,8 @@ from photon_triage.core.embedding.queued import order_version, queued
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.decisions.queues import EMBEDDED
-from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.labelled import ById
 from photon_triage.tui.listed import NO_IDS, Ids, asks_labels, listed

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.decisions.queues import EMBEDDED, FOLLOWING, Queue
-from photon_triage.core.session.filters import Filter, parse_filter
-from photon_triage.core.session.listing import Listing
+from photon_triage.core.session.store.filters import Filter, parse_filter
+from photon_triage.core.session.store.listing import Listing
 from photon_triage.tui.labelled import ById
 
 Ids = NDArray[np.int64]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.tui.paced import Paced
 
 

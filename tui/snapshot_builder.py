@@ -13,11 +13,11 @@ from pathlib import Path
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.presence import presence_of
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import Counts
-from photon_triage.core.session.runs import RUN
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import Counts
+from photon_triage.core.session.store.runs import RUN
 from photon_triage.core.session.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.label_follower import LabelFollower

@@ -12,8 +12,8 @@ from photon_triage.core.export.crystfel import event_names
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.matching import labels_of
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import FileRow
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, table_rows
 from photon_triage.core.session.decisions.label_cells import index_of
 from photon_triage.core.session.decisions.label_files import ALIASES
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.models.regular import read_regular
 
 Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]

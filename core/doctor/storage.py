@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photon_triage.core.doctor.check import Check, State
-from photon_triage.core.session.database import NETWORK_FILE_SYSTEMS
+from photon_triage.core.session.store.database import NETWORK_FILE_SYSTEMS
 
 VOLATILE = ("tmpfs", "ramfs", "overlay")
 LITTLE_SPACE, TOO_LITTLE_SPACE = 2e9, 2e8

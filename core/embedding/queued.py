@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.embedding.store import FOLDER, ORDER, places_of, read_arrays
 from photon_triage.core.session.decisions.queues import EMBEDDED
-from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.store.reader import ResultsReader
 
 Ids = NDArray[np.int64]
 INDICES = 2**40

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.metrics import wilson
 from photon_triage.core.recipe import AlarmsTable
-from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.store.alarms import Alarm, run_command
+from photon_triage.core.session.store.rows import FrameResult
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.file_notes import geometry_notes
+from photon_triage.core.session.store.file_notes import geometry_notes
 from photon_triage.core.sources import SourceInfo
 
 

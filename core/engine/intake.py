@@ -16,7 +16,7 @@ from photon_triage.core.engine.requests import Reply
 from photon_triage.core.engine.tracker import Stall, Tracker
 from photon_triage.core.engine.watching import FolderWatcher
 from photon_triage.core.frames import Window
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import FrameReader, WatchedFile
 
 READERS = max(1, min(4, (os.cpu_count() or 1) // 2))

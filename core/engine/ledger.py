@@ -10,8 +10,8 @@ from functools import lru_cache
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.events import FileUpdate
 from photon_triage.core.engine.tracked_file import Layout, TrackedFile, layout_of, unusable_frames
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
 _MOST_GONE = 200_000

@@ -29,7 +29,7 @@ from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.commands import CommandFollower
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.writer import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.sources import FrameReader
 from photon_triage.models.device import best_device
 

@@ -36,9 +36,9 @@ from photon_triage.core.engine.rereads import Rereads
 from photon_triage.core.engine.score import FrameFailure, ScoredBatch, ScoredParcel
 from photon_triage.core.engine.shadow import Shadow, ShadowScores
 from photon_triage.core.recipe import Recipe
-from photon_triage.core.session.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.state import FileStatus
-from photon_triage.core.session.writer import ResultsWriter
+from photon_triage.core.session.store.rows import ClassMap, Detection, FileRow, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.stages.cascade import Outcome
 from photon_triage.models.classes import background_of
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session import database
-from photon_triage.core.session.trouble import TroubleNote
-from photon_triage.core.session.writer import ResultsWriter, refusal
+from photon_triage.core.session.store import database
+from photon_triage.core.session.store.status_note import TroubleNote
+from photon_triage.core.session.store.writer import ResultsWriter, refusal
 
 log = logging.getLogger("photon_triage.engine")
 

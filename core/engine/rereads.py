@@ -14,7 +14,7 @@ from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.engine.tracked_file import frames_in_chunk
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.writer import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.sources import SourceInfo
 
 RESCORED_AT_ONCE = 64

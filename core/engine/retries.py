@@ -8,9 +8,9 @@ from dataclasses import replace
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.session.decisions.commands import Retry
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
-from photon_triage.core.session.writer import ResultsWriter
+from photon_triage.core.session.store.rows import FileRow
+from photon_triage.core.session.store.writer import ResultsWriter
 
 STATE = "retried"
 """Under this key the engine's state holds the names of the wishes that were followed."""

@@ -47,8 +47,8 @@ from photon_triage.core.engine.requests import (
 from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk, layout_of
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.frames import Window
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
 STUCK_S = 1.0

@@ -11,8 +11,8 @@ from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.recipe import Recipe
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import FileRow
 
 SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."
 

@@ -20,9 +20,9 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe, Unit
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.decisions.matching import labels_of
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import Counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import FrameReader, SourceInfo
 
 AT_ONCE = 64 * 2**20

@@ -16,7 +16,7 @@ from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import Content
 from photon_triage.core.export.points import Point, is_volume, points_of
 from photon_triage.core.export.text import write_lines
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 
 ORIGIN = (
     "pixels as IMOD counts them: x, y from the image's lower left corner, so that the first pixel's middle is "

@@ -16,10 +16,10 @@ from photon_triage.core.export.content import SIMULATED
 from photon_triage.core.export.selection import Selection
 from photon_triage.core.session.decisions.label_files import iso_time
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.file_notes import group_notes
-from photon_triage.core.session.rows import Counts, FileRow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.file_notes import group_notes
+from photon_triage.core.session.store.rows import Counts, FileRow
 
 SKIPPED = (FileStatus.MISSING, FileStatus.UNREADABLE, FileStatus.WAITING)
 """Status of files whose frames are not all in a list."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import SIMULATED, Content
-from photon_triage.core.session.rows import ClassMap, FileRow
+from photon_triage.core.session.store.rows import ClassMap, FileRow
 
 NO_CLASS = 255
 DATASET = "masks"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.content import Content
 from photon_triage.core.export.table import TableRow
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 
 ANGSTROM_M = 1e-10
 ORIGIN = (

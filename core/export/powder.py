@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.errors import SessionError, UsageError
-from photon_triage.core.session.powder import KINDS, Powder, read_powder
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.powder import KINDS, Powder, read_powder
 
 SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff")
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.rows import FrameRow
 
 Select = Literal["accepted", "predicted", "both", "all"]
 SELECTS: tuple[Select, ...] = get_args(Select)

@@ -22,7 +22,7 @@ from photon_triage.core.export.frames_read import looked_at, pixels
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.export.virtual import check_virtual, virtual_layout
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import FrameReader, SourceInfo
 
 CXI_VERSION = 160

@@ -20,12 +20,12 @@ from photon_triage.core.recipe import Recipe, SizeStage
 from photon_triage.core.report.tables import ExportFacts, ModelFacts, export_facts, model_facts
 from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.decisions.matching import labels_of, scores_of_points
-from photon_triage.core.session.file_notes import NoteGroup, group_notes, ignored_note
 from photon_triage.core.session.models.audit_estimate import audit_now
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import Counts, FileRow, FrameRow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState, FileStatus
+from photon_triage.core.session.store.file_notes import NoteGroup, group_notes, ignored_note
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import Counts, FileRow, FrameRow
 
 SHEET_FRAMES = 24
 """Frames on a contact sheet."""

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from photon_triage.core.metrics import Curve, wilson
 from photon_triage.core.report.content import Report, RunRow, Sizes
-from photon_triage.core.session.results import HISTORY_BIN_S
+from photon_triage.core.session.store.reader import HISTORY_BIN_S
 
 INK, FIRST, SECOND, THIRD = "#010203", "#020301", "#030102", "#030201"
 """Stand-ins for colours that the page's style sheet gives, so that figures follow its light and dark."""

@@ -10,8 +10,8 @@ from typing import Any
 from photon_triage.core.common.containment import read_json, regular_files
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.session.models.catalog import ModelEntry, session_models, shipped_models
-from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
 
 LARGEST_MANIFEST = 4_000_000
 """Bytes; what is larger is no manifest that this program wrote."""

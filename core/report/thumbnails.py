@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from photon_triage.core.frames import Box
-from photon_triage.core.session.contrast import CLIPS, reduced
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.contrast import CLIPS, reduced
+from photon_triage.core.session.store.preview import Preview
 
 SIDE = 240
 """Pixels of the longer side at most."""

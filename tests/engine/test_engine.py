@@ -15,8 +15,8 @@ from photon_triage.core.engine.process import engine_is_running, engine_status, 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.commands import ask_to_use
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.rows import Counts
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import Counts
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 

@@ -19,8 +19,8 @@ from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.process import start_engine
 from photon_triage.core.export.powder import export_powder
 from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_counts
-from photon_triage.core.session.powder import FILE, read_powder
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.powder import FILE, read_powder
 
 from ..builders.detector_files import frames_of, write_cxi
 

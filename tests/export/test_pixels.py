@@ -17,8 +17,8 @@ from spi_em_class import config, em_data
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.masks import NO_CLASS
 from photon_triage.core.frames import FrameKey, Geometry
-from photon_triage.core.session.rows import ClassMap
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import ClassMap
 
 from ..session.builders import build_session, key
 from .builders import HEIGHT, WIDTH, candidate_session, frame_session, label, write_frames, write_list

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = str(Path(__file__).parents[2])
-MODULES = ["photon_triage.core.engine.pipeline", "photon_triage.tui.app", "photon_triage.core.session.preview"]
+MODULES = ["photon_triage.core.engine.pipeline", "photon_triage.tui.app", "photon_triage.core.session.store.preview"]
 
 
 def begin(target: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -36,8 +36,8 @@ def run_engine(session: Path, data: Path) -> None:
     """An engine on a session, until it is killed."""
     from photon_triage.core.engine.pipeline import Engine
     from photon_triage.core.engine.recording import Recorder
-    from photon_triage.core.session.results import ResultsWriter
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.reader import ResultsWriter
 
     opened = Session.open(session)
     Engine(opened, [data], Recorder(ResultsWriter(opened.results_path)), device="cpu").run()

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.trainings import Status, write_status
 from tests.session.builders import build_session
 

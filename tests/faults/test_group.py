@@ -21,9 +21,9 @@ from photon_triage.core.engine.process import engine_status, lock_session, stop_
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.restart import EngineJob, job_of
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.training.running.folder import locked
 
 from ..builders.detector_files import make_old, write_plain

@@ -26,10 +26,10 @@ from photon_triage.core.session.decisions.audit_draws import draw_audit, record_
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
 from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.models.catalog import shipped_models
-from photon_triage.core.session.preview import Previewer
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import ClassMap, Detection, FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.preview import Previewer
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg
 from photon_triage.models.detector import Detector, load_detector

@@ -12,9 +12,9 @@ from photon_triage.core.session.decisions.audit_draws import Draw, audit_of, dra
 from photon_triage.core.session.decisions.label_records import Label, Verdict
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.decisions.queues import AUDIT
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import FrameResult
 
 from .builders import build_session, file_row, frame_results, key
 

@@ -9,9 +9,9 @@ import pytest
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import FrameResult
 
 from .builders import build_session, file_row, key
 
@@ -175,7 +175,7 @@ def test_values_that_no_engine_wrote_end_in_no_traceback(
     session: Session, is_small: bool, notes: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a small data base the rows are passed over, in a large one, which nobody looks through, read as they are."""
-    monkeypatch.setattr("photon_triage.core.session.validity.is_small", lambda _: is_small)
+    monkeypatch.setattr("photon_triage.core.session.store.validity.is_small", lambda _: is_small)
     decided(session, {0: "a0"})
     db = sqlite3.connect(session.results_path)
     db.executescript(

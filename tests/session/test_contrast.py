@@ -14,8 +14,8 @@ from PIL import Image
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import load_recipe
 from photon_triage.core.report.thumbnails import thumbnail
-from photon_triage.core.session.contrast import CLIPS, reduced
-from photon_triage.core.session.preview import Preview, Previewer
+from photon_triage.core.session.store.contrast import CLIPS, reduced
+from photon_triage.core.session.store.preview import Preview, Previewer
 
 SIDE = 600
 USUAL = CLIPS.index(99.0)

@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.file_notes import (
-    geometry_notes,
-    group_notes,
-    group_reasons,
-    ignored_note,
-)
+from photon_triage.core.session.store.file_notes import geometry_notes, group_notes, group_reasons, ignored_note
 
 from .builders import file_row
 

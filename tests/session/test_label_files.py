@@ -21,8 +21,8 @@ from photon_triage.core.session.decisions.label_files import (
     write_labels,
 )
 from photon_triage.core.session.decisions.labels import VERDICTS, Label
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.rows import FileRow
 
 HEADER = ",".join(COLUMNS)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import FrameResult
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import FrameResult
 
 from ..tui.fake_session import FakeSession, make_session
 

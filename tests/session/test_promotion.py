@@ -15,9 +15,9 @@ from photon_triage.core.session.models.comparison import judge, judging_keys
 from photon_triage.core.session.models.in_use import models_in_use
 from photon_triage.core.session.models.promotion import promote, promotions, rollback, set_shadow, shadow_of
 from photon_triage.core.session.models.verdicts import Verdict
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.models.checkpoint import save
 from photon_triage.models.darknet import Darknet
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.results import ResultsReader, ResultsWriter
-from photon_triage.core.session.rows import FileRow, FrameResult
-from photon_triage.core.session.runs import PLACE
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.rows import FileRow, FrameResult
+from photon_triage.core.session.store.runs import PLACE
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.database import ADDED
 from photon_triage.core.session.decisions.journal_repair import blank_damaged
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.presence import presence_of
-from photon_triage.core.session.repair import problem, repair
-from photon_triage.core.session.results import ResultsReader, ResultsWriter
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.database import ADDED
+from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.repair import problem, repair
 
 from .builders import build_session, key
 
@@ -151,7 +151,7 @@ def test_reads_that_fail_are_counted_so_that_a_repair_ends(session: Session, mon
     content = bytearray(session.results_path.read_bytes())
     content[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
     session.results_path.write_bytes(content)
-    monkeypatch.setattr("photon_triage.core.session.repair._LEAST_FAILURES", 20)
+    monkeypatch.setattr("photon_triage.core.session.store.repair._LEAST_FAILURES", 20)
     done = repair(session.results_path)
     assert (done.files, done.frames) == (2, 0)
 

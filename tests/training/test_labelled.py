@@ -11,9 +11,9 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError, TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import ClassMap, FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import ClassMap, FrameResult
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.masks.accepted import accepted_masks

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.session.rows import ClassMap, FrameResult
+from photon_triage.core.session.store.rows import ClassMap, FrameResult
 
 from .fake_session import HEIGHT, WIDTH, FakeSession, make_session
 

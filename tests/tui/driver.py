@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.images import Output
 from photon_triage.tui.screens.main import MainScreen

@@ -15,10 +15,10 @@ from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import Detection, FileRow, FrameResult
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import Detection, FileRow, FrameResult
 
 HEIGHT, WIDTH = 64, 96
 NOW = 1_800_000_000.0

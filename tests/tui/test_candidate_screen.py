@@ -7,8 +7,8 @@ import pytest
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.preview import Preview
-from photon_triage.core.session.rows import ClassMap
+from photon_triage.core.session.store.preview import Preview
+from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
 from photon_triage.tui.widgets.overlay import BOX, LEVELS, MARK, Drawn
 

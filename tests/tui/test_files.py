@@ -10,8 +10,8 @@ import pytest
 
 from photon_triage.core.export import export
 from photon_triage.core.report.content import gather
-from photon_triage.core.session.results import ResultsWriter
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.tui.report_page import page
 
 from ..session.builders import build_session, file_row

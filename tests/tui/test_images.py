@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from textual.geometry import Region
 
-from photon_triage.core.session.preview import Preview
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.preview import Preview
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui import images
 from photon_triage.tui.display import Images
 from photon_triage.tui.images import Output, choose_output

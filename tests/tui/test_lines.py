@@ -14,7 +14,7 @@ from textual.events import Key
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.labels import LabelBook
-from photon_triage.core.session.preview import Previewer
+from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.lines import LineDriver
 

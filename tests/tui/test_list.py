@@ -87,7 +87,7 @@ async def test_the_picture_follows_the_cursor_and_is_not_read_twice(hits: FakeSe
 
 
 async def test_a_score_that_another_model_gave_is_shown(hits: FakeSession) -> None:
-    from photon_triage.core.session.rows import FrameResult
+    from photon_triage.core.session.store.rows import FrameResult
 
     async with opened(hits) as driver:
         await driver.ready()
@@ -111,7 +111,7 @@ async def test_the_filter_keeps_frames_of_a_file(hits: FakeSession) -> None:
 
 @pytest.mark.parametrize(("presses", "left"), [(1, 41), (2, 38), (3, 1)])
 async def test_the_filter_chooses_a_kind(hits: FakeSession, presses: int, left: int) -> None:
-    from photon_triage.core.session.rows import FrameResult
+    from photon_triage.core.session.store.rows import FrameResult
 
     assert hits.writer is not None
     hits.writer.put_frames(hits.files["run_0142.h5"], [FrameResult(99, 0, False)], time.time())

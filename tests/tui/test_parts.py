@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import parse_recipe
-from photon_triage.core.session.preview import Preview, Previewer
+from photon_triage.core.session.store.preview import Preview, Previewer
 from photon_triage.tui.paced import Paced
 from photon_triage.tui.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot_builder import SnapshotBuilder

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from photon_triage.core.frames import FrameKey, Geometry
-from photon_triage.core.session.preview import Preview, Previewer
-from photon_triage.core.session.rows import FrameResult, FrameRow
+from photon_triage.core.session.store.preview import Preview, Previewer
+from photon_triage.core.session.store.rows import FrameResult, FrameRow
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.widgets import pictures
 from photon_triage.tui.widgets.colours import MAPS, colour_at

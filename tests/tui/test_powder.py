@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_triage.core.session.powder import Powder, PowderSum, write_powder
+from photon_triage.core.session.store.powder import Powder, PowderSum, write_powder
 
 from .driver import SIZES, opened
 from .fake_session import FakeSession, rings

@@ -11,7 +11,7 @@ import pytest
 from photon_triage.core.embedding.store import EmbeddingStore, Places, place_arrays
 from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.decisions.queues import QUEUES
-from photon_triage.core.session.rows import FrameResult
+from photon_triage.core.session.store.rows import FrameResult
 
 from .driver import SIZES, Driver, opened
 from .fake_session import FakeSession

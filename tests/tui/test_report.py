@@ -20,7 +20,7 @@ from photon_triage.core.report.content import SHEET_FRAMES, gather
 from photon_triage.core.report.thumbnails import EDGE, INVALID, thumbnail
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import draw_more
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.cli import main
 
 from .fake_session import FakeSession, make_session

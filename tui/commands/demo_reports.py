@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from photon_triage.core.metrics import Confusion
-    from photon_triage.core.session.results import ResultsReader
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.reader import ResultsReader
 
 NAMES = ("precision", "recall", "f1")
 

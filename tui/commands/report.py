@@ -64,7 +64,7 @@ def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Pictur
     from photon_triage.core.common.errors import TriageError
     from photon_triage.core.frames import Box
     from photon_triage.core.report.thumbnails import thumbnail
-    from photon_triage.core.session.preview import Previewer
+    from photon_triage.core.session.store.preview import Previewer
     from photon_triage.tui.report_page import Picture
 
     recipe = content.recipe

@@ -11,8 +11,8 @@ import typer
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.rows import FileRow
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.rows import FileRow
 
 
 def retry(

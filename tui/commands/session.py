@@ -58,9 +58,9 @@ def repair(session_path: SessionPath, as_json: JsonOption = False) -> None:
     """
     from photon_triage.core.common.errors import SessionError
     from photon_triage.core.engine.process import engine_is_running
-    from photon_triage.core.session import repair as repairing
     from photon_triage.core.session.decisions.journal_repair import blank_damaged
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store import repair as repairing
 
     session = Session.open(session_path)
     book = session.labels(follow_moves=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.rows import Counts
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.rows import Counts
 
 MOST_LINES = 20
 """Reasons of one state, or notes, that are printed."""
@@ -71,7 +71,7 @@ def require_paths(paths: list[Path]) -> None:
 
 def count_frames(session: Session) -> Counts:
     """How many files and frames the session's ledger holds; none before its first engine has run."""
-    from photon_triage.core.session.rows import Counts
+    from photon_triage.core.session.store.rows import Counts
 
     if not session.results_path.exists():
         return Counts()
@@ -118,7 +118,7 @@ def summary(session: Session) -> dict[str, Any]:
 
 def summary_lines(session: Session) -> list[tuple[str, str]]:
     """Reasons and notes of a session's files, (kind, text), alike ones in one line."""
-    from photon_triage.core.session.file_notes import group_notes, group_reasons, ignored_note
+    from photon_triage.core.session.store.file_notes import group_notes, group_reasons, ignored_note
 
     reader = session.results()
     try:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.session.contrast import reduced
+from photon_triage.core.session.store.contrast import reduced
 from photon_triage.tui.images.bitmap import COARSENESS, Bitmap, within_budget
 from photon_triage.tui.images.kitty import encode_kitty
 from photon_triage.tui.images.sixel import BAND, encode_sixel

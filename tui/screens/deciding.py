@@ -9,8 +9,8 @@ from typing import Any
 from photon_triage.core.common.errors import SessionError, TriageError
 from photon_triage.core.session.decisions.journal import Record
 from photon_triage.core.session.decisions.labels import Label, LabelWriter, Subject, Verdict
-from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.saving import SaveQueue
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.standing import Standing

@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.screen import Screen
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.file_notes import ignored_note
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.file_notes import ignored_note
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.widgets.files import MOST_FILES, FilesPane

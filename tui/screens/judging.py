@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from photon_triage.core.session.decisions.labels import Verdict
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.deciding import Aim
 from photon_triage.tui.screens.trying import Trying
 from photon_triage.tui.widgets.keys import ACCEPTED_CLASS, CLASSES

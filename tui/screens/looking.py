@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from textual.message import Message
 
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.triage import TriageScreen, Visit
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.neighbours import NeighbourPane

@@ -20,9 +20,9 @@ from textual.widget import Widget
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.contrast import CLIPS, reduced
-from photon_triage.core.session.powder import FILE, Powder, read_powder
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.contrast import CLIPS, reduced
+from photon_triage.core.session.store.powder import FILE, Powder, read_powder
+from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot import Snapshot
 from photon_triage.tui.text import safe_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from photon_triage.core.session.runs import TIME
+from photon_triage.core.session.store.runs import TIME
 from photon_triage.tui.screens.files import FilesScreen
 from photon_triage.tui.screens.powder import PowderScreen
 from photon_triage.tui.screens.runs import RunsScreen

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from textual.screen import Screen
 from textual.timer import Timer
 
-from photon_triage.core.session.preview import Previewer
-from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.preview import Previewer
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.compositing import NarrowCompositor
 from photon_triage.tui.pacing import PaintTimer
 from photon_triage.tui.screens.deciding import Decisions

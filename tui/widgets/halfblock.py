@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from photon_triage.core.session.contrast import CLIPS, Reduced, reduced
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.contrast import CLIPS, Reduced, reduced
+from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.widgets.colours import MAPS, colour_at
 from photon_triage.tui.widgets.overlay import (
     BOX,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import Box
-from photon_triage.core.session.preview import Preview
-from photon_triage.core.session.rows import ClassMap
+from photon_triage.core.session.store.preview import Preview
+from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.tui.widgets.rings import Rings
 
 LEVELS = 24

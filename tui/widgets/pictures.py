@@ -14,9 +14,9 @@ from textual.strip import Strip
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.radial import RadialProfile, radial_profile
-from photon_triage.core.session.contrast import reduced
-from photon_triage.core.session.preview import Preview, Previewer
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.contrast import reduced
+from photon_triage.core.session.store.preview import Preview, Previewer
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.painting import sequences_of, set_sequences
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of

@@ -16,8 +16,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from photon_triage.core.session.contrast import CLIPS
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.contrast import CLIPS
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.images import Output
 from photon_triage.tui.images.bitmap import BYTES_A_SECOND
 from photon_triage.tui.images.painter import BitmapPainter

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.frames import Geometry
 from photon_triage.core.radial import q_at, radius_at, unknown_of
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.preview import Preview
 
 RINGS = ("off", "q", "d")
 UNITS = {"q": "nm⁻¹", "d": "Å"}

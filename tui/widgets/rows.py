@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.results import ResultsReader
-from photon_triage.core.session.rows import ClassMap, Detection, FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
+from photon_triage.core.session.store.rows import ClassMap, Detection, FrameRow
 
 UNKNOWN = Geometry()
 NEIGHBOURS = 3

@@ -14,9 +14,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.session.contrast import Reduced, reduced
-from photon_triage.core.session.preview import Previewer
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.contrast import Reduced, reduced
+from photon_triage.core.session.store.preview import Previewer
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.listed import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of

@@ -21,7 +21,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.journal import JournalWriter, Record
 from photon_triage.core.session.decisions.label_records import Label, key_fields, key_of
 from photon_triage.core.session.decisions.queues import AUDIT
-from photon_triage.core.session.listing import Listing
+from photon_triage.core.session.store.listing import Listing
 
 DRAW, DRAWN = "draw", "drawn"
 FRAMES_A_RECORD = 200

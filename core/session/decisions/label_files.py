@@ -19,7 +19,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, latin1, table_rows
 from photon_triage.core.session.decisions.label_cells import file_of, index_of, point_of, time_of, verdict_of
 from photon_triage.core.session.decisions.labels import VERDICTS, Label
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 
 COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
 DIGEST, CHANGED = "digest", "changed"

@@ -9,7 +9,7 @@ from photon_triage.core.candidates import Candidate, agreement, distance
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Comparison
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.store.reader import ResultsReader
 
 
 def labels_of(keys: Iterable[FrameKey], labels: Mapping[FrameKey, Label], radius: float) -> dict[FrameKey, Label]:

@@ -21,8 +21,8 @@ from photon_triage.core.session.models.in_use import scored_as
 from photon_triage.core.session.models.lineage import Learned, learned_by, may_not_judge
 from photon_triage.core.session.models.promotion_rule import decided
 from photon_triage.core.session.models.verdicts import Changed, Figures, Judged, Verdict
-from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
 
 Scores = Mapping[FrameKey, float | None]
 

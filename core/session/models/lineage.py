@@ -18,8 +18,8 @@ from photon_triage.core.common.errors import LabelError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.session.models.catalog import ModelEntry, session_models, shipped_models
-from photon_triage.core.session.results import ResultsReader
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.trainings import LABELS, TRAINED_ON, trainings_path
 
 NEIGHBOURS = 2

@@ -17,8 +17,8 @@ from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.results import FileRow, FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import FileRow, FrameRow
 from photon_triage.core.sources import FrameReader
 
 FOURTH_MINIMUM = 14.0662

@@ -9,8 +9,8 @@ import numpy as np
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.rows import ClassMap
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.session_frames import readable_frames

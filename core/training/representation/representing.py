@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.rows import FrameRow
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.core.training.representation.feature_distance import FeatureDistance
 
 FEW = 40

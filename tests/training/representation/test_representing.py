@@ -15,9 +15,9 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.results import ResultsWriter
-from photon_triage.core.session.rows import FrameResult
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.representation.feature_distance import distance_between, features_of
 from photon_triage.core.training.representation.representing import compared, ks_distance, represent
 from photon_triage.models.darknet import Darknet

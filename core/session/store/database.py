@@ -15,8 +15,8 @@ from typing import Any
 from photon_triage.core.common.containment import require_entry
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.rows import FileRow
 from photon_triage.core.session.state import EngineState, FileStatus
+from photon_triage.core.session.store.rows import FileRow
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4

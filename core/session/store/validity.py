@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session import database
 from photon_triage.core.session.decisions.journal import LATEST_TIME
 from photon_triage.core.session.decisions.label_records import HIGHEST_INDEX
+from photon_triage.core.session.store import database
 
 SMALL, SMALL_BYTES = 20_000, 4 * 2**20
 """Frames, candidates or boxes, and bytes, up to which every opening looks at all rows: a tenth of a second."""

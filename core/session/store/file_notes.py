@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.session.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources.watch import FOLDERS
 
 SAME_VALUE = 1e-6

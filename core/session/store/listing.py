@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.filters import Filter
-from photon_triage.core.session.lookup import select_ids, sql_text
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.filters import Filter
+from photon_triage.core.session.store.lookup import select_ids, sql_text
+from photon_triage.core.session.store.rows import FrameRow
 
 ROWS_AT_ONCE = 500
 POPULATION_ROWS = 10_000

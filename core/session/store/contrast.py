@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.session.preview import Preview
+from photon_triage.core.session.store.preview import Preview
 
 CLIPS = (90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
 """Percentiles that can be white."""

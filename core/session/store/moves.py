@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.results import ResultsReader
+from photon_triage.core.session.store.reader import ResultsReader
 
 Place = tuple[str, str]
 """A file and a data set."""

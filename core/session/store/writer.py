@@ -19,13 +19,13 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.frames import FrameKey, Geometry
-from photon_triage.core.session import database
-from photon_triage.core.session.lookup import KEYS_AT_ONCE, look_up
-from photon_triage.core.session.masks import mask_bytes
-from photon_triage.core.session.rows import FileRow, FrameResult
-from photon_triage.core.session.second_scores import model_number, scores_by
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.validity import described, invalid_rows, is_small
+from photon_triage.core.session.store import database
+from photon_triage.core.session.store.lookup import KEYS_AT_ONCE, look_up
+from photon_triage.core.session.store.masks import mask_bytes
+from photon_triage.core.session.store.rows import FileRow, FrameResult
+from photon_triage.core.session.store.second_scores import model_number, scores_by
+from photon_triage.core.session.store.validity import described, invalid_rows, is_small
 
 HISTORY_BIN_S = 10
 DIGESTED_AT_ONCE = 20

@@ -13,9 +13,9 @@ from typing import Any
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.index_ranges import Spans
-from photon_triage.core.session import database
-from photon_triage.core.session.validity import add_functions, conditions, described, invalid_rows
-from photon_triage.core.session.writer import HISTORY_BIN_S
+from photon_triage.core.session.store import database
+from photon_triage.core.session.store.validity import add_functions, conditions, described, invalid_rows
+from photon_triage.core.session.store.writer import HISTORY_BIN_S
 
 _BLOCK = 4096
 _MOST_ROWS = 200_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from photon_triage.core.session.listing import FrameListing
-from photon_triage.core.session.rows import FrameRow
+from photon_triage.core.session.store.listing import FrameListing
+from photon_triage.core.session.store.rows import FrameRow
 
 
 def neighbours(db: sqlite3.Connection, frame_id: int, count: int) -> list[FrameRow]:
