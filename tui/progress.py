@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_triage.core.session.trainings import Training
+from photon_triage.core.session.trainings.trainings import Training
 
 SIGNS = {
     "starting": "…", "preparing": "…", "running": "▶", "pausing": "‖", "paused": "‖", "stopping": "■", "scoring": "▶",

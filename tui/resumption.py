@@ -19,8 +19,8 @@ from typer.models import OptionInfo
 
 from photon_triage.core.common.containment import require_within
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session import approvals
-from photon_triage.core.session.trainings import Training, session_of
+from photon_triage.core.session.trainings import approvals
+from photon_triage.core.session.trainings.trainings import Training, session_of
 
 COMMANDS = ("train", "weak", "pretrain")
 """Those by which trainings are begun; a sweep begins them with `train`."""

@@ -9,7 +9,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import AXES, TIME, Bar, RunRow
-from photon_triage.core.session.trainings import Training
+from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.listed import Ids
 from photon_triage.tui.measuring import Measured

@@ -18,7 +18,7 @@ from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import RUN
-from photon_triage.core.session.trainings import Training, TrainingsFollower
+from photon_triage.core.session.trainings.trainings import Training, TrainingsFollower
 from photon_triage.tui.audited import AuditView
 from photon_triage.tui.label_follower import LabelFollower
 from photon_triage.tui.labelled import ById

@@ -17,7 +17,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.locks import is_locked
 from photon_triage.core.session.models.catalog import session_models, shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import (
+from photon_triage.core.session.trainings.trainings import (
     AT_WORK,
     LOCK,
     LOG,

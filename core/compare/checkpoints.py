@@ -20,7 +20,7 @@ from photon_triage.core.embedding.reading import RegionReader, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import trainings_path
+from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.detector.train import WANTED
 from photon_triage.core.training.running.checkpoints import FOLDER, Written, written
 from photon_triage.models.archives import require_modest

@@ -20,7 +20,7 @@ import numpy as np
 
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
-from photon_triage.core.session.trainings import Status, write_status
+from photon_triage.core.session.trainings.trainings import Status, write_status
 from tests.session.builders import build_session
 
 HUGE = 2**40

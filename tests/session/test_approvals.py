@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.session import approvals
+from photon_triage.core.session.trainings import approvals
 
 
 @pytest.fixture(autouse=True)

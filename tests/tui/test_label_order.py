@@ -15,9 +15,9 @@ import pytest
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
-from photon_triage.core.session.learnable import learnable
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.trainings.label_summary import learnable
 from photon_triage.core.training.data.sources import choose
 from photon_triage.tui.labelled import labels_by_id
 from photon_triage.tui.snapshot import ListSpec, Request

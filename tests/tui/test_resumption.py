@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.trainings import Status, Training
+from photon_triage.core.session.trainings.trainings import Status, Training
 from photon_triage.tui.resumption import approve_begun, resumption
 
 

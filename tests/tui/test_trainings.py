@@ -16,7 +16,7 @@ from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.models.promotion import shadow_of
 from photon_triage.core.session.models.verdicts import Changed, Figures, Judged, Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import PAUSE, STOP, Status, read_status, write_status
+from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Status, read_status, write_status
 from photon_triage.tui import cli
 from photon_triage.tui.comparing import Comparison
 from photon_triage.tui.screens import promoting, training

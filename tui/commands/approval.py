@@ -12,8 +12,8 @@ import typer
 from photon_triage.tui.text import safe_text
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.approvals import Kind
     from photon_triage.core.session.session import Session
+    from photon_triage.core.session.trainings.approvals import Kind
 
 ApproveOption = Annotated[
     bool,
@@ -40,7 +40,7 @@ def approved(kind: Kind, words: Sequence[str], what: str, *, approve: bool) -> b
 
     what: says who would run it, before the command is shown.
     """
-    from photon_triage.core.session import approvals
+    from photon_triage.core.session.trainings import approvals
 
     if approvals.is_approved(kind, words):
         return True

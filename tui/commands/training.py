@@ -12,7 +12,7 @@ from photon_triage.tui.commands.approval import ApproveOption, approved
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
-    from photon_triage.core.session.trainings import Training
+    from photon_triage.core.session.trainings.trainings import Training
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,7 +28,7 @@ def list_trainings(
 ) -> None:
     """List the session's trainings with their state, those at work first."""
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.trainings import AT_WORK, TrainingsFollower
+    from photon_triage.core.session.trainings.trainings import AT_WORK, TrainingsFollower
     from photon_triage.tui.progress import left, state_sign
 
     trainings = TrainingsFollower(Session.open(session_path)).read()
@@ -48,7 +48,7 @@ def list_trainings(
 @app.command()
 def pause(session_path: SessionArgument, name: NameArgument, wait: WaitOption = 0.0) -> None:
     """Pause a training after the batch it is at, its state kept; its process waits without work."""
-    from photon_triage.core.session.trainings import PAUSE
+    from photon_triage.core.session.trainings.trainings import PAUSE
 
     training = _at_work(session_path, name)
     _wish(training, session_path, PAUSE, wait, "paused")
@@ -57,7 +57,7 @@ def pause(session_path: SessionArgument, name: NameArgument, wait: WaitOption = 
 @app.command()
 def stop(session_path: SessionArgument, name: NameArgument, wait: WaitOption = 0.0) -> None:
     """Stop a training after the batch it is at, its state kept; `training continue` goes on with it."""
-    from photon_triage.core.session.trainings import STOP
+    from photon_triage.core.session.trainings.trainings import STOP
 
     training = _at_work(session_path, name)
     _wish(training, session_path, STOP, wait, "interrupted")
@@ -67,7 +67,7 @@ def stop(session_path: SessionArgument, name: NameArgument, wait: WaitOption = 0
 def go_on(session_path: SessionArgument, name: NameArgument, approve_commands: ApproveOption = False) -> None:
     """Go on with a training that is paused, or that was stopped, killed or interrupted, at low priority, by itself."""
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.trainings import AT_WORK, PAUSE, RESUMABLE, find_training, wish
+    from photon_triage.core.session.trainings.trainings import AT_WORK, PAUSE, RESUMABLE, find_training, wish
     from photon_triage.tui.resumption import resumption
     from photon_triage.tui.trainer import resume
 
@@ -85,7 +85,7 @@ def go_on(session_path: SessionArgument, name: NameArgument, approve_commands: A
 def _at_work(session_path: Path, name: str) -> Training:
     from photon_triage.core.common.errors import SessionError
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.trainings import AT_WORK, find_training
+    from photon_triage.core.session.trainings.trainings import AT_WORK, find_training
 
     training = find_training(Session.open(session_path), name)
     if training.state not in AT_WORK:
@@ -99,7 +99,7 @@ def _at_work(session_path: Path, name: str) -> Training:
 
 def _wish(training: Training, session_path: Path, file: str, wait: float, wanted: str) -> None:
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.trainings import find_training, wish
+    from photon_triage.core.session.trainings.trainings import find_training, wish
 
     wish(training, file)
     session, deadline = Session.open(session_path), time.monotonic() + wait

@@ -16,10 +16,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.session.learnable import Count, Learnable, learnable
 from photon_triage.core.session.models.catalog import session_models, shipped_models
 from photon_triage.core.session.models.in_use import models_in_use, stage_for
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings.label_summary import Count, Learnable, learnable
 from photon_triage.tui.text import safe_text
 from photon_triage.tui.trainer import proposed_name
 

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import Training
+from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.comparing import Comparison, compared
 from photon_triage.tui.paced import REST_FACTOR
 from photon_triage.tui.screens.onlooking import ONLY_LOOKS

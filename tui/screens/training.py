@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import AT_WORK, PAUSE, RESUMABLE, STOP, Training, wish
+from photon_triage.core.session.trainings.trainings import AT_WORK, PAUSE, RESUMABLE, STOP, Training, wish
 from photon_triage.tui.screens.begin import BeginScreen, TrainingWish
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.screens.promoting import Promoting

@@ -20,7 +20,7 @@ from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.session.models.catalog import ModelEntry, session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.core.session.trainings import LABELS, TRAINED_ON, trainings_path
+from photon_triage.core.session.trainings.trainings import LABELS, TRAINED_ON, trainings_path
 
 NEIGHBOURS = 2
 """Frames of one file that are so near in time share their background, and may share more."""

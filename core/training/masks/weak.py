@@ -17,7 +17,7 @@ import numpy as np
 from photon_triage.core.common.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import session_models
-from photon_triage.core.session.trainings import trainings_path
+from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import Example, read_examples
 from photon_triage.core.training.data.split import Split, near

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from photon_triage.core.common.containment import open_regular
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.trainings import LOCK, session_of
+from photon_triage.core.session.trainings.trainings import LOCK, session_of
 
 TRIES = 10
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import parse_json, require_regular
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.trainings import session_of
+from photon_triage.core.session.trainings.trainings import session_of
 from photon_triage.core.training.running.checkpoints import Checkpoints
 from photon_triage.core.training.running.settings import digest_of
 

@@ -18,11 +18,11 @@ from photon_triage.core.common.containment import LARGEST_TABLE, make_folder, re
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import TrainingError, TriageError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.curves import CURVE
 from photon_triage.core.session.decisions.label_files import read_labels, write_labels
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import (
+from photon_triage.core.session.trainings.training_curve import CURVE
+from photon_triage.core.session.trainings.trainings import (
     LABELS,
     PAUSE,
     SETTINGS,

@@ -13,7 +13,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.lineage import NEIGHBOURS
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import TRAINED_ON
+from photon_triage.core.session.trainings.trainings import TRAINED_ON
 from photon_triage.core.training.detector.adapting import MEASURED, adapt, images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training

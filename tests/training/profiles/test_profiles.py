@@ -16,7 +16,7 @@ from photon_triage.core.engine.process import start_engine
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings import trainings_path
+from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.network.network_job import NetworkJob
 from photon_triage.core.training.profiles.learning import ProfilePlan, score_profiles, thinned, train_classifier

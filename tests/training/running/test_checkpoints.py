@@ -11,8 +11,8 @@ from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare import KnownFrames, compare
 from photon_triage.core.compare import checkpoints as selections
 from photon_triage.core.compare.checkpoints import checkpoint_lists
-from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings.training_curve import read_curve
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train

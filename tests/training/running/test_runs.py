@@ -12,9 +12,9 @@ import pytest
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.curves import read_curve
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings.training_curve import read_curve
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.dispatch import run_network_training

@@ -15,8 +15,8 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import folders_in, make_mark, open_binary, read_json, report, require_folder
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.locks import is_locked
-from photon_triage.core.session.curves import CURVE, CurveFollower, CurvePoint
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.trainings.training_curve import CURVE, CurveFollower, CurvePoint
 
 LOCK, LOG, SETTINGS, STATUS = "lock", "log", "settings.json", "status.json"
 LABELS = "labels.csv"

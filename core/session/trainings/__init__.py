@@ -1,0 +1,1 @@
+"""Trainings of a session as other processes see them."""
