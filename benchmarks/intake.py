@@ -172,8 +172,8 @@ def single_frames(folder: Path, files: int, rounds: int) -> dict[str, Any]:
 def linked_frame(folder: Path, rounds: int) -> dict[str, Any]:
     """Milliseconds to open a master that links to many files and to read one frame: with and without its layout."""
     from photon_triage.core.sources import inspect
+    from photon_triage.core.sources.common.file_probe import look
     from photon_triage.core.sources.local import open_frames
-    from photon_triage.core.sources.opening import look
 
     data = patterns(2)
     master = folder / "a_master.h5"

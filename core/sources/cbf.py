@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.calibration import require_frames
+from photon_triage.core.sources.common.calibration import require_frames
+from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
+from photon_triage.core.sources.common.headers import text_geometry
+from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.limits import STABLE, require_size
+from photon_triage.core.sources.common.names import run_name
 from photon_triage.core.sources.edf import EdfImage, edf_images
-from photon_triage.core.sources.headers import text_geometry
-from photon_triage.core.sources.info import SourceInfo
-from photon_triage.core.sources.limits import STABLE, require_size
-from photon_triage.core.sources.names import run_name
-from photon_triage.core.sources.opening import FileState, translated, waited_for
 
 _LONGEST_HEADER = 2**20
 _CBF_STARTS_BINARY = b"\x0c\x1a\x04\xd5"

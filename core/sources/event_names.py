@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from photon_triage.core.common.errors import SourceError
+from photon_triage.core.sources.common.file_probe import FileState, translated
 from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.stack import FrameStack, Part
 
 

@@ -10,18 +10,18 @@ import numpy as np
 
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.common.file_probe import FileState, translated
+from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.limits import ABANDONED
+from photon_triage.core.sources.common.names import printable, run_name
+from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.filters import compression
-from photon_triage.core.sources.info import SourceInfo
 from photon_triage.core.sources.layouts import ended, find_layout, named_layout, search, simulated
 from photon_triage.core.sources.layouts.layout import Layout
-from photon_triage.core.sources.limits import ABANDONED
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
-from photon_triage.core.sources.names import printable, run_name
-from photon_triage.core.sources.opening import FileState, translated
 from photon_triage.core.sources.shown import frame_files
 from photon_triage.core.sources.stack import FrameStack
-from photon_triage.core.sources.stack_layout import StackLayout
 from photon_triage.core.sources.written import Settling, written
 
 _settling = Settling()

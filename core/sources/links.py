@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
-from photon_triage.core.sources.names import printable
-from photon_triage.core.sources.opening import FileState, look, translated, waited_for
+from photon_triage.core.sources.common.file_probe import FileState, look, translated, waited_for
+from photon_triage.core.sources.common.names import printable
 
 _HOPS = 16
 

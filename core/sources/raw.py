@@ -21,9 +21,9 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.chunks import ChunkTable
+from photon_triage.core.sources.common.file_probe import CutShortError
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
 from photon_triage.core.sources.filters import pipeline
-from photon_triage.core.sources.opening import CutShortError
 from photon_triage.core.sources.view import Selection, read_part
 
 LEAST_BYTES = 2**15

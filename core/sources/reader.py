@@ -20,8 +20,8 @@ from photon_triage.core.common.errors import ReaderLostError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.arena import Arena, Pin
 from photon_triage.core.sources.channel import SharedMemory, error_of, memory_file, receive, send
-from photon_triage.core.sources.info import SourceInfo, Survey
-from photon_triage.core.sources.limits import BYTES_LIMIT
+from photon_triage.core.sources.common.info import SourceInfo, Survey
+from photon_triage.core.sources.common.limits import BYTES_LIMIT
 
 _WORKER = "photon_triage.core.sources.worker"
 _STARTS_WITHIN = 60.0

@@ -15,15 +15,15 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chosen import chosen_images
 from photon_triage.core.sources.chunks import ChunkTable
+from photon_triage.core.sources.common.limits import require_size
+from photon_triage.core.sources.common.stack_layout import Member, StackLayout
 from photon_triage.core.sources.dtypes import READ, image_dtype, stored_dtype
 from photon_triage.core.sources.entries import Entries
 from photon_triage.core.sources.filters import Filter, pipeline, require_decoders
-from photon_triage.core.sources.limits import require_size
 from photon_triage.core.sources.links import OpenFiles
 from photon_triage.core.sources.members import numbered_members, tagged_members
 from photon_triage.core.sources.raw import RawChunks
 from photon_triage.core.sources.roles import view_of
-from photon_triage.core.sources.stack_layout import Member, StackLayout
 from photon_triage.core.sources.view import MOST_AXES, View, is_numeric, read_part
 
 MOST_MEMBERS = 1000

@@ -15,10 +15,10 @@ import numpy as np
 import tifffile
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.blank import without_blank_end
-from photon_triage.core.sources.info import Alternative
-from photon_triage.core.sources.limits import ABANDONED, SILENT, require_size
-from photon_triage.core.sources.opening import FileState, translated, waited_for
+from photon_triage.core.sources.common.blank import without_blank_end
+from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
+from photon_triage.core.sources.common.info import Alternative
+from photon_triage.core.sources.common.limits import ABANDONED, SILENT, require_size
 
 _MOST_PAGES = 1_000_000
 _MOST_NAMED = 5

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photon_triage.core.sources.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
+from photon_triage.core.sources.common.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
 
 _PLAIN = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 SUFFIXES = (*_PLAIN, *(suffix + ending for suffix in _PLAIN for ending in COMPRESSED))

@@ -23,13 +23,13 @@ import numpy as np
 from photon_triage.core.common.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
+from photon_triage.core.sources.common.file_probe import FileState, age_of, look, regular_file
+from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.limits import STABLE, require_size
+from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.event_names import event_names
-from photon_triage.core.sources.info import SourceInfo
-from photon_triage.core.sources.limits import STABLE, require_size
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, open_frames, probe, read_mask, require_range
-from photon_triage.core.sources.opening import FileState, age_of, look, regular_file
 from photon_triage.core.sources.shown import Kept, shown_by
-from photon_triage.core.sources.stack_layout import StackLayout
 
 KEPT_S = 0.5
 """For so long a file that grows stays open from read to read."""

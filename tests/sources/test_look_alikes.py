@@ -10,7 +10,7 @@ import pytest
 
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
-from photon_triage.core.sources.info import SourceInfo
+from photon_triage.core.sources.common.info import SourceInfo
 from tests.builders.detector_files import frames_of, make_old, write_plain
 
 LOOK_ALIKES: dict[str, tuple[str, Any]] = {

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import raw, read_frames
+from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error
 from photon_triage.core.sources.filters import ChunkCheck, pipeline
 from photon_triage.core.sources.hdf5 import OpenStack
-from photon_triage.core.sources.opening import look
 from photon_triage.core.sources.raw import RawChunks
 
 PIPELINES: dict[str, dict[str, Any]] = {

@@ -11,10 +11,10 @@ import pytest
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, SourceInfo, inspect
+from photon_triage.core.sources.common.file_probe import look
+from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.local import open_frames
-from photon_triage.core.sources.opening import look
 from photon_triage.core.sources.stack import StaleLayoutError
-from photon_triage.core.sources.stack_layout import StackLayout
 from tests.builders.detector_files import (
     frames_of,
     make_old,

@@ -12,7 +12,7 @@ from photon_triage.tui.commands.sessions import RootsOption
 
 if TYPE_CHECKING:
     from photon_triage.core.sources import SourceInfo
-    from photon_triage.core.sources.info import Alternative
+    from photon_triage.core.sources.common.info import Alternative
 
 
 def inspect(

@@ -13,7 +13,7 @@ import h5py
 
 from photon_triage.core.common.errors import MissingError
 from photon_triage.core.sources.axes import counts_rows, signal_of
-from photon_triage.core.sources.calibration import calibration_name
+from photon_triage.core.sources.common.calibration import calibration_name
 from photon_triage.core.sources.geometry import detector_geometry, energy, photon_energy, wavelength_energy
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images
 from photon_triage.core.sources.layouts.look_alikes import look_alike

@@ -8,9 +8,9 @@ from typing import Any
 import h5py
 
 from photon_triage.core.sources.axes import counts_rows, marked
-from photon_triage.core.sources.calibration import calibration_name
+from photon_triage.core.sources.common.calibration import calibration_name
+from photon_triage.core.sources.common.info import Alternative
 from photon_triage.core.sources.contents import MOST_OBJECTS, Contents, address, contents
-from photon_triage.core.sources.info import Alternative
 from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout, is_images
 from photon_triage.core.sources.layouts.look_alikes import (
     file_look_alike,

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
-from photon_triage.core.sources.formats import (
+from photon_triage.core.sources.common.formats import (
     HDF5_SIGNATURE,
     READ,
     START,
@@ -20,8 +20,8 @@ from photon_triage.core.sources.formats import (
     mrc_order,
     other_format,
 )
-from photon_triage.core.sources.limits import ABANDONED
-from photon_triage.core.sources.superblock import find_superblock, parse_superblock
+from photon_triage.core.sources.common.limits import ABANDONED
+from photon_triage.core.sources.common.superblock import find_superblock, parse_superblock
 
 _RETRY = "It is looked at again."
 _STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
-from photon_triage.core.sources.stack_layout import StackLayout
+from photon_triage.core.sources.common.stack_layout import StackLayout
 
 
 @dataclass(frozen=True, slots=True)

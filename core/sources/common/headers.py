@@ -6,7 +6,7 @@ import math
 import re
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
-from photon_triage.core.sources.units import is_pixels, metres
+from photon_triage.core.sources.common.units import is_pixels, metres
 
 _VALUE = r"([-+]?[0-9.]+(?:[eE][-+]?\d+)?)"
 _NUMBER = rf"{_VALUE}\s*([^\s;,)x]*)"

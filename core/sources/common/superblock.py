@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from photon_triage.core.sources.formats import HDF5_SIGNATURE
+from photon_triage.core.sources.common.formats import HDF5_SIGNATURE
 
 LONGEST = 64
 """Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
