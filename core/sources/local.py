@@ -95,7 +95,7 @@ def _probe(
 ) -> tuple[SourceInfo, OpenFrames | None]:
     match state.format:
         case "HDF5":
-            from photon_triage.core.sources.hdf5 import probe_hdf5
+            from photon_triage.core.sources.hdf5.source import probe_hdf5
 
             name = f"/{dataset.strip('/')}" if dataset else None
             return probe_hdf5(state, name, explain=explain, any_image=any_image, around=around)
@@ -120,7 +120,7 @@ def open_frames(state: FileState, dataset: str, layout: StackLayout | None = Non
     """
     match state.format:
         case "HDF5":
-            from photon_triage.core.sources.hdf5 import OpenStack
+            from photon_triage.core.sources.hdf5.source import OpenStack
 
             return OpenStack.at(state, dataset, layout)
         case "TIFF":
@@ -167,6 +167,6 @@ def read_mask(info: SourceInfo, *, roots: Sequence[str] = ()) -> np.ndarray | No
     """The mask of a file, (height, width) bool, True where a pixel is valid; None where the file has none."""
     if info.mask is None:
         return None
-    from photon_triage.core.sources.masks import read_hdf5_mask
+    from photon_triage.core.sources.hdf5.masks import read_hdf5_mask
 
     return read_hdf5_mask(look(info.path, roots), info.mask, info.dataset, info.shape, info.mask_bits)

@@ -24,7 +24,7 @@ from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.common.file_probe import CutShortError
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
 from photon_triage.core.sources.filters import pipeline
-from photon_triage.core.sources.view import Selection, read_part
+from photon_triage.core.sources.hdf5.axis_view import Selection, read_part
 
 LEAST_BYTES = 2**15
 """Chunks of fewer bytes are decoded before a thread has been given one."""

@@ -27,9 +27,9 @@ from photon_triage.core.sources.common.file_probe import FileState, age_of, look
 from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import STABLE, require_size
 from photon_triage.core.sources.common.stack_layout import StackLayout
-from photon_triage.core.sources.event_names import event_names
+from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
+from photon_triage.core.sources.hdf5.event_names import event_names
 from photon_triage.core.sources.local import OpenFrames, WindowedFrames, open_frames, probe, read_mask, require_range
-from photon_triage.core.sources.shown import Kept, shown_by
 
 KEPT_S = 0.5
 """For so long a file that grows stays open from read to read."""

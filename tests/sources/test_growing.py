@@ -11,7 +11,7 @@ import pytest
 
 from photon_triage.core.common.errors import NotYetError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
-from photon_triage.core.sources.written import Settling
+from photon_triage.core.sources.hdf5.availability import Settling
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_plain
 
 DATASET = "/entry_1/data_1/data"

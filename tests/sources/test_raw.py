@@ -21,7 +21,7 @@ from photon_triage.core.sources import raw, read_frames
 from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error
 from photon_triage.core.sources.filters import ChunkCheck, pipeline
-from photon_triage.core.sources.hdf5 import OpenStack
+from photon_triage.core.sources.hdf5.source import OpenStack
 from photon_triage.core.sources.raw import RawChunks
 
 PIPELINES: dict[str, dict[str, Any]] = {

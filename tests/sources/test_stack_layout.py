@@ -13,8 +13,8 @@ from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, SourceInfo, inspect
 from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.common.stack_layout import StackLayout
+from photon_triage.core.sources.hdf5.stack import StaleLayoutError
 from photon_triage.core.sources.local import open_frames
-from photon_triage.core.sources.stack import StaleLayoutError
 from tests.builders.detector_files import (
     frames_of,
     make_old,
@@ -171,7 +171,7 @@ def test_a_stale_layout_says_so(tmp_path: Path) -> None:
 
 
 def test_a_file_of_many_members_is_looked_into_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("photon_triage.core.sources.stack.MOST_MEMBERS", 2)
+    monkeypatch.setattr("photon_triage.core.sources.hdf5.stack.MOST_MEMBERS", 2)
 
     assert master_of(tmp_path).stack is None
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.sources.axes import spectral_axis
-from photon_triage.core.sources.dtypes import image_dtype
-from photon_triage.core.sources.links import OpenFiles, names_in, text_of
-from photon_triage.core.sources.values import attribute
-from photon_triage.core.sources.view import MOST_AXES
+from photon_triage.core.sources.hdf5.axes import spectral_axis
+from photon_triage.core.sources.hdf5.axis_view import MOST_AXES
+from photon_triage.core.sources.hdf5.dtypes import image_dtype
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
+from photon_triage.core.sources.hdf5.values import attribute
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.dtypes import image_dtype, stored_dtype
+from photon_triage.core.sources.hdf5.dtypes import image_dtype, stored_dtype
 
 MOST_AXES = 6
 

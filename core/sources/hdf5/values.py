@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles, text_of
+from photon_triage.core.sources.hdf5.links import OpenFiles, text_of
 
 _LONGEST_TEXT = 4096
 _MOST_TEXTS = 16

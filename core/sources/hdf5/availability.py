@@ -12,12 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.sources import virtual
 from photon_triage.core.sources.common.blank import without_blank_end
 from photon_triage.core.sources.common.limits import ABANDONED, CHUNK_SETTLES, RECENT, SILENT, STABLE
-from photon_triage.core.sources.entries import stored_entries
-from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.stack import FrameStack, Part
+from photon_triage.core.sources.hdf5 import virtual
+from photon_triage.core.sources.hdf5.entries import stored_entries
+from photon_triage.core.sources.hdf5.links import OpenFiles
+from photon_triage.core.sources.hdf5.stack import FrameStack, Part
 
 _REMEMBERED = 10_000
 _DEEPEST = 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.sources.links import OpenFiles, names_in
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
 
 MOST_OBJECTS = 20_000
 _MOST_TAGS = 1_000_000

@@ -7,11 +7,11 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.sources import virtual
-from photon_triage.core.sources.axes import axis_names
-from photon_triage.core.sources.links import OpenFiles, names_in
-from photon_triage.core.sources.values import text
-from photon_triage.core.sources.view import View, frames_last, plain_view
+from photon_triage.core.sources.hdf5 import virtual
+from photon_triage.core.sources.hdf5.axes import axis_names
+from photon_triage.core.sources.hdf5.axis_view import View, frames_last, plain_view
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
+from photon_triage.core.sources.hdf5.values import text
 
 SMALLEST_SIDE = 32
 """Rows and columns that a data set must have to be taken for images where no convention names it."""

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import MissingError
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.hdf5.links import OpenFiles
 
 _MOST_BLOCKS = 100_000
 

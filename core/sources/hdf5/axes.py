@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles, names_in, text_of
-from photon_triage.core.sources.values import attribute, texts, unit_of
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
+from photon_triage.core.sources.hdf5.values import attribute, texts, unit_of
 
 _MOST_CHILDREN = 200
 _SPECTRAL = re.compile(

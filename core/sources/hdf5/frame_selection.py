@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.sources.links import OpenFiles, names_in
-from photon_triage.core.sources.values import is_own
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
+from photon_triage.core.sources.hdf5.values import is_own
 
 _EUXFEL = re.compile(r"/INSTRUMENT/(.+:[^/]+)/([^/]+)/")
 _KEYS = ("image_key", "image_key_control", "instrument/detector/image_key", "instrument/detector/image_key_control")

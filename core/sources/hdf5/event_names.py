@@ -11,8 +11,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources.common.file_probe import FileState, translated
-from photon_triage.core.sources.links import OpenFiles
-from photon_triage.core.sources.stack import FrameStack, Part
+from photon_triage.core.sources.hdf5.links import OpenFiles
+from photon_triage.core.sources.hdf5.stack import FrameStack, Part
 
 
 def event_names(state: FileState, dataset: str, indices: Sequence[int]) -> list[str]:

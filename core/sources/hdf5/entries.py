@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources import virtual
 from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders
-from photon_triage.core.sources.links import OpenFiles
+from photon_triage.core.sources.hdf5 import virtual
+from photon_triage.core.sources.hdf5.links import OpenFiles
 
 _DEEPEST = 4
 

@@ -1,0 +1,1 @@
+"""HDF5 files: data sets, axes, links, masks."""
