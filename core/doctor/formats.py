@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from photon_triage.core.doctor.check import Check
-from photon_triage.core.sources.filters import known_filters
+from photon_triage.core.sources.hdf5.chunks.filters import known_filters
 
 NEEDED = (1, 32000, 32001, 32004, 32008, 32015)
 """gzip, LZF, Blosc, LZ4, bitshuffle, Zstandard: what detectors and facilities write."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
-from photon_triage.core.sources.filters import ChunkCheck, Filter
+from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, Filter
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual
 from tests.shared_data import shared_data
 

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import MissingError, SourceError
-from photon_triage.core.sources import raw, read_frames
+from photon_triage.core.sources import read_frames
 from photon_triage.core.sources.common.file_probe import look
-from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error
-from photon_triage.core.sources.filters import ChunkCheck, pipeline
+from photon_triage.core.sources.hdf5.chunks import raw
+from photon_triage.core.sources.hdf5.chunks.decoding import DamagedError, Decoder, LeftToHdf5Error
+from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline
+from photon_triage.core.sources.hdf5.chunks.raw import RawChunks
 from photon_triage.core.sources.hdf5.source import OpenStack
-from photon_triage.core.sources.raw import RawChunks
 
 PIPELINES: dict[str, dict[str, Any]] = {
     "contiguous": {"chunks": None},

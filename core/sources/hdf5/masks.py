@@ -15,9 +15,9 @@ import numpy as np
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources.common.file_probe import FileState, translated
 from photon_triage.core.sources.common.limits import require_size
-from photon_triage.core.sources.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_view import View
+from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack

@@ -15,8 +15,8 @@ from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import ABANDONED
 from photon_triage.core.sources.common.names import printable, run_name
 from photon_triage.core.sources.common.stack_layout import StackLayout
-from photon_triage.core.sources.filters import compression
 from photon_triage.core.sources.hdf5.availability import Settling, written
+from photon_triage.core.sources.hdf5.chunks.filters import compression
 from photon_triage.core.sources.hdf5.duplicate_views import frame_files
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask

@@ -20,11 +20,11 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.chunks import ChunkTable
 from photon_triage.core.sources.common.file_probe import CutShortError
-from photon_triage.core.sources.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
-from photon_triage.core.sources.filters import pipeline
 from photon_triage.core.sources.hdf5.axis_view import Selection, read_part
+from photon_triage.core.sources.hdf5.chunks.chunk_index import ChunkTable
+from photon_triage.core.sources.hdf5.chunks.decoding import DamagedError, Decoder, LeftToHdf5Error, scratch
+from photon_triage.core.sources.hdf5.chunks.filters import pipeline
 
 LEAST_BYTES = 2**15
 """Chunks of fewer bytes are decoded before a thread has been given one."""

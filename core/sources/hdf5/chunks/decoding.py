@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.sources.bitshuffling import bitshuffle_decoder
-from photon_triage.core.sources.filters import (
+from photon_triage.core.sources.hdf5.chunks.bitshuffling import bitshuffle_decoder
+from photon_triage.core.sources.hdf5.chunks.filters import (
     BITSHUFFLE,
     FLETCHER32,
     GZIP,
