@@ -216,7 +216,7 @@ def test_a_search_that_ends_early_says_so(tmp_path: Path, monkeypatch: pytest.Mo
             file[f"log/{number}/x"] = np.zeros(3)
         file["log/z/deep/deeper/images"] = frames_of(2)
 
-    monkeypatch.setattr("photon_triage.core.sources.layouts.search.MOST_OBJECTS", 100)
+    monkeypatch.setattr("photon_triage.core.sources.hdf5.layouts.search.MOST_OBJECTS", 100)
 
     refused(written(tmp_path / "a.h5", write), "no frames.*the search ended after 100 objects")
 

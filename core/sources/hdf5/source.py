@@ -18,11 +18,11 @@ from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.hdf5.availability import Settling, written
 from photon_triage.core.sources.hdf5.chunks.filters import compression
 from photon_triage.core.sources.hdf5.duplicate_views import frame_files
+from photon_triage.core.sources.hdf5.layouts import ended, find_layout, named_layout, search, simulated
+from photon_triage.core.sources.hdf5.layouts.layout import Layout
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
 from photon_triage.core.sources.hdf5.stack import FrameStack
-from photon_triage.core.sources.layouts import ended, find_layout, named_layout, search, simulated
-from photon_triage.core.sources.layouts.layout import Layout
 
 _settling = Settling()
 _masks = MaskCheck()

@@ -9,10 +9,10 @@ import h5py
 
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, distance, energy, photon_energy, pixel_size
+from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, found, is_images
+from photon_triage.core.sources.hdf5.layouts.nexus import beams, entries
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.values import first, text
-from photon_triage.core.sources.layouts.layout import Layout, first_images, found, is_images
-from photon_triage.core.sources.layouts.nexus import beams, entries
 
 _FRAMES = ("data/data", "instrument/detector/data")
 

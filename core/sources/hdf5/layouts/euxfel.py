@@ -11,9 +11,9 @@ from typing import Any
 
 import h5py
 
+from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask
 from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
 from photon_triage.core.sources.hdf5.values import first, number
-from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
 
 _MOST_CHILDREN = 1000
 _PLACES = ("image/data", "data/adc", "data/image/data", "data/image/pixels")

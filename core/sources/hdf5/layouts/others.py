@@ -11,11 +11,11 @@ import h5py
 
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, length, wavelength_energy
+from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask
+from photon_triage.core.sources.hdf5.layouts.look_alikes import is_named_as_mask
 from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
 from photon_triage.core.sources.hdf5.members import tagged_members
 from photon_triage.core.sources.hdf5.values import first, number
-from photon_triage.core.sources.layouts.layout import Layout, first_images, first_mask
-from photon_triage.core.sources.layouts.look_alikes import is_named_as_mask
 
 _MOST_CHILDREN = 1000
 _TAG = re.compile(r"tag-\d+$")

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.common.file_probe import waited_for
+from photon_triage.core.sources.hdf5.layouts import cxi, euxfel, nexus, others, search, tomography
+from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.values import text
-from photon_triage.core.sources.layouts import cxi, euxfel, nexus, others, search, tomography
-from photon_triage.core.sources.layouts.layout import SMALLEST_SIDE, Layout
 
 RECOGNISERS: tuple[Callable[[OpenFiles], Layout | None], ...] = (
     cxi.recognise,
