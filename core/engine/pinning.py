@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from photon_triage.core.sources.arena import Pin
+from photon_triage.core.sources.process.arena import Pin
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from photon_triage.core.sources.channel import receive, send
+from photon_triage.core.sources.process.channel import receive, send
 from photon_triage.core.sources.watch import FolderWatch
 
 FILES_AT_ONCE = 1000

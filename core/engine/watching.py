@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.sources import WatchedFile
-from photon_triage.core.sources.channel import receive, send
+from photon_triage.core.sources.process.channel import receive, send
 
 SCAN_S = 1.0
 CPU_FACTOR, LONGEST_CPU_REST_S = 20, 3.0

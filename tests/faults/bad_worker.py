@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.sources import worker
+from photon_triage.core.sources.process import worker
 
 _answer, _surveyed = worker.Worker.answer, worker.Worker._surveyed
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.sources import FrameReader, reader
+from photon_triage.core.sources import FrameReader
+from photon_triage.core.sources.process import reader
 from tests.builders.detector_files import frames_of, make_old, write_cxi
 from tests.shared_data import shared_data
 

@@ -18,7 +18,7 @@ from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.engine.recovery import recover
 from photon_triage.core.session.decisions.commands import ask_to_retry
 from photon_triage.core.sources import FrameReader, Survey
-from photon_triage.core.sources.reader import Source
+from photon_triage.core.sources.process.reader import Source
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_segment
 
 from .engines import Collected, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for

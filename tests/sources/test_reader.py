@@ -18,7 +18,8 @@ import pytest
 
 from photon_triage.core.common.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources import FrameReader, arena
+from photon_triage.core.sources import FrameReader
+from photon_triage.core.sources.process import arena
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_simulated_tiff
 
 DATASET = "/entry_1/data_1/data"
@@ -178,7 +179,7 @@ def test_neither_a_parent_nor_a_worker_loads_a_network_or_a_screen() -> None:
     code = (
         "import sys, photon_triage.core.sources as s\n"
         "assert not {'h5py', 'tifffile'} & set(sys.modules)\n"
-        "import photon_triage.core.sources.worker, photon_triage.core.sources.hdf5.source, photon_triage.core.sources.tiff\n"
+        "import photon_triage.core.sources.process.worker, photon_triage.core.sources.hdf5.source, photon_triage.core.sources.tiff\n"
         "assert not {'torch', 'textual', 'rich', 'typer'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

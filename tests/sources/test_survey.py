@@ -11,8 +11,9 @@ import tifffile
 
 from photon_triage.core.common.errors import ErrorKind, MissingError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources import FrameReader, inspect, worker
-from photon_triage.core.sources.channel import SharedMemory, memory_file
+from photon_triage.core.sources import FrameReader, inspect
+from photon_triage.core.sources.process import worker
+from photon_triage.core.sources.process.channel import SharedMemory, memory_file
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_plain, write_segment
 
 

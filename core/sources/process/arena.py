@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_triage.core.sources.channel import SharedMemory
+from photon_triage.core.sources.process.channel import SharedMemory
 
 ARENA_BYTES = 256 * 2**20
 """Frames that are held beyond this are copied out."""

@@ -1,6 +1,6 @@
 """The process that touches detector files: it may crash, hang or run out of memory, and is then replaced.
 
-Started as `python -m photon_triage.core.sources.worker SOCKET MEMORY DEADLINE LIMIT ROOTS`, with the descriptors of a
+Started as `python -m photon_triage.core.sources.process.worker SOCKET MEMORY DEADLINE LIMIT ROOTS`, with the descriptors of a
 socket and of shared memory, the seconds a request may take, the bytes of address space it may use, and the folders,
 beside a file's own, to which its links may lead.
 """
@@ -22,14 +22,21 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.common.file_probe import FileState, age_of, look, regular_file
 from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import STABLE, require_size
 from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
 from photon_triage.core.sources.hdf5.event_names import event_names
-from photon_triage.core.sources.local import OpenFrames, WindowedFrames, open_frames, probe, read_mask, require_range
+from photon_triage.core.sources.process.channel import SharedMemory, error_message, receive, send
+from photon_triage.core.sources.process.in_process import (
+    OpenFrames,
+    WindowedFrames,
+    open_frames,
+    probe,
+    read_mask,
+    require_range,
+)
 
 KEPT_S = 0.5
 """For so long a file that grows stays open from read to read."""

@@ -1,0 +1,1 @@
+"""Reader processes, which isolate a run from a bad file."""
