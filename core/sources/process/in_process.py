@@ -100,7 +100,7 @@ def _probe(
             name = f"/{dataset.strip('/')}" if dataset else None
             return probe_hdf5(state, name, explain=explain, any_image=any_image, around=around)
         case "TIFF":
-            from photon_triage.core.sources.tiff import probe_tiff
+            from photon_triage.core.sources.tiff.source import probe_tiff
 
             return probe_tiff(state, explain=explain, any_image=any_image)
         case "MRC":
@@ -124,7 +124,7 @@ def open_frames(state: FileState, dataset: str, layout: StackLayout | None = Non
 
             return OpenStack.at(state, dataset, layout)
         case "TIFF":
-            from photon_triage.core.sources.tiff import open_tiff
+            from photon_triage.core.sources.tiff.source import open_tiff
 
             return open_tiff(state)
         case "MRC":

@@ -169,7 +169,7 @@ class PlainPage:
             place[:] = whole[first * row : first * row + len(place)]
 
     def _decode_with_tifffile(self, rows: np.ndarray, top: int) -> None:
-        from photon_triage.core.sources.tiff_pages import OpenPages
+        from photon_triage.core.sources.tiff.pages import OpenPages
 
         frame = np.empty((1, *self.shape), self.dtype)
         pages = OpenPages(self.state)

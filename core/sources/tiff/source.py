@@ -16,9 +16,9 @@ from photon_triage.core.sources.common.headers import text_geometry
 from photon_triage.core.sources.common.info import Alternative, SourceInfo
 from photon_triage.core.sources.common.limits import ABANDONED, STABLE
 from photon_triage.core.sources.common.names import run_name
-from photon_triage.core.sources.tiff_chain import whole_chain
-from photon_triage.core.sources.tiff_pages import OpenPages
-from photon_triage.core.sources.tiff_plain import PlainPage, plain_page
+from photon_triage.core.sources.tiff.page_chain import whole_chain
+from photon_triage.core.sources.tiff.pages import OpenPages
+from photon_triage.core.sources.tiff.plain import PlainPage, plain_page
 
 _SIMULATED = "photon_triage_simulated"
 _EVERY_PAGE = "every page of the TIFF file is a frame"
