@@ -90,7 +90,7 @@ def train(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.asking import asked
-    from photon_triage.core.training.augmentation.augment import checked_augmentations
+    from photon_triage.core.training.data.augment import checked_augmentations
     from photon_triage.core.training.data.preselecting import checked_how
     from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
     from photon_triage.core.training.detector.asked import TrainingJob

@@ -15,7 +15,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.models.lineage import NEIGHBOURS as NEIGHBOURS
 from photon_triage.core.session.models.lineage import near as near
-from photon_triage.core.training.data.copies import same_as
+from photon_triage.core.training.data.duplicates import same_as
 
 HELD_BACK_IMAGES, HELD_BACK_LABELS = 1 / 6, 1 / 3
 ENOUGH_FOR_A_TEST = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.augmentation.augment import DEFAULT_AUGMENTATIONS
+from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS
 from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.simulated import FRAMES
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES

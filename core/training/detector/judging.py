@@ -12,7 +12,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.data.copies import contents_of
+from photon_triage.core.training.data.duplicates import contents_of
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.data.split import apart
 from photon_triage.core.training.detector.train import score

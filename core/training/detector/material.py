@@ -11,7 +11,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.decisions.queues import AUDIT
-from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
 from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.training.augmentation.augment import AUGMENTATIONS, augment
+from photon_triage.core.training.data.augment import AUGMENTATIONS, augment
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.loop import Learner, learn
 from photon_triage.core.training.running.progress import Progress, decayed

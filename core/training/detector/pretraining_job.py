@@ -17,7 +17,7 @@ from photon_triage.core.embedding.store import Places, joined
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.augmentation.augment import AUGMENTATIONS
+from photon_triage.core.training.data.augment import AUGMENTATIONS
 from photon_triage.core.training.data.examples import beam_in_region
 from photon_triage.core.training.data.split import near
 from photon_triage.core.training.detector.pretraining import BATCH, pretrain

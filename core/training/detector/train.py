@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.training.augmentation.augment import DEFAULT_AUGMENTATIONS, augment
+from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS, augment
 from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.data.preselecting import How, mined, run_weights
 from photon_triage.core.training.detector.drawing import Balance, Draw

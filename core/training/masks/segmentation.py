@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.augmentation.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.normalising import normalised
+from photon_triage.core.training.data.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.losses.pixel_losses import LossName, pixel_loss
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.loop import Learner, learn

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import class_maps
-from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.session_frames import runs_of
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models.catalog import ModelEntry
-from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered

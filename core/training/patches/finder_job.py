@@ -16,7 +16,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import latest_labels, read_labels
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import object_masks
-from photon_triage.core.training.data.copies import contents_of
+from photon_triage.core.training.data.duplicates import contents_of
 from photon_triage.core.training.data.images import Example, Image, read_examples
 from photon_triage.core.training.data.objects import Objects, objects_at, objects_in, widened
 from photon_triage.core.training.data.split import split

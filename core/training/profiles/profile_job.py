@@ -7,7 +7,7 @@ from contextlib import closing
 
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.models.catalog import ModelEntry
-from photon_triage.core.training.data.copies import as_originals, contents_of, copies_in
+from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.network.network_job import (

@@ -15,7 +15,7 @@ from photon_triage.core.recipe import PrepareTable, load_recipe, parse_recipe
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.augmentation.augment import augment
+from photon_triage.core.training.data.augment import augment
 from photon_triage.core.training.data.examples import Examples, gather, pattern_box
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training

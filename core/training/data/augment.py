@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.augmentation.turning import inverted, rotated
+from photon_triage.core.training.data.rotations import inverted, rotated
 
 LEAST_KEPT = 0.3
 """Thinning keeps at least this part of the photons."""

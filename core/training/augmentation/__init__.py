@@ -1,1 +1,0 @@
-"""How examples are changed as an experiment could have changed them."""
