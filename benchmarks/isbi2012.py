@@ -32,9 +32,9 @@ from measure import machine
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.normalising import normalisation_from, normalised
+from photon_triage.core.training.evaluation.partitions import best_partition_scores
 from photon_triage.core.training.masks.segmentation import Mapped, SegmentationPlan, train_segmenter
 from photon_triage.core.training.masks.segmenter_job import RATE
-from photon_triage.core.training.scores.partitions import best_partition_scores
 from photon_triage.models.device import best_device
 from photon_triage.models.registry import create
 from photon_triage.models.segmenter import Segmenter

@@ -58,7 +58,7 @@ def judge(session: Path, data: Path) -> dict[str, Any]:
     """Pixels of membranes, and candidates against the synapses, on the sections that were scanned."""
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.data.objects import objects_in
-    from photon_triage.core.training.scores.scoring import candidate_scores, judged, pixel_scores
+    from photon_triage.core.training.evaluation.scoring import candidate_scores, judged, pixel_scores
 
     opened = Session.open(session)
     reader = opened.results()

@@ -26,7 +26,7 @@ from PIL import Image
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
 from photon_triage.core.simulate.tomo import CLASSES, CORROSION, IMPLANT, TomoRun
-from photon_triage.core.training.losses.pixel_losses import LOSSES, LossName
+from photon_triage.core.training.evaluation.pixel_losses import LOSSES, LossName
 from photon_triage.core.training.masks.weak import WeakJob, WeakRound, run_weak_round
 from photon_triage.core.training.network.network_job import NetworkJob
 

@@ -97,7 +97,7 @@ def train(
     from photon_triage.core.training.detector.drawing import parse_balance
     from photon_triage.core.training.detector.job import run_training
     from photon_triage.core.training.dispatch import run_network_training, trains_network
-    from photon_triage.core.training.losses.pixel_losses import checked_loss
+    from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.network.network_job import NetworkJob
     from photon_triage.core.training.running.ranks import OtherRankDone, joined
 

@@ -67,7 +67,7 @@ def weak(
     SESSION/training/rounds.jsonl keeps every round and what it has gained on the clean set.
     """
     from photon_triage.core.common.priority import lower_priority
-    from photon_triage.core.training.losses.pixel_losses import checked_loss
+    from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.masks.weak import WeakJob, run_weak_round
     from photon_triage.core.training.network.network_job import NetworkJob
 

@@ -17,8 +17,8 @@ from photon_triage.core.training.detector.beginning import base_of, continued, n
 from photon_triage.core.training.detector.material import material
 from photon_triage.core.training.detector.planning import ALL_LEARN, kept_layers, planned
 from photon_triage.core.training.detector.train import train
+from photon_triage.core.training.evaluation.labels_report import representation_of
 from photon_triage.core.training.network.freezing import freeze
-from photon_triage.core.training.representation.labels_report import representation_of
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
 from photon_triage.core.training.running.runs import TrainingRun, training_run

@@ -18,7 +18,7 @@ from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS, augm
 from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.data.preselecting import How, mined, run_weights
 from photon_triage.core.training.detector.drawing import Balance, Draw
-from photon_triage.core.training.losses.deciding import decision_loss
+from photon_triage.core.training.evaluation.decision_loss import decision_loss
 from photon_triage.core.training.running.keeping import Keeper
 from photon_triage.core.training.running.loop import Learner, learn
 from photon_triage.core.training.running.progress import Progress

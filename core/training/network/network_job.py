@@ -20,7 +20,7 @@ from photon_triage.core.training.data.normalising import normalisation_from
 from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.data.split import Split
-from photon_triage.core.training.losses.pixel_losses import LossName
+from photon_triage.core.training.evaluation.pixel_losses import LossName
 from photon_triage.core.training.network.freezing import freeze
 from photon_triage.core.training.network.initialising import initialise
 from photon_triage.core.training.running.checkpoints import KEPT

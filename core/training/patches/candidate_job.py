@@ -14,6 +14,8 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
+from photon_triage.core.training.evaluation.representativeness import represent
+from photon_triage.core.training.evaluation.scoring import confusion_scores
 from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches.candidates import labelled_candidates
 from photon_triage.core.training.patches.finder_job import finding_plan, new_finder
@@ -26,13 +28,11 @@ from photon_triage.core.training.patches.patches import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.core.training.representation.representing import represent
 from photon_triage.core.training.running.loop import learn
 from photon_triage.core.training.running.progress import Note
 from photon_triage.core.training.running.registering import Trained
 from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_labels
-from photon_triage.core.training.scores.scoring import confusion_scores
 from photon_triage.models.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from photon_triage.core.training.losses.deciding import decision_loss
+from photon_triage.core.training.evaluation.decision_loss import decision_loss
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class
 

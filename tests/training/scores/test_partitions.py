@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from photon_triage.core.training.data.objects import connected_parts
-from photon_triage.core.training.scores.partitions import best_partition_scores, partition_score, regions_of
+from photon_triage.core.training.evaluation.partitions import best_partition_scores, partition_score, regions_of
 
 HALVES = np.repeat([[1, 1, 2, 2]], 4, axis=0)
 """Two regions of eight pixels."""

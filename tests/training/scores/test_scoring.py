@@ -8,7 +8,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.data.split import split
-from photon_triage.core.training.scores.scoring import Judged, best_cut, candidate_scores, judged, pixel_scores
+from photon_triage.core.training.evaluation.scoring import Judged, best_cut, candidate_scores, judged, pixel_scores
 
 
 def test_pixel_scores_of_two_classes_are_those_of_the_foreground() -> None:

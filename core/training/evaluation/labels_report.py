@@ -10,8 +10,8 @@ from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES, choose
-from photon_triage.core.training.representation.feature_distance import feature_distance
-from photon_triage.core.training.representation.representing import Representation, represent
+from photon_triage.core.training.evaluation.feature_distance import feature_distance
+from photon_triage.core.training.evaluation.representativeness import Representation, represent
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import load_detector
 from photon_triage.models.device import best_device

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.core.training.representation.feature_distance import FeatureDistance
+from photon_triage.core.training.evaluation.feature_distance import FeatureDistance
 
 FEW = 40
 """Accepted or rejected frames below which to expect little: SpeckleNN's single hits from 40 labels a class."""

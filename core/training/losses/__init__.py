@@ -1,1 +1,0 @@
-"""Losses that belong to no one network."""

@@ -1,1 +1,0 @@
-"""How far what is learned from stands for the beamtime."""
