@@ -37,7 +37,7 @@ from photon_triage.core.training.detector.adapting import images_of, statistics
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
-from photon_triage.core.training.running.registering import register
+from photon_triage.core.training.loop.register_model import register
 from photon_triage.models.detector import Detector, load_detector
 
 STRATEGIES = ("uncertain", "disagree", "score", "random")

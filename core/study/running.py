@@ -23,9 +23,9 @@ from photon_triage.core.study.variants import PUBLISHED_BATCH, Variant
 from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.detector.beginning import CLASSES
 from photon_triage.core.training.detector.train import WANTED, Plan, score, train
-from photon_triage.core.training.running.checkpoints import FOLDER, Checkpoints, written
-from photon_triage.core.training.running.keeping import Keeper
-from photon_triage.core.training.running.progress import Progress
+from photon_triage.core.training.loop.checkpoints import FOLDER, Checkpoints, written
+from photon_triage.core.training.loop.progress import Progress
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, load_detector
 

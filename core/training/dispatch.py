@@ -8,6 +8,10 @@ from dataclasses import replace
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.training.data.sources import SIMULATED, SOURCES
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained
+from photon_triage.core.training.loop.runs import TrainingRun, training_run
+from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.masks.segmenter_job import train_from_accepted_masks, train_from_masks
 from photon_triage.core.training.network.network_job import (
     FINDERS,
@@ -23,10 +27,6 @@ from photon_triage.core.training.network.network_job import (
 from photon_triage.core.training.patches.candidate_job import train_from_candidates
 from photon_triage.core.training.patches.finder_job import train_from_objects
 from photon_triage.core.training.profiles.profile_job import train_from_profiles
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import TrainingRun, training_run
-from photon_triage.core.training.running.settings import settings_of
 
 DRAWN = ("masks", "points", "within")
 

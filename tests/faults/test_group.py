@@ -24,7 +24,7 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.reader import ResultsWriter
-from photon_triage.core.training.running.folder import locked
+from photon_triage.core.training.loop.folder import locked
 
 from ..builders.detector_files import make_old, write_plain
 from .engines import ALL_HITS, make_session, wait_for

@@ -21,8 +21,8 @@ from photon_triage.tui.commands.training_report import say_report
 from photon_triage.tui.resumption import approve_begun
 
 if TYPE_CHECKING:
-    from photon_triage.core.training.running.progress import Note
-    from photon_triage.core.training.running.registering import Trained
+    from photon_triage.core.training.loop.progress import Note
+    from photon_triage.core.training.loop.register_model import Trained
 
 
 def train(
@@ -98,8 +98,8 @@ def train(
     from photon_triage.core.training.detector.job import run_training
     from photon_triage.core.training.dispatch import run_network_training, trains_network
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
+    from photon_triage.core.training.loop.distributed import OtherRankDone, joined
     from photon_triage.core.training.network.network_job import NetworkJob
-    from photon_triage.core.training.running.ranks import OtherRankDone, joined
 
     if epochs is not None and iterations is not None:
         raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")

@@ -10,7 +10,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.tui.commands.output import progress_bar
 
 if TYPE_CHECKING:
-    from photon_triage.core.training.running.progress import Note
+    from photon_triage.core.training.loop.progress import Note
 
 
 @contextmanager

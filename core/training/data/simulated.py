@@ -23,7 +23,7 @@ from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
 from photon_triage.core.training.data.examples import Examples, beam_in_region, pattern_box
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.runs import TrainingRun
 
 FRAMES = 2000
 FRAMES_A_RUN, FRAMES_AT_ONCE = 200, 32

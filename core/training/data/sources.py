@@ -11,7 +11,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.runs import TrainingRun
 
 LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"
 SOURCES: tuple[str, ...] = (LABELS, IMPORTED, SIMULATED, AUDIT)

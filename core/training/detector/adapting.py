@@ -27,8 +27,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.models.lineage import near
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.running.folder import writing
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.folder import writing
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.norm import BatchNorm
 

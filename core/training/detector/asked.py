@@ -10,7 +10,7 @@ from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.simulated import FRAMES
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.detector.drawing import Balance
-from photon_triage.core.training.running.checkpoints import KEPT
+from photon_triage.core.training.loop.checkpoints import KEPT
 
 
 @dataclass(frozen=True)

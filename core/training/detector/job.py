@@ -18,11 +18,11 @@ from photon_triage.core.training.detector.material import material
 from photon_triage.core.training.detector.planning import ALL_LEARN, kept_layers, planned
 from photon_triage.core.training.detector.train import train
 from photon_triage.core.training.evaluation.labels_report import representation_of
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
+from photon_triage.core.training.loop.runs import TrainingRun, training_run
+from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.network.freezing import freeze
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
-from photon_triage.core.training.running.runs import TrainingRun, training_run
-from photon_triage.core.training.running.settings import settings_of
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.device import best_device
 

@@ -18,7 +18,7 @@ from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen,
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_labels, labels_of
 
 LEAST_LABELS = 10

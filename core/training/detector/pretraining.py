@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.data.augment import AUGMENTATIONS, augment
-from photon_triage.core.training.running.keeping import Keeper
-from photon_triage.core.training.running.loop import Learner, learn
-from photon_triage.core.training.running.progress import Progress, decayed
+from photon_triage.core.training.loop.loop import Learner, learn
+from photon_triage.core.training.loop.progress import Progress, decayed
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.features import Features
 

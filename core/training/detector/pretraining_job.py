@@ -21,11 +21,11 @@ from photon_triage.core.training.data.augment import AUGMENTATIONS
 from photon_triage.core.training.data.examples import beam_in_region
 from photon_triage.core.training.data.split import near
 from photon_triage.core.training.detector.pretraining import BATCH, pretrain
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
+from photon_triage.core.training.loop.runs import TrainingRun, training_run
+from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.network.initialising import initialise
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained, checked_name, free_name, register
-from photon_triage.core.training.running.runs import TrainingRun, training_run
-from photon_triage.core.training.running.settings import settings_of
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.device import best_device
 

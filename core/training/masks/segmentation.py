@@ -18,9 +18,9 @@ from photon_triage.core.training.data.normalising import normalised
 from photon_triage.core.training.data.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.evaluation.pixel_losses import LossName, pixel_loss
 from photon_triage.core.training.evaluation.scoring import pixel_scores
-from photon_triage.core.training.running.keeping import Keeper
-from photon_triage.core.training.running.loop import Learner, learn
-from photon_triage.core.training.running.progress import Progress, decayed, is_check
+from photon_triage.core.training.loop.loop import Learner, learn
+from photon_triage.core.training.loop.progress import Progress, decayed, is_check
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter
 from photon_triage.models.unet import UNet

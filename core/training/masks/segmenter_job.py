@@ -13,6 +13,9 @@ from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.session_frames import runs_of
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import Split, split, split_by_run
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.masks.accepted import accepted_masks
 from photon_triage.core.training.masks.segmentation import (
     Mapped,
@@ -30,9 +33,6 @@ from photon_triage.core.training.network.network_job import (
     new_normalisation,
     registered,
 )
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_masks
 from photon_triage.models.classes import named_classes
 from photon_triage.models.device import best_device

@@ -16,6 +16,10 @@ from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
 from photon_triage.core.training.evaluation.scoring import confusion_scores
+from photon_triage.core.training.loop.loop import learn
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches.candidates import labelled_candidates
 from photon_triage.core.training.patches.finder_job import finding_plan, new_finder
@@ -28,10 +32,6 @@ from photon_triage.core.training.patches.patches import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.core.training.running.loop import learn
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.models.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder

@@ -20,6 +20,9 @@ from photon_triage.core.training.data.duplicates import contents_of
 from photon_triage.core.training.data.images import Example, Image, read_examples
 from photon_triage.core.training.data.objects import Objects, objects_at, objects_in, widened
 from photon_triage.core.training.data.split import split
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.network.network_job import (
     NetworkJob,
     batches,
@@ -32,9 +35,6 @@ from photon_triage.core.training.network.network_job import (
 )
 from photon_triage.core.training.patches.finding import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.patches.patches import NOTHING_WRONG, Marked
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.models.device import best_device
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder

@@ -14,6 +14,9 @@ from torch import nn
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.training.evaluation.scoring import best_cut, candidate_scores, confusion_scores, judged
+from photon_triage.core.training.loop.loop import learn
+from photon_triage.core.training.loop.progress import Progress, is_check
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.patches.patch_preselecting import preselected
 from photon_triage.core.training.patches.patches import (
     Marked,
@@ -26,9 +29,6 @@ from photon_triage.core.training.patches.patches import (
     on_image,
     score_patches,
 )
-from photon_triage.core.training.running.keeping import Keeper
-from photon_triage.core.training.running.loop import learn
-from photon_triage.core.training.running.progress import Progress, is_check
 from photon_triage.models.patchfinder import PatchFinder, log_odds
 
 LISTED_FROM = -2.2

@@ -17,8 +17,8 @@ from photon_triage.core.training.data.normalising import normalised
 from photon_triage.core.training.data.objects import Objects
 from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.symmetries import SYMMETRIES, turned
-from photon_triage.core.training.running.loop import Learner
-from photon_triage.core.training.running.progress import decayed
+from photon_triage.core.training.loop.loop import Learner
+from photon_triage.core.training.loop.progress import decayed
 from photon_triage.models.patchfinder import PatchFinder, log_odds
 
 Sites = NDArray[np.int64]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from photon_triage.core.training.loop.loop import Learner, learn
+from photon_triage.core.training.loop.progress import Progress, decayed
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.profiles.profiles import Profiles
-from photon_triage.core.training.running.keeping import Keeper
-from photon_triage.core.training.running.loop import Learner, learn
-from photon_triage.core.training.running.progress import Progress, decayed
 from photon_triage.models.radialnet import ProfileClassifier, profile_input
 
 DECAY = 1e-3

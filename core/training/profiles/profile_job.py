@@ -12,6 +12,9 @@ from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
 from photon_triage.core.training.evaluation.scoring import confusion_scores
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.register_model import Trained
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.network.network_job import (
     NetworkJob,
     batches,
@@ -22,9 +25,6 @@ from photon_triage.core.training.network.network_job import (
 )
 from photon_triage.core.training.profiles.learning import ProfilePlan, score_profiles, train_classifier
 from photon_triage.core.training.profiles.profiles import read_profiles
-from photon_triage.core.training.running.progress import Note
-from photon_triage.core.training.running.registering import Trained
-from photon_triage.core.training.running.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.models.device import best_device
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier

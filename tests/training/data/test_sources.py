@@ -12,7 +12,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.data.sources import CHANGED, DEFAULT_SOURCES, chosen_labels
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.runs import TrainingRun
 
 from ...session.builders import build_session, file_row, key
 

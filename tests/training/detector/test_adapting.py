@@ -18,8 +18,8 @@ from photon_triage.core.training.detector.adapting import MEASURED, adapt, image
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.planning import FAR_PART
-from photon_triage.core.training.running.registering import register
-from photon_triage.core.training.running.runs import TrainingRun
+from photon_triage.core.training.loop.register_model import register
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import load_detector

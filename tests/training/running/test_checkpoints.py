@@ -16,8 +16,8 @@ from photon_triage.core.session.trainings.training_curve import read_curve
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.detector.train import Plan, train
-from photon_triage.core.training.running.checkpoints import Checkpoints, written
-from photon_triage.core.training.running.keeping import Keeper
+from photon_triage.core.training.loop.checkpoints import Checkpoints, written
+from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.detector import load_detector
 
 from ..detector.test_training import CFG, CPU, detector, disc_examples, labelled, preparation

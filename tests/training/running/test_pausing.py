@@ -20,8 +20,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.training_curve import read_curve
 from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Training, find_training, read_status, wish
 from photon_triage.core.training.dispatch import run_network_training
-from photon_triage.core.training.running.progress import Progress
-from photon_triage.core.training.running.runs import TrainingStopped, training_run
+from photon_triage.core.training.loop.progress import Progress
+from photon_triage.core.training.loop.runs import TrainingStopped, training_run
 from photon_triage.tui.trainer import resume
 
 from ..builders import write_scenes

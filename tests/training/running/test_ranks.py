@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.running.ranks import joined
+from photon_triage.core.training.loop.distributed import joined
 
 from . import ranked
 

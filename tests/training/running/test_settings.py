@@ -12,8 +12,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.drawing import Balance
 from photon_triage.core.training.detector.pretraining_job import PretrainingJob
+from photon_triage.core.training.loop.settings import digest_of, settings_of
 from photon_triage.core.training.network.network_job import NetworkJob
-from photon_triage.core.training.running.settings import digest_of, settings_of
 
 from ..builders import new_session
 

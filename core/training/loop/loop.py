@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from photon_triage.core.training.running.keeping import Keeper, Kept
-from photon_triage.core.training.running.progress import Progress, smooth
-from photon_triage.core.training.running.ranks import is_first, spread
+from photon_triage.core.training.loop.distributed import is_first, spread
+from photon_triage.core.training.loop.progress import Progress, smooth
+from photon_triage.core.training.loop.resume_state import Keeper, Kept
 from photon_triage.models.optim import set_rate
 
 
