@@ -13,7 +13,7 @@ from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.masks.segmenter_job import train_from_accepted_masks, train_from_masks
-from photon_triage.core.training.network.network_job import (
+from photon_triage.core.training.model.job import (
     FINDERS,
     PROFILERS,
     SEGMENTERS,

@@ -89,7 +89,6 @@ def train(
     """
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.asking import asked
     from photon_triage.core.training.data.augment import checked_augmentations
     from photon_triage.core.training.data.preselecting import checked_how
     from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
@@ -99,7 +98,8 @@ def train(
     from photon_triage.core.training.dispatch import run_network_training, trains_network
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.loop.distributed import OtherRankDone, joined
-    from photon_triage.core.training.network.network_job import NetworkJob
+    from photon_triage.core.training.model.job import NetworkJob
+    from photon_triage.core.training.model.model_choice import asked
 
     if epochs is not None and iterations is not None:
         raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")

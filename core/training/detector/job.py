@@ -22,7 +22,7 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.loop.settings import settings_of
-from photon_triage.core.training.network.freezing import freeze
+from photon_triage.core.training.model.freezing import freeze
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.device import best_device
 

@@ -25,7 +25,7 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.loop.settings import settings_of
-from photon_triage.core.training.network.initialising import initialise
+from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.device import best_device
 

@@ -15,7 +15,7 @@ from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.session_frames import readable_frames
 from photon_triage.core.training.masks.segmentation import Mapped
-from photon_triage.core.training.network.network_job import GIVE_IMAGES
+from photon_triage.core.training.model.job import GIVE_IMAGES
 
 
 def accepted_masks(session: Session, labels: Iterable[Label]) -> tuple[list[Mapped], tuple[str, ...]]:

@@ -23,7 +23,7 @@ from photon_triage.core.training.masks.segmentation import (
     score_segmenter,
     train_segmenter,
 )
-from photon_triage.core.training.network.network_job import (
+from photon_triage.core.training.model.job import (
     NetworkJob,
     batches,
     facts_of_images,

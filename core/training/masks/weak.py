@@ -36,7 +36,7 @@ from photon_triage.core.training.masks.weak_masks import (
     with_corrections,
     write_proposals,
 )
-from photon_triage.core.training.network.network_job import NetworkJob, facts_of_images, registered
+from photon_triage.core.training.model.job import NetworkJob, facts_of_images, registered
 from photon_triage.core.training.scores.evaluation_set import clean_images
 from photon_triage.models.device import best_device
 

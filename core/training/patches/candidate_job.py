@@ -20,7 +20,7 @@ from photon_triage.core.training.loop.loop import learn
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.network.network_job import NetworkJob, keep_layers, name_for, registered
+from photon_triage.core.training.model.job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.patches.candidates import labelled_candidates
 from photon_triage.core.training.patches.finder_job import finding_plan, new_finder
 from photon_triage.core.training.patches.patch_preselecting import preselected

@@ -16,7 +16,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
 from photon_triage.core.training.data.session_frames import readable_frames, runs_of
-from photon_triage.core.training.network.network_job import GIVE_IMAGES
+from photon_triage.core.training.model.job import GIVE_IMAGES
 from photon_triage.core.training.patches.patches import Marked, Sites
 
 LEAST_LABELS = 10

@@ -23,7 +23,7 @@ from photon_triage.core.training.data.split import split
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.network.network_job import (
+from photon_triage.core.training.model.job import (
     NetworkJob,
     batches,
     facts_of_images,

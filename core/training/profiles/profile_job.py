@@ -15,14 +15,7 @@ from photon_triage.core.training.evaluation.scoring import confusion_scores
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.network.network_job import (
-    NetworkJob,
-    batches,
-    keep_layers,
-    name_for,
-    new_network,
-    registered,
-)
+from photon_triage.core.training.model.job import NetworkJob, batches, keep_layers, name_for, new_network, registered
 from photon_triage.core.training.profiles.learning import ProfilePlan, score_profiles, train_classifier
 from photon_triage.core.training.profiles.profiles import read_profiles
 from photon_triage.core.training.scores.evaluation_set import held_out_labels

@@ -17,7 +17,7 @@ from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.masks.segmentation import Mapped
 from photon_triage.core.training.masks.weak import ROUNDS, WeakJob, WeakRound, append_round, read_rounds, run_weak_round
 from photon_triage.core.training.masks.weak_masks import doubts
-from photon_triage.core.training.network.network_job import NetworkJob
+from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.models.segmenter import load_segmenter
 from photon_triage.tui.cli import main
 

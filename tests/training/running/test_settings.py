@@ -13,7 +13,7 @@ from photon_triage.core.training.detector.asked import TrainingJob
 from photon_triage.core.training.detector.drawing import Balance
 from photon_triage.core.training.detector.pretraining_job import PretrainingJob
 from photon_triage.core.training.loop.settings import digest_of, settings_of
-from photon_triage.core.training.network.network_job import NetworkJob
+from photon_triage.core.training.model.job import NetworkJob
 
 from ..builders import new_session
 

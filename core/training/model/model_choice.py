@@ -8,8 +8,8 @@ from pathlib import Path
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import find_model, session_models, shipped_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.network.initialising import WEIGHTS
-from photon_triage.core.training.network.network_job import STAGE_OF, family_of
+from photon_triage.core.training.model.initial_weights import WEIGHTS
+from photon_triage.core.training.model.job import STAGE_OF, family_of
 from photon_triage.models.darknet import shipped_cfgs
 
 

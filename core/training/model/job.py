@@ -23,8 +23,8 @@ from photon_triage.core.training.data.split import Split
 from photon_triage.core.training.evaluation.pixel_losses import LossName
 from photon_triage.core.training.loop.checkpoints import KEPT
 from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
-from photon_triage.core.training.network.freezing import freeze
-from photon_triage.core.training.network.initialising import initialise
+from photon_triage.core.training.model.freezing import freeze
+from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.scores.evaluation_set import held_out_images
 from photon_triage.models.errors import ModelError
 from photon_triage.models.normalise import EACH_FRAME, Normalisation
