@@ -22,7 +22,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
-from photon_triage.core.training.detector.train import score
+from photon_triage.core.training.tasks.detector.learner import score
 from photon_triage.models.detector import Detector, best_of_class, load_detector
 
 EMBEDDED = "hitnet-spi"

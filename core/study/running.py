@@ -21,11 +21,11 @@ from photon_triage.core.study.data import RECIPE, StudyData
 from photon_triage.core.study.size import StudySize, cfg_of
 from photon_triage.core.study.variants import PUBLISHED_BATCH, Variant
 from photon_triage.core.training.data.examples import Examples
-from photon_triage.core.training.detector.beginning import CLASSES
-from photon_triage.core.training.detector.train import WANTED, Plan, score, train
 from photon_triage.core.training.loop.checkpoints import FOLDER, Checkpoints, written
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
+from photon_triage.core.training.tasks.detector.initial_weights import CLASSES
+from photon_triage.core.training.tasks.detector.learner import WANTED, Plan, score, train
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, load_detector
 

@@ -17,13 +17,13 @@ from photon_triage.core.recipe import PrepareTable
 from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.sources import checked_sources, choose
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.drawing import Balance, Draw, parse_balance
-from photon_triage.core.training.detector.job import run_training
-from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.model.freezing import freeze
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.model.model_choice import Asked, asked
+from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw, parse_balance
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.checkpoint import read_metadata, save
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector

@@ -13,11 +13,11 @@ from photon_triage.core.compare import checkpoints as selections
 from photon_triage.core.compare.checkpoints import checkpoint_lists
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.training_curve import read_curve
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.job import run_training
-from photon_triage.core.training.detector.train import Plan, train
 from photon_triage.core.training.loop.checkpoints import Checkpoints, written
 from photon_triage.core.training.loop.resume_state import Keeper
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.detector import load_detector
 
 from ..detector.test_training import CFG, CPU, detector, disc_examples, labelled, preparation

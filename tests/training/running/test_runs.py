@@ -15,12 +15,12 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.training_curve import read_curve
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.job import run_training
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.job import run_training
 
 from ..builders import write_scenes
 from ..detector.test_training import CFG, labelled

@@ -16,10 +16,10 @@ from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
 from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels
 from photon_triage.core.training.data.split import hold_back
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.judging import Judges, judges_from, judges_of, without
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.scores.evaluation_set import held_out_labels, labels_of
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.evaluation import Judges, judges_from, judges_of, without
 
 LEAST_LABELS = 10
 

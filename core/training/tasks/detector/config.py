@@ -9,8 +9,8 @@ from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS
 from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.simulated import FRAMES
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
-from photon_triage.core.training.detector.drawing import Balance
 from photon_triage.core.training.loop.checkpoints import KEPT
+from photon_triage.core.training.tasks.detector.batch_sampler import Balance
 
 
 @dataclass(frozen=True)

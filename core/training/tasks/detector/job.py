@@ -11,18 +11,18 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.preselecting import MOST_OF_A_RUN, preselection
 from photon_triage.core.training.data.simulated import CACHE
 from photon_triage.core.training.data.sources import checked_sources
-from photon_triage.core.training.detector.adapting import MEASURED, adapt
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.beginning import base_of, continued, new_detector
-from photon_triage.core.training.detector.material import material
-from photon_triage.core.training.detector.planning import ALL_LEARN, kept_layers, planned
-from photon_triage.core.training.detector.train import train
 from photon_triage.core.training.evaluation.labels_report import representation_of
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.model.freezing import freeze
+from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEASURED, adapt
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.dataset import material
+from photon_triage.core.training.tasks.detector.initial_weights import base_of, continued, new_detector
+from photon_triage.core.training.tasks.detector.learner import train
+from photon_triage.core.training.tasks.detector.schedule import ALL_LEARN, kept_layers, planned
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.device import best_device
 

@@ -9,9 +9,9 @@ import torch
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.train import OTHER, WANTED
 from photon_triage.core.training.model.initial_weights import initialise
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.learner import OTHER, WANTED
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.detector import Detector, load_detector
 

@@ -15,8 +15,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.duplicates import contents_of
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.data.split import apart
-from photon_triage.core.training.detector.train import score
 from photon_triage.core.training.evaluation.scoring import confusion_scores
+from photon_triage.core.training.tasks.detector.learner import score
 from photon_triage.models.detector import Detector
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from photon_triage.core.training.detector.asked import TrainingJob
-from photon_triage.core.training.detector.train import Plan
+from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.learner import Plan
 from photon_triage.models.darknet import Darknet
 
 CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32

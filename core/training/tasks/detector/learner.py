@@ -17,11 +17,11 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS, augment
 from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.data.preselecting import How, mined, run_weights
-from photon_triage.core.training.detector.drawing import Balance, Draw
 from photon_triage.core.training.evaluation.decision_loss import decision_loss
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
+from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class
 from photon_triage.models.optim import darknet_sgd, learning_rate, shortened

@@ -1,1 +1,0 @@
-"""Detectors: batches of labelled frames, what judges them, and training without labels before."""

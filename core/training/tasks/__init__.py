@@ -1,0 +1,1 @@
+"""Training tasks, one folder a kind of network."""
