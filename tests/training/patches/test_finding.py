@@ -13,8 +13,8 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.model.job import NetworkJob
-from photon_triage.core.training.patches.finding import search
-from photon_triage.core.training.patches.patches import Marked, Patches, elsewhere_drawn, objects_drawn
+from photon_triage.core.training.tasks.patches.finding import search
+from photon_triage.core.training.tasks.patches.patches import Marked, Patches, elsewhere_drawn, objects_drawn
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.patchfinder import PatchFinder, load_patch_finder

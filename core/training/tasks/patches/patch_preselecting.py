@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.training.data.preselecting import AT_ONCE, How, preselect, statistics_of
-from photon_triage.core.training.patches.patches import Draw, Patches, Sites
+from photon_triage.core.training.tasks.patches.patches import Draw, Patches, Sites
 
 POOL, KEPT = 4096, 1024
 """Patches looked at, and those of them that are learned from."""

@@ -21,10 +21,11 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, keep_layers, name_for, registered
-from photon_triage.core.training.patches.candidates import labelled_candidates
-from photon_triage.core.training.patches.finder_job import finding_plan, new_finder
-from photon_triage.core.training.patches.patch_preselecting import preselected
-from photon_triage.core.training.patches.patches import (
+from photon_triage.core.training.scores.evaluation_set import held_out_labels
+from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
+from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
+from photon_triage.core.training.tasks.patches.patch_preselecting import preselected
+from photon_triage.core.training.tasks.patches.patches import (
     Draw,
     Patches,
     PatchLearner,
@@ -32,7 +33,6 @@ from photon_triage.core.training.patches.patches import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.models.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder
 

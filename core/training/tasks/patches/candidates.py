@@ -17,7 +17,7 @@ from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
 from photon_triage.core.training.data.session_frames import readable_frames, runs_of
 from photon_triage.core.training.model.job import GIVE_IMAGES
-from photon_triage.core.training.patches.patches import Marked, Sites
+from photon_triage.core.training.tasks.patches.patches import Marked, Sites
 
 LEAST_LABELS = 10
 

@@ -1,1 +1,0 @@
-"""Networks that find small objects: patches about them and away from them."""

@@ -1,0 +1,1 @@
+"""Training of patch classifiers and finders."""
