@@ -24,9 +24,9 @@ from photon_triage.core.training.model.job import (
     name_for,
     require_known,
 )
-from photon_triage.core.training.profiles.profile_job import train_from_profiles
 from photon_triage.core.training.tasks.patches.candidate_job import train_from_candidates
 from photon_triage.core.training.tasks.patches.finder_job import train_from_objects
+from photon_triage.core.training.tasks.profiles.profile_job import train_from_profiles
 
 DRAWN = ("masks", "points", "within")
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.profiles.profiles import Profiles
+from photon_triage.core.training.tasks.profiles.profiles import Profiles
 from photon_triage.models.radialnet import ProfileClassifier, profile_input
 
 DECAY = 1e-3

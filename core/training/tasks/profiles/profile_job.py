@@ -16,9 +16,9 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, batches, keep_layers, name_for, new_network, registered
-from photon_triage.core.training.profiles.learning import ProfilePlan, score_profiles, train_classifier
-from photon_triage.core.training.profiles.profiles import read_profiles
 from photon_triage.core.training.scores.evaluation_set import held_out_labels
+from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, train_classifier
+from photon_triage.core.training.tasks.profiles.profiles import read_profiles
 from photon_triage.models.device import best_device
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
