@@ -33,8 +33,8 @@ from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import read_examples
 from photon_triage.core.training.data.normalising import normalisation_from, normalised
 from photon_triage.core.training.evaluation.partitions import best_partition_scores
-from photon_triage.core.training.masks.segmentation import Mapped, SegmentationPlan, train_segmenter
-from photon_triage.core.training.masks.segmenter_job import RATE
+from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, SegmentationPlan, train_segmenter
+from photon_triage.core.training.tasks.segmentation.segmenter_job import RATE
 from photon_triage.models.device import best_device
 from photon_triage.models.registry import create
 from photon_triage.models.segmenter import Segmenter

@@ -27,8 +27,8 @@ from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
 from photon_triage.core.simulate.tomo import CLASSES, CORROSION, IMPLANT, TomoRun
 from photon_triage.core.training.evaluation.pixel_losses import LOSSES, LossName
-from photon_triage.core.training.masks.weak import WeakJob, WeakRound, run_weak_round
 from photon_triage.core.training.model.job import NetworkJob
+from photon_triage.core.training.tasks.segmentation.weak import WeakJob, WeakRound, run_weak_round
 
 SIZE = 256
 CLEAN_RUNS = (100, 101, 102, 103)

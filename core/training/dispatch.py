@@ -12,7 +12,6 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.loop.settings import settings_of
-from photon_triage.core.training.masks.segmenter_job import train_from_accepted_masks, train_from_masks
 from photon_triage.core.training.model.job import (
     FINDERS,
     PROFILERS,
@@ -27,6 +26,7 @@ from photon_triage.core.training.model.job import (
 from photon_triage.core.training.tasks.patches.candidate_job import train_from_candidates
 from photon_triage.core.training.tasks.patches.finder_job import train_from_objects
 from photon_triage.core.training.tasks.profiles.profile_job import train_from_profiles
+from photon_triage.core.training.tasks.segmentation.segmenter_job import train_from_accepted_masks, train_from_masks
 
 DRAWN = ("masks", "points", "within")
 

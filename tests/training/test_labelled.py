@@ -16,9 +16,9 @@ from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.dispatch import run_network_training, trains_network
-from photon_triage.core.training.masks.accepted import accepted_masks
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
+from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.msd import MSDNet
 

@@ -11,7 +11,12 @@ from torch import Tensor
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.normalising import normalisation_from
 from photon_triage.core.training.evaluation.pixel_losses import LOSSES, LossName, pixel_loss
-from photon_triage.core.training.masks.segmentation import Mapped, SegmentationPlan, score_segmenter, train_segmenter
+from photon_triage.core.training.tasks.segmentation.segmentation import (
+    Mapped,
+    SegmentationPlan,
+    score_segmenter,
+    train_segmenter,
+)
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.segmenter import Segmenter
 

@@ -15,8 +15,13 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.normalising import normalisation_from, normalised
 from photon_triage.core.training.dispatch import run_network_training
-from photon_triage.core.training.masks.segmentation import Mapped, SegmentationPlan, score_segmenter, train_segmenter
 from photon_triage.core.training.model.job import NetworkJob
+from photon_triage.core.training.tasks.segmentation.segmentation import (
+    Mapped,
+    SegmentationPlan,
+    score_segmenter,
+    train_segmenter,
+)
 from photon_triage.models.checkpoint import read_metadata
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.normalise import EACH_FRAME

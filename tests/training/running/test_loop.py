@@ -14,9 +14,9 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.normalising import normalisation_from
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper, Kept
-from photon_triage.core.training.masks.segmentation import SegmentationPlan, train_segmenter
 from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.core.training.tasks.patches.finding import FindingPlan, train_finder
+from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from photon_triage.models.patchfinder import PatchFinder
 from photon_triage.models.registry import create
 

@@ -16,13 +16,6 @@ from photon_triage.core.training.data.split import Split, split, split_by_run
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.masks.accepted import accepted_masks
-from photon_triage.core.training.masks.segmentation import (
-    Mapped,
-    SegmentationPlan,
-    score_segmenter,
-    train_segmenter,
-)
 from photon_triage.core.training.model.job import (
     NetworkJob,
     batches,
@@ -34,6 +27,13 @@ from photon_triage.core.training.model.job import (
     registered,
 )
 from photon_triage.core.training.scores.evaluation_set import held_out_masks
+from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
+from photon_triage.core.training.tasks.segmentation.segmentation import (
+    Mapped,
+    SegmentationPlan,
+    score_segmenter,
+    train_segmenter,
+)
 from photon_triage.models.classes import named_classes
 from photon_triage.models.device import best_device
 from photon_triage.models.msd import MSDNet

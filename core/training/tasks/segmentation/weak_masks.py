@@ -17,8 +17,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import SUFFIXES, Example, read_examples
 from photon_triage.core.training.data.normalising import normalised
-from photon_triage.core.training.masks.accepted import accepted_masks
-from photon_triage.core.training.masks.segmentation import Mapped, whole_frame
+from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
+from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, whole_frame
 from photon_triage.models.segmenter import Segmenter
 
 Place = tuple[str, int]

@@ -25,9 +25,11 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import can_go_on, training_run
 from photon_triage.core.training.loop.settings import settings_of
-from photon_triage.core.training.masks.segmentation import Mapped, score_segmenter, train_segmenter
-from photon_triage.core.training.masks.segmenter_job import new_segmenter, segmentation_plan
-from photon_triage.core.training.masks.weak_masks import (
+from photon_triage.core.training.model.job import NetworkJob, facts_of_images, registered
+from photon_triage.core.training.scores.evaluation_set import clean_images
+from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, score_segmenter, train_segmenter
+from photon_triage.core.training.tasks.segmentation.segmenter_job import new_segmenter, segmentation_plan
+from photon_triage.core.training.tasks.segmentation.weak_masks import (
     Doubt,
     decided_on_screen,
     doubts,
@@ -36,8 +38,6 @@ from photon_triage.core.training.masks.weak_masks import (
     with_corrections,
     write_proposals,
 )
-from photon_triage.core.training.model.job import NetworkJob, facts_of_images, registered
-from photon_triage.core.training.scores.evaluation_set import clean_images
 from photon_triage.models.device import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"

@@ -14,8 +14,8 @@ from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.session_frames import readable_frames
-from photon_triage.core.training.masks.segmentation import Mapped
 from photon_triage.core.training.model.job import GIVE_IMAGES
+from photon_triage.core.training.tasks.segmentation.segmentation import Mapped
 
 
 def accepted_masks(session: Session, labels: Iterable[Label]) -> tuple[list[Mapped], tuple[str, ...]]:
