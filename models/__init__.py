@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from photon_triage.models.registry import available as available
-    from photon_triage.models.registry import create as create
-    from photon_triage.models.registry import register as register
+    from photon_triage.models.common.registry import available as available
+    from photon_triage.models.common.registry import create as create
+    from photon_triage.models.common.registry import register as register
 
 # Large tensors on huge pages, where the system grants them to who asks: fewer page faults, and weights are read faster.
 # torch looks at it when it first allocates memory.
@@ -21,6 +21,6 @@ def __getattr__(name: str) -> object:
     """The registry's functions, imported when they are asked for: importing this package imports no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from photon_triage.models import registry
+    from photon_triage.models.common import registry
 
     return getattr(registry, name)

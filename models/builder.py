@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 
-from photon_triage.models import limits, makers
+from photon_triage.models import makers
 from photon_triage.models.cfg import Section
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common import limits
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.heads import BOX_VALUES, HeadConfig, read_head, read_mask
 from photon_triage.models.layers import ACTIVATIONS, Layer, Output, Route, Shape, Shortcut
 from photon_triage.models.net import read_net

@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from photon_triage.models.errors import ModelError
-from photon_triage.models.limits import LONGEST_TEXT
-from photon_triage.models.regular import read_regular
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.limits import LONGEST_TEXT
+from photon_triage.models.common.regular import read_regular
 
 T = TypeVar("T")
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from photon_triage.models import weights
 from photon_triage.models.builder import NetworkBuilder, Node
 from photon_triage.models.cfg import parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.registry import register
 from photon_triage.models.heads import HeadConfig
 from photon_triage.models.layers import Convolution, Layer, Shape
 from photon_triage.models.net import NetConfig
 from photon_triage.models.norm import NormForm, checked_form
-from photon_triage.models.registry import register
 from photon_triage.models.weights import Channels, WeightsReport
 
 __all__ = ["Darknet", "LayerRow", "WeightsReport", "shipped_cfg", "shipped_cfgs"]

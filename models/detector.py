@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import class_names
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import class_names
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.yolo import decode
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 BACKENDS = ("cuda", "mps", "cpu")
 """The fastest first."""

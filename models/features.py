@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.builder import HEADS
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 
 
 class Features(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from photon_triage.models.common.registry import register
 from photon_triage.models.patch_classifier import PatchClassifier
 from photon_triage.models.patch_options import PatchOptions
-from photon_triage.models.registry import register
 
 
 @register("lenet")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from photon_triage.models.boxes import box_iou
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.grid import cell_boxes, split_cells
 from photon_triage.models.heads import BOX_VALUES, HeadConfig
 from photon_triage.models.matching import Truths, best_overlap, cell_owners, match_truths

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from photon_triage.models.cfg import Section
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.limits import require_map
 from photon_triage.models.layers import ACTIVATIONS, Convolution, Layer, Output, Reorg, Shape, Upsample
-from photon_triage.models.limits import require_map
 from photon_triage.models.norm import NormForm
 from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 

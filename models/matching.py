@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.boxes import box_iou, shape_iou
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.grid import anchor_shares
 from photon_triage.models.heads import HeadConfig
 

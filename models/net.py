@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from photon_triage.models.cfg import Section
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid")
 

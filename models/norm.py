@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 NormForm = Literal["cpu", "cuda"]
 """How a running variance v divides: "cpu" by sqrt(v) + 1e-6, "cuda" by sqrt(v + 1e-5)."""

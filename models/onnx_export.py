@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.plain import plain_form
 
 INSTALL_HINT = 'Install them: pip install "photon-triage[onnx]".'

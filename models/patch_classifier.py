@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.memory_format import channels_last
+from photon_triage.models.common.tiles import mirrored
 from photon_triage.models.dense import (
     BLOCK_VALUES,
     Windows,
@@ -21,10 +24,7 @@ from photon_triage.models.dense import (
     pool_at_stride_one,
     tap_matrix,
 )
-from photon_triage.models.errors import ModelError
-from photon_triage.models.layout import channels_last
 from photon_triage.models.patch_options import PatchOptions, sides
-from photon_triage.models.tiles import mirrored
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
 """Activations by name; they work in place."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 ACTIVATIONS = ("relu", "tanh")
 

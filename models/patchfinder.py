@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import class_names
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import class_names
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.lenet import LeNetPatch
-from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

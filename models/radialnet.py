@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import class_names
-from photon_triage.models.errors import ModelError
-from photon_triage.models.registry import register
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import class_names
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.registry import register
 
 CHANNELS = 2
 """The logarithm of a ring's mean, and whether any of its pixels is usable."""

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.precision import Decide, Precision
 from photon_triage.models.runtime import Runner, prepare_for_inference
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models import speed
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.graphs import GraphedCall
 from photon_triage.models.half_precision import bfloat16_refusal, failure_of, warn_of_fallback
 from photon_triage.models.precision import (

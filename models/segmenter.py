@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import background_of, class_names
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import background_of, class_names
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.unet import UNet
 
 

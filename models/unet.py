@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.errors import ModelError
-from photon_triage.models.layout import channels_last
-from photon_triage.models.registry import register
-from photon_triage.models.tiles import mirrored, overlap_tiles, run_in_tiles
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.memory_format import channels_last
+from photon_triage.models.common.registry import register
+from photon_triage.models.common.tiles import mirrored, overlap_tiles, run_in_tiles
 from photon_triage.models.unet_layers import NORMALISATIONS, Convolution, Pair, UpConvolution
 
 PADDINGS = ("same", "valid")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.boxes import suppress
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.grid import cell_boxes, split_cells
 from photon_triage.models.heads import BOX_VALUES, HeadConfig
 from photon_triage.models.losses import LossFigures, detection_loss, region_loss, yolo_loss

@@ -156,7 +156,7 @@ def _options(
 
 
 def _is_model_error(error: Exception) -> bool:
-    from photon_triage.models.errors import ModelError
+    from photon_triage.models.common.errors import ModelError
 
     return isinstance(error, ModelError)
 

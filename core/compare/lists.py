@@ -17,7 +17,7 @@ from photon_triage.core.session.decisions.label_cells import index_of
 from photon_triage.core.session.decisions.label_files import ALIASES
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FileRow
-from photon_triage.models.regular import read_regular
+from photon_triage.models.common.regular import read_regular
 
 Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]
 LIMIT = 2**30

@@ -20,7 +20,7 @@ from photon_triage.core.common.containment import make_folder, open_binary, open
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
-from photon_triage.models.archives import require_modest
+from photon_triage.models.common.archives import require_modest
 
 FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
 LARGEST = 2**30

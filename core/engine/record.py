@@ -40,7 +40,7 @@ from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.stages.cascade import Outcome
-from photon_triage.models.classes import background_of
+from photon_triage.models.common.classes import background_of
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -25,7 +25,7 @@ from photon_triage.core.session.models.in_use import joint_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, StageFailure, run_on_usable
 from photon_triage.core.stages.stage import Stage, StageResult
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.registry import register
+from photon_triage.models.common.tiles import run_in_tiles
 from photon_triage.models.msd.canvas import Canvas
 from photon_triage.models.msd.features import compute_features, project
 from photon_triage.models.msd.gpu import gpu_kernel
 from photon_triage.models.msd.gradient import MSDFunction
 from photon_triage.models.msd.layout import Layout
-from photon_triage.models.registry import register
-from photon_triage.models.tiles import run_in_tiles
 
 DILATIONS = tuple(range(1, 11))
 """The published schedule, repeated until the network is deep enough."""

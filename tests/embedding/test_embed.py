@@ -22,13 +22,13 @@ from photon_triage.core.prepare import preparation_for
 from photon_triage.core.rings import Rings
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
-from photon_triage.models.checkpoint import load
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.normalise import EACH_FRAME
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.features import Features
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.normalise import EACH_FRAME
 from photon_triage.models.radialnet import RadialNet, profile_input
 from photon_triage.models.unet import UNet
 

@@ -74,7 +74,7 @@ def main() -> None:
 
     import photon_triage.tui.app
     from photon_triage.core.engine import process
-    from photon_triage.models import registry
+    from photon_triage.models.common import registry
 
     registry.available()
     torch.set_num_threads(1)

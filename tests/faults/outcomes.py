@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 _WRONG_USAGE: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 """Of the click that typer uses, a package of its own or a part of typer."""

@@ -30,7 +30,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult
-from photon_triage.models.checkpoint import save
+from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet import Darknet, shipped_cfg
 from photon_triage.models.detector import Detector, load_detector
 from photon_triage.models.opening import open_cfg, open_foreign, open_network

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_triage.models.cfg import parse_cfg, shipped_cfg
+from photon_triage.models.common.errors import ModelError, ModelWarning
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError, ModelWarning
 from photon_triage.models.net import read_net
 from photon_triage.models.opening import open_network
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from photon_triage.models import checkpoint
+from photon_triage.models.common import checkpoint
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 
 from .builders import SMALL, with_random_weights
 

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from photon_triage.models import weights
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
-from photon_triage.models.errors import ModelError
 
 from .builders import NET, SMALL, convolution, with_random_weights
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from photon_triage.models import create
-from photon_triage.models.checkpoint import save
+from photon_triage.models.common.checkpoint import save
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector, best_of_class, load_detector
-from photon_triage.models.errors import ModelError
 
 CFG = """[net]
 width=64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.device import best_device
-from photon_triage.models.errors import ModelError
 
 
 def test_device_follows_the_request() -> None:

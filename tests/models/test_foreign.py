@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.foreign import fit_tensors, read_tensors
 
 

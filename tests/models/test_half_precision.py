@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models import half_precision, precision, speed
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.half_precision import failure_of, precision_notice
 from photon_triage.models.runtime import prepare_for_inference
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.layers import Convolution, Reorg
 from photon_triage.models.norm import BatchNorm, NormForm
 from photon_triage.models.pooling import MaxPool

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from photon_triage import models
-from photon_triage.models import checkpoint, dense
-from photon_triage.models.errors import ModelError
+from photon_triage.models import dense
+from photon_triage.models.common import checkpoint
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.lenet import LeNetPatch, LeNetPatch3d
 from photon_triage.models.patch_classifier import PatchClassifier
 

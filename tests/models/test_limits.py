@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from photon_triage.models.checkpoint import load, parameter_count, save
+from photon_triage.models.common.checkpoint import load, parameter_count, save
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.registry import create, outline
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.foreign import MOST_STEPS, Steps, read_tensors
-from photon_triage.models.registry import create, outline
 
 CFG = "[net]\nwidth=32\nheight=32\nchannels=1\n"
 CONVOLUTION = "[convolutional]\nfilters={}\nsize={}\nactivation=linear\n"
@@ -75,7 +75,7 @@ def test_a_checkpoint_whose_file_lacks_the_tensors_is_refused_before_they_are_ma
     def allocated(*_: object, **__: object) -> None:
         raise AssertionError("the network was made")
 
-    monkeypatch.setattr("photon_triage.models.checkpoint.create", allocated)
+    monkeypatch.setattr("photon_triage.models.common.checkpoint.create", allocated)
     with pytest.raises(ModelError, match="it lacks the tensor"):
         load(tmp_path / "net.safetensors")
 

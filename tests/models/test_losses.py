@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_triage.models import yolo
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.heads import HeadConfig
 
 from .builders import region_head, yolo_head

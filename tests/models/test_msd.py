@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from photon_triage.models.checkpoint import load, save
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.checkpoint import load, save
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.registry import create
 from photon_triage.models.msd import MSDNet, features, network
-from photon_triage.models.registry import create
 
 from .msd_reference import plain, random_model, relative_difference
 

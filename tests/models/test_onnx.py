@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models import create, onnx_export
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.onnx_export import export_onnx
 from photon_triage.models.plain import PlainMSD, plain_form

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from photon_triage.models import available, checkpoint, create
+from photon_triage.models import available, create
+from photon_triage.models.common import checkpoint
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 from photon_triage.models.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.summary import summarise
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from photon_triage.models import create
-from photon_triage.models.checkpoint import save
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.checkpoint import save
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.radialnet import FLOOR, RadialNet, load_profile_classifier, profile_input
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.errors import ModelError
-from photon_triage.models.tiles import mirrored, overlap_tiles, run_in_tiles
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.tiles import mirrored, overlap_tiles, run_in_tiles
 
 
 def stack(padding_mode: Literal["zeros", "reflect"], dilations: tuple[int, ...], padded: bool = True) -> nn.Sequential:

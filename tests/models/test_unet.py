@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage import models
-from photon_triage.models import checkpoint, unet_layers
-from photon_triage.models.errors import ModelError
-from photon_triage.models.tiles import mirrored
+from photon_triage.models import unet_layers
+from photon_triage.models.common import checkpoint
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.tiles import mirrored
 from photon_triage.models.unet import UNet
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from photon_triage.models import weights
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 
 from .builders import NET, SMALL, with_random_weights
 

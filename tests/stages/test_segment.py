@@ -8,8 +8,8 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import Roi, SegmentStage
 from photon_triage.core.stages.segment import Segment
+from photon_triage.models.common.normalise import Normalisation
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.normalise import Normalisation
 from photon_triage.models.segmenter import Segmenter
 from photon_triage.models.unet import UNet
 

@@ -19,7 +19,7 @@ from photon_triage.core.training.dispatch import run_network_training, trains_ne
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
 from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
-from photon_triage.models.checkpoint import read_metadata
+from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.msd import MSDNet
 
 from ..session.builders import file_row

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.common.errors import SourceError, TriageError, UsageError
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 from photon_triage.tui import cli
 from photon_triage.tui.cli import COMMANDS, main
 

@@ -82,13 +82,13 @@ def _text(value: Any) -> str | None:
 
 def _parameters(entry: ModelEntry) -> int | None:
     """The learnable numbers of a model, as its metadata say, else counted; None where it cannot be built."""
-    from photon_triage.models.limits import LARGEST_NETWORK
+    from photon_triage.models.common.limits import LARGEST_NETWORK
 
     said = entry.metadata.get("parameters")
     if isinstance(said, int) and 0 <= said <= LARGEST_NETWORK:
         return said
-    from photon_triage.models.checkpoint import parameter_count
-    from photon_triage.models.errors import ModelError
+    from photon_triage.models.common.checkpoint import parameter_count
+    from photon_triage.models.common.errors import ModelError
 
     try:
         return parameter_count(entry.path)

@@ -85,7 +85,7 @@ def import_network(
 
     No code of the file is run: of a .pt or .pth file tensors alone are read (weights_only=True).
     """
-    from photon_triage.models.checkpoint import save
+    from photon_triage.models.common.checkpoint import save
     from photon_triage.models.opening import open_cfg, open_foreign, open_network
 
     if (session is None) == (output is None):
@@ -136,15 +136,15 @@ def export_network(
     if output.suffix == ".onnx":
         say(_export_onnx(opened, output, extents))
     elif output.suffix == ".weights":
+        from photon_triage.models.common.errors import ModelError
         from photon_triage.models.darknet import Darknet
-        from photon_triage.models.errors import ModelError
 
         if not isinstance(opened.model, Darknet):
             raise ModelError(f"Cannot export {what} to {output}: it is no Darknet network.", "Give a .onnx file.")
         opened.model.save_weights(output)
         say(f"written: {output}, {output.stat().st_size:,} bytes; the network itself is its cfg")
     else:
-        from photon_triage.models.checkpoint import save
+        from photon_triage.models.common.checkpoint import save
 
         say(f"written: {save(output, opened.model, opened.metadata)}")
 

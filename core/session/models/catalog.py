@@ -10,7 +10,7 @@ from typing import Any
 
 from photon_triage.core.common.containment import open_binary, parse_json, read_bytes, regular_files
 from photon_triage.core.common.errors import SessionError
-from photon_triage.models.regular import open_regular, read_regular
+from photon_triage.models.common.regular import open_regular, read_regular
 
 LARGEST_HEADER = 2**24
 """Bytes of a safetensors file's header that are read: names and shapes of a hundred thousand tensors."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.images import Example
-from photon_triage.models.classes import BACKGROUND
+from photon_triage.models.common.classes import BACKGROUND
 
 VOID = 255
 """In a class map: a pixel that is neither learned nor scored."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.images import Image
-from photon_triage.models.normalise import Normalisation
+from photon_triage.models.common.normalise import Normalisation
 
 
 def normalisation_from(images: Sequence[Image]) -> Normalisation:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from photon_triage.core.common.containment import regular_files
-from photon_triage.models.checkpoint import read_metadata, save
+from photon_triage.models.common.checkpoint import read_metadata, save
 
 FOLDER = "checkpoints"
 KEPT = 10

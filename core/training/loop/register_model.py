@@ -16,7 +16,7 @@ from torch import nn
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model, session_models, shipped_models
-from photon_triage.models.checkpoint import save
+from photon_triage.models.common.checkpoint import save
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import find_model
-from photon_triage.models.checkpoint import load
-from photon_triage.models.classes import named_classes
+from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import named_classes
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
-from photon_triage.models.errors import ModelError
 
 WEIGHTS = ".weights"
 SEEN = "images_seen"

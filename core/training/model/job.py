@@ -26,11 +26,11 @@ from photon_triage.core.training.loop.register_model import Trained, checked_nam
 from photon_triage.core.training.model.freezing import freeze
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.scores.evaluation_set import held_out_images
-from photon_triage.models.errors import ModelError
-from photon_triage.models.normalise import EACH_FRAME, Normalisation
+from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.normalise import EACH_FRAME, Normalisation
+from photon_triage.models.common.registry import available, create
 from photon_triage.models.patchfinder import PatchFinder
 from photon_triage.models.radialnet import ProfileClassifier
-from photon_triage.models.registry import available, create
 from photon_triage.models.segmenter import Segmenter
 
 SEGMENTERS, FINDERS, PROFILERS = ("msd", "unet"), ("lenet",), ("radial",)

@@ -20,7 +20,7 @@ from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEAS
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.schedule import FAR_PART
-from photon_triage.models.checkpoint import read_metadata
+from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import load_detector
 

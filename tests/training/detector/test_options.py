@@ -24,10 +24,10 @@ from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Dr
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
-from photon_triage.models.checkpoint import read_metadata, save
+from photon_triage.models.common.checkpoint import read_metadata, save
+from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector
-from photon_triage.models.errors import ModelError
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.optim import learning_rate, shortened
 

@@ -20,7 +20,7 @@ from photon_triage.core.training.data.examples import Examples, gather, pattern_
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, class_indices, score, train
-from photon_triage.models.checkpoint import read_metadata
+from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.detector import Detector
 

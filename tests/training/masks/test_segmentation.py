@@ -22,9 +22,9 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
     score_segmenter,
     train_segmenter,
 )
-from photon_triage.models.checkpoint import read_metadata
+from photon_triage.models.common.checkpoint import read_metadata
+from photon_triage.models.common.normalise import EACH_FRAME
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.normalise import EACH_FRAME
 from photon_triage.models.segmenter import Segmenter, load_segmenter
 
 from ..builders import new_session, scene, write_mask, write_scenes

@@ -22,7 +22,7 @@ from photon_triage.core.training.loop.checkpoints import FOLDER, written
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, thinned, train_classifier
 from photon_triage.core.training.tasks.profiles.profiles import Profiles, read_profiles
-from photon_triage.models.checkpoint import read_metadata
+from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
 from ...builders.detector_files import write_cxi

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 LARGEST_NETWORK = 2**28
 """Learnable numbers: 1 GiB in float32, four times YOLOv3."""

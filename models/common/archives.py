@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from typing import BinaryIO
 
-from photon_triage.models.regular import refused
+from photon_triage.models.common.regular import refused
 
 HIGHEST_RATIO = 200
 """Unpacked bytes for each packed one. PyTorch does not pack; NumPy reaches a few tens on arrays of equal numbers."""

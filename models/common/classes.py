@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 BACKGROUND = "background"
 """The class that is no object; the first one where none has this name."""

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from photon_triage.models import limits
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common import limits
+from photon_triage.models.common.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 Network = Callable[[Tensor], Tensor]
 """(batch, channels, rows, columns) in, (batch, outputs, rows, columns) out."""

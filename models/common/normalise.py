@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from photon_triage.models.errors import ModelError
+from photon_triage.models.common.errors import ModelError
 
 LEAST_DEVIATION = 1e-6
 
