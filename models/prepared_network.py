@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.packing import pack_convolutions
+from photon_triage.models.cpu.packing import pack_convolutions
 
 
 class Network:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from photon_triage.models import onednn, winograd
+from photon_triage.models.cpu import onednn, winograd
+from photon_triage.models.cpu.onednn import PackedConvolution
+from photon_triage.models.cpu.packing import pack_convolutions
+from photon_triage.models.cpu.winograd import WinogradConvolution
 from photon_triage.models.darknet import Darknet
 from photon_triage.models.layers import Convolution
-from photon_triage.models.onednn import PackedConvolution
-from photon_triage.models.packing import pack_convolutions
-from photon_triage.models.winograd import WinogradConvolution
 
 from .builders import convolution, with_random_weights
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from photon_triage.models import onednn
+from photon_triage.models.cpu import onednn
+from photon_triage.models.cpu.onednn import PackedConvolution
+from photon_triage.models.cpu.winograd import WinogradConvolution
 from photon_triage.models.layers import ACTIVATIONS, LEAKY_SLOPE, Convolution
-from photon_triage.models.onednn import PackedConvolution
-from photon_triage.models.winograd import WinogradConvolution
 
 FUSED: dict[str, tuple[str, list[float], str]] = {
     "linear": onednn.PLAIN,

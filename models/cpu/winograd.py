@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.onednn import Activation, PackedProduct
+from photon_triage.models.cpu.onednn import Activation, PackedProduct
 
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 1.0, -1.0, 0.5, -2.0)}
 """The points at which the polynomials are multiplied, by outputs of a tile's side.
