@@ -16,7 +16,7 @@ from measure import Build, Run, SkippedCase
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.unet import UNet

@@ -23,7 +23,7 @@ from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.tasks.detector.learner import score
-from photon_triage.models.detector import Detector, best_of_class, load_detector
+from photon_triage.models.darknet.detector import Detector, best_of_class, load_detector
 
 EMBEDDED = "hitnet-spi"
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from measure import gpu_memory
 from rich.console import Console
 from rich.table import Table
 
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.precision import Precision
 from photon_triage.models.runtime import prepare_for_inference

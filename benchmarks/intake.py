@@ -220,7 +220,7 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.store.writer import ResultsWriter
     from photon_triage.models.common.checkpoint import save
-    from photon_triage.models.darknet import Darknet
+    from photon_triage.models.darknet.darknet import Darknet
 
     command = [sys.executable, "-P", "-m", "photon_triage.tui", "simulate", "spi", folder / "data", "--quiet"]
     options = ["--frames", frames, "--runs", 1, "--rate", 0, "--seed", 9, "--blanks", 0.25]

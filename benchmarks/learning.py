@@ -38,7 +38,7 @@ from photon_triage.core.training.tasks.detector.batchnorm_adaptation import imag
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
-from photon_triage.models.detector import Detector, load_detector
+from photon_triage.models.darknet.detector import Detector, load_detector
 
 STRATEGIES = ("uncertain", "disagree", "score", "random")
 WHAT = {"disagree": "disagreement", "score": "top score"}

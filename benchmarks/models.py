@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.half_precision import bfloat16_refusal
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet

@@ -30,8 +30,8 @@ from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.initial_weights import CLASSES
 from photon_triage.core.training.tasks.detector.learner import Plan, score, train
 from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector
 from photon_triage.models.device import best_device
 
 COMMAND = [sys.executable, "-P", "-m", "photon_triage.tui"]

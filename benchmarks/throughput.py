@@ -47,7 +47,7 @@ def stages(folder: Path, frames: int) -> dict[str, float]:
     from photon_triage.core.stages.classify import Classify
     from photon_triage.core.stages.hits import LitPixels
     from photon_triage.core.stages.size import Size
-    from photon_triage.models.detector import load_detector
+    from photon_triage.models.darknet.detector import load_detector
 
     torch.set_num_threads(1)
     recipe = load_recipe("spi")

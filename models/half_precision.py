@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.layers import Convolution
+from photon_triage.models.darknet.layers import Convolution
 from photon_triage.models.precision import VARIABLE, wanted_precision
 from photon_triage.models.prepared_network import Network
 

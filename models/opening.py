@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from photon_triage.models.cfg import shipped_cfgs
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.errors import ModelError, ModelWarning
 from photon_triage.models.common.registry import available, create
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.cfg import shipped_cfgs
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.foreign import fit_tensors, read_tensors
 
 PICKLES = (".pt", ".pth")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.patch_classifier import PatchClassifier
 from photon_triage.models.radialnet import RadialNet

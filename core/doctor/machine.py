@@ -10,7 +10,7 @@ import torch
 from photon_triage.core.doctor.check import Check
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.device import best_device
 from photon_triage.models.half_precision import precision_notice
 from photon_triage.models.opening import open_network

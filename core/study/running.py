@@ -26,8 +26,8 @@ from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.initial_weights import CLASSES
 from photon_triage.core.training.tasks.detector.learner import WANTED, Plan, score, train
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector, load_detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector, load_detector
 
 STATE, CLOCK = "state.safetensors", "clock.json"
 SELECTIONS = ("best checkpoint", "intersection", "union")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from photon_triage.models.cfg import shipped_cfg
+from photon_triage.models.darknet.cfg import shipped_cfg
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
 FAMILY_MODULES = (
-    "photon_triage.models.darknet",
+    "photon_triage.models.darknet.darknet",
     "photon_triage.models.lenet",
     "photon_triage.models.msd",
     "photon_triage.models.radialnet",

@@ -8,7 +8,7 @@ from torch import nn
 from photon_triage.models.cpu import onednn
 from photon_triage.models.cpu.onednn import PackedConvolution
 from photon_triage.models.cpu.winograd import WinogradConvolution
-from photon_triage.models.layers import ACTIVATIONS, LEAKY_SLOPE, Convolution
+from photon_triage.models.darknet.layers import ACTIVATIONS, LEAKY_SLOPE, Convolution
 
 FUSED: dict[str, tuple[str, list[float], str]] = {
     "linear": onednn.PLAIN,

@@ -8,7 +8,7 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Box
 from photon_triage.core.prepare import Preparation, jet, preparation_for
 from photon_triage.core.recipe import PrepareTable, Roi, load_recipe
-from photon_triage.models.darknet import Darknet, shipped_cfg
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 
 SEEDS = PrepareTable(roi=Roi(top=0, left=392, height=123, width=240), scale="log", fit="stretch")
 

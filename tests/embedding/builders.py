@@ -15,7 +15,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.loop.register_model import register
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.radialnet import RadialNet

@@ -25,8 +25,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.features import Features
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.features import Features
 from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.radialnet import RadialNet, profile_input

@@ -18,7 +18,7 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.models.common.checkpoint import save
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 from ..builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 

@@ -31,8 +31,8 @@ from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult
 from photon_triage.models.common.checkpoint import save
-from photon_triage.models.darknet import Darknet, shipped_cfg
-from photon_triage.models.detector import Detector, load_detector
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
+from photon_triage.models.darknet.detector import Detector, load_detector
 from photon_triage.models.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.summary import summarise
 from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, networks, report, session

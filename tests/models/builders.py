@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.heads import HeadConfig
 from photon_triage.models.half_precision import bfloat16_refusal
-from photon_triage.models.heads import HeadConfig
 
 needs_bfloat16 = pytest.mark.skipif(
     bool(bfloat16_refusal(torch.device("cpu"))), reason="the processor cannot compute in bfloat16"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.models.heads import HeadConfig
+from photon_triage.models.darknet.heads import HeadConfig
 
 Array = NDArray[np.float64]
 

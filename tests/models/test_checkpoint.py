@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 from .builders import SMALL, with_random_weights
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from photon_triage.models import weights
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
+from photon_triage.models.darknet import weights
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs
 
 from .builders import NET, SMALL, convolution, with_random_weights
 

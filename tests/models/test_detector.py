@@ -8,8 +8,8 @@ import torch
 from photon_triage.models import create
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector, best_of_class, load_detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector, best_of_class, load_detector
 
 CFG = """[net]
 width=64

@@ -53,7 +53,7 @@ def python(code: str, **environment: str) -> str:
 def test_forced_bfloat16_becomes_float32_where_the_processor_lacks_it() -> None:
     told = python(
         """
-        from photon_triage.models.darknet import Darknet
+        from photon_triage.models.darknet.darknet import Darknet
         from photon_triage.models.runtime import prepare_for_inference
         net = "[net]\\nwidth=32\\nheight=32\\nchannels=3\\n"
         layer = "[convolutional]\\nfilters=6\\nsize=3\\npad=1\\nactivation="

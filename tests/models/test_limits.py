@@ -13,7 +13,7 @@ import torch
 from photon_triage.models.common.checkpoint import load, parameter_count, save
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import create, outline
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.foreign import MOST_STEPS, Steps, read_tensors
 
 CFG = "[net]\nwidth=32\nheight=32\nchannels=1\n"

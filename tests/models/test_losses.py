@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_triage.models import yolo
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.heads import HeadConfig
+from photon_triage.models.darknet import yolo
+from photon_triage.models.darknet.heads import HeadConfig
 
 from .builders import region_head, yolo_head
 from .darknet_reference import Array, forward_and_delta

@@ -8,7 +8,7 @@ import torch
 from photon_triage.models import available, create
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.summary import summarise
 

@@ -8,8 +8,8 @@ from photon_triage.models.cpu import onednn, winograd
 from photon_triage.models.cpu.onednn import PackedConvolution
 from photon_triage.models.cpu.packing import pack_convolutions
 from photon_triage.models.cpu.winograd import WinogradConvolution
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.layers import Convolution
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.layers import Convolution
 
 from .builders import convolution, with_random_weights
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from photon_triage.models import weights
-from photon_triage.models.darknet import Darknet, shipped_cfg
+from photon_triage.models.darknet import weights
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 
 from . import published
 from .builders import thinned, with_random_weights

@@ -8,7 +8,7 @@ from torch import nn
 
 from photon_triage import models
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 from .builders import SMALL
 

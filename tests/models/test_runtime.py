@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from photon_triage.models import create, precision, runtime, speed
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.precision import Agreement, compare_decisions, compare_outputs
 from photon_triage.models.resident import Resident
 from photon_triage.models.runtime import Runner, prepare_for_inference

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from photon_triage.models import weights
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet import weights
+from photon_triage.models.darknet.darknet import Darknet
 
 from .builders import NET, SMALL, with_random_weights
 

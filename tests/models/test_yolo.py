@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_triage.models import boxes, yolo
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.darknet import boxes, yolo
 
 from .builders import region_head, yolo_head
 from .darknet_reference import iou

@@ -19,7 +19,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.models.common.checkpoint import save
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 from .builders import ONE_CELL_CFG, file_row, key
 

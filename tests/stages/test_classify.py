@@ -8,8 +8,8 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage, PrepareTable, Roi
 from photon_triage.core.stages.classify import Classify
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet, shipped_cfg
-from photon_triage.models.detector import Detector, best_of_class
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
+from photon_triage.models.darknet.detector import Detector, best_of_class
 
 TABLE = ClassifyStage(kind="classify", model="m", threshold=0.3)
 REGION = Roi(top=10, left=20, height=61, width=120)

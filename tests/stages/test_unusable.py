@@ -17,8 +17,8 @@ from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.profile import ClassifyProfile
 from photon_triage.core.stages.stage import UnusableFrameError, counts_in, image_in
-from photon_triage.models.darknet import Darknet, shipped_cfg
-from photon_triage.models.detector import Detector
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
+from photon_triage.models.darknet.detector import Detector
 from photon_triage.models.radialnet import ProfileClassifier, RadialNet
 
 ROI = Roi(top=3, left=5, height=20, width=25)

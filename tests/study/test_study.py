@@ -16,7 +16,7 @@ from photon_triage.core.study.size import SIZES, StudySize, cfg_of
 from photon_triage.core.study.study import run_study, slug
 from photon_triage.core.study.variants import VARIANTS
 from photon_triage.core.training.data.split import near
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 CPU = torch.device("cpu")
 TINY = StudySize("tiny", 2, 1, (4, 8), (3, 6), 30, 4, 2, 4, last=2, rate=1e-3, shape=(64, 128), divisor=16)

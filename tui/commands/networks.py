@@ -137,7 +137,7 @@ def export_network(
         say(_export_onnx(opened, output, extents))
     elif output.suffix == ".weights":
         from photon_triage.models.common.errors import ModelError
-        from photon_triage.models.darknet import Darknet
+        from photon_triage.models.darknet.darknet import Darknet
 
         if not isinstance(opened.model, Darknet):
             raise ModelError(f"Cannot export {what} to {output}: it is no Darknet network.", "Give a .onnx file.")

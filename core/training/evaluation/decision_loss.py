@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.models.detector import Detector, best_of_class
+from photon_triage.models.darknet.detector import Detector, best_of_class
 
 CLOSEST = 1e-6
 """Scores are at least so far from 0 and 1, where their odds are not defined."""

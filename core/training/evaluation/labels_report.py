@@ -13,8 +13,8 @@ from photon_triage.core.training.data.sources import DEFAULT_SOURCES, choose
 from photon_triage.core.training.evaluation.feature_distance import feature_distance
 from photon_triage.core.training.evaluation.representativeness import Representation, represent
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import load_detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import load_detector
 from photon_triage.models.device import best_device
 
 LEAST = 3

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from photon_triage.core.training.loop.distributed import is_first, spread
 from photon_triage.core.training.loop.progress import Progress, smooth
 from photon_triage.core.training.loop.resume_state import Keeper, Kept
-from photon_triage.models.optim import set_rate
+from photon_triage.models.darknet.optim import set_rate
 
 
 class Learner(ABC):

@@ -14,7 +14,7 @@ from photon_triage.core.session.models.catalog import find_model
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import named_classes
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 WEIGHTS = ".weights"
 SEEN = "images_seen"

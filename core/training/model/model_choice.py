@@ -10,7 +10,7 @@ from photon_triage.core.session.models.catalog import find_model, session_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.model.initial_weights import WEIGHTS
 from photon_triage.core.training.model.job import STAGE_OF, family_of
-from photon_triage.models.darknet import shipped_cfgs
+from photon_triage.models.darknet.darknet import shipped_cfgs
 
 
 @dataclass(frozen=True)

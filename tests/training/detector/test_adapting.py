@@ -21,8 +21,8 @@ from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.schedule import FAR_PART
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import load_detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import load_detector
 
 from ...builders.detector_files import write_cxi
 from .test_training import CFG, CPU, RECIPE, disc_frames, preparation

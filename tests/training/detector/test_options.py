@@ -26,10 +26,10 @@ from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.common.checkpoint import read_metadata, save
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector
+from photon_triage.models.darknet.optim import learning_rate, shortened
 from photon_triage.models.lenet import LeNetPatch
-from photon_triage.models.optim import learning_rate, shortened
 
 from ..builders import new_session
 from .test_training import CFG, CPU, detector, disc_examples, labelled, preparation

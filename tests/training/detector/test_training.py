@@ -21,8 +21,8 @@ from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, class_indices, score, train
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector
 
 from ...builders.detector_files import write_cxi
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from photon_triage.core.training.evaluation.decision_loss import decision_loss
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector, best_of_class
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector, best_of_class
 
 
 def detector() -> Detector:

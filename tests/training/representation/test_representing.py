@@ -20,7 +20,7 @@ from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.evaluation.feature_distance import distance_between, features_of
 from photon_triage.core.training.evaluation.representativeness import compared, ks_distance, represent
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 
 from ...session.builders import DATASET, build_session, file_row
 from ...tui.test_cli import run

@@ -18,7 +18,7 @@ from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
-from photon_triage.models.detector import load_detector
+from photon_triage.models.darknet.detector import load_detector
 
 from ..detector.test_training import CFG, CPU, detector, disc_examples, labelled, preparation
 

@@ -29,8 +29,8 @@ from photon_triage.core.session.models.lineage import near
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.loop.folder import writing
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.norm import BatchNorm
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.norm import BatchNorm
 
 FRAMES, LEAST, AT_ONCE = 512, 64, 64
 FAR = 0.05

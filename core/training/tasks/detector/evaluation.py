@@ -17,7 +17,7 @@ from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.data.split import apart
 from photon_triage.core.training.evaluation.scoring import confusion_scores
 from photon_triage.core.training.tasks.detector.learner import score
-from photon_triage.models.detector import Detector
+from photon_triage.models.darknet.detector import Detector
 
 
 @dataclass(frozen=True)

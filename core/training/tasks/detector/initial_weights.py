@@ -12,8 +12,8 @@ from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.learner import OTHER, WANTED
-from photon_triage.models.darknet import Darknet, shipped_cfg, shipped_cfgs
-from photon_triage.models.detector import Detector, load_detector
+from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs
+from photon_triage.models.darknet.detector import Detector, load_detector
 
 CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
 """What a new model with as many classes is taught to tell apart, by the names in the labels."""

@@ -23,7 +23,7 @@ from photon_triage.core.training.tasks.detector.dataset import material
 from photon_triage.core.training.tasks.detector.initial_weights import base_of, continued, new_detector
 from photon_triage.core.training.tasks.detector.learner import train
 from photon_triage.core.training.tasks.detector.schedule import ALL_LEARN, kept_layers, planned
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.device import best_device
 
 

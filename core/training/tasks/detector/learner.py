@@ -22,11 +22,11 @@ from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.detector import Detector, best_of_class
-from photon_triage.models.optim import darknet_sgd, learning_rate, shortened
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.detector import Detector, best_of_class
+from photon_triage.models.darknet.optim import darknet_sgd, learning_rate, shortened
+from photon_triage.models.darknet.yolo import detection_loss
 from photon_triage.models.runtime import prepare_for_inference
-from photon_triage.models.yolo import detection_loss
 
 FRESH_BATCH_NORM_MOMENTUM = 0.1
 

@@ -20,8 +20,8 @@ from photon_triage.core.training.data.augment import AUGMENTATIONS, augment
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.features import Features
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.features import Features
 
 PROJECTED = 128
 TEMPERATURE = 0.2

@@ -17,7 +17,7 @@ from torch import Tensor
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.limits import LARGEST_NETWORK
 from photon_triage.models.common.regular import read_regular
-from photon_triage.models.layers import Convolution
+from photon_triage.models.darknet.layers import Convolution
 
 VERSION = (0, 2, 0)
 """The version written: from 0.2 on the number of images seen has 8 bytes, before 4."""

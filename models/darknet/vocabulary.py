@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
-from photon_triage.models.cfg import Option, Section
 from photon_triage.models.common.errors import ModelError, ModelWarning
+from photon_triage.models.darknet.cfg import Option, Section
 
 
 def _by_section(table: Mapping[str, str]) -> dict[str, frozenset[str]]:

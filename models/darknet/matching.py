@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from photon_triage.models.boxes import box_iou, shape_iou
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.grid import anchor_shares
-from photon_triage.models.heads import HeadConfig
+from photon_triage.models.darknet.boxes import box_iou, shape_iou
+from photon_triage.models.darknet.grid import anchor_shares
+from photon_triage.models.darknet.heads import HeadConfig
 
 
 def pack_targets(frames: Sequence[Tensor]) -> Tensor:

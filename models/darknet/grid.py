@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.heads import HeadConfig
+from photon_triage.models.darknet.heads import HeadConfig
 
 
 def split_cells(raw: Tensor, head: HeadConfig) -> Tensor:

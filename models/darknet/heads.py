@@ -6,8 +6,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Literal
 
-from photon_triage.models.cfg import Section
 from photon_triage.models.common.errors import ModelError, ModelWarning
+from photon_triage.models.darknet.cfg import Section
 
 BOX_VALUES = 5
 """Values of an anchor before its classes: x, y, w, h, objectness."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from photon_triage.models.cfg import Section
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.darknet.cfg import Section
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.models.layers import Layer, Shape
+from photon_triage.models.darknet.layers import Layer, Shape
 
 
 class MaxPool(Layer):

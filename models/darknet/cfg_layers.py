@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from photon_triage.models.cfg import Section
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.limits import require_map
-from photon_triage.models.layers import ACTIVATIONS, Convolution, Layer, Output, Reorg, Shape, Upsample
-from photon_triage.models.norm import NormForm
-from photon_triage.models.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
+from photon_triage.models.darknet.cfg import Section
+from photon_triage.models.darknet.layers import ACTIVATIONS, Convolution, Layer, Output, Reorg, Shape, Upsample
+from photon_triage.models.darknet.norm import NormForm
+from photon_triage.models.darknet.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 
 MOST_WEIGHTS = 2**28
 """More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""

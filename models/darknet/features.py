@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.builder import HEADS
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
+from photon_triage.models.darknet.builder import HEADS
+from photon_triage.models.darknet.darknet import Darknet
 
 
 class Features(nn.Module):

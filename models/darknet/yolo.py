@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from photon_triage.models.boxes import suppress
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.grid import cell_boxes, split_cells
-from photon_triage.models.heads import BOX_VALUES, HeadConfig
-from photon_triage.models.losses import LossFigures, detection_loss, region_loss, yolo_loss
-from photon_triage.models.matching import pack_targets
+from photon_triage.models.darknet.boxes import suppress
+from photon_triage.models.darknet.grid import cell_boxes, split_cells
+from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig
+from photon_triage.models.darknet.losses import LossFigures, detection_loss, region_loss, yolo_loss
+from photon_triage.models.darknet.matching import pack_targets
 
 __all__ = [
     "Detections",

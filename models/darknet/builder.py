@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 
-from photon_triage.models import makers
-from photon_triage.models.cfg import Section
 from photon_triage.models.common import limits
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.heads import BOX_VALUES, HeadConfig, read_head, read_mask
-from photon_triage.models.layers import ACTIVATIONS, Layer, Output, Route, Shape, Shortcut
-from photon_triage.models.net import read_net
-from photon_triage.models.norm import NormForm
-from photon_triage.models.vocabulary import check_vocabulary
+from photon_triage.models.darknet import cfg_layers as makers
+from photon_triage.models.darknet.cfg import Section
+from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig, read_head, read_mask
+from photon_triage.models.darknet.layers import ACTIVATIONS, Layer, Output, Route, Shape, Shortcut
+from photon_triage.models.darknet.net_section import read_net
+from photon_triage.models.darknet.norm import NormForm
+from photon_triage.models.darknet.vocabulary import check_vocabulary
 
 HEADS = ("region", "yolo")
 MOST_WEIGHTS = 2**29

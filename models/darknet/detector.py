@@ -12,8 +12,8 @@ from torch import Tensor
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import class_names
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import Darknet
-from photon_triage.models.yolo import decode
+from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.darknet.yolo import decode
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.norm import BatchNorm, NormForm
+from photon_triage.models.darknet.norm import BatchNorm, NormForm
 
 Shape = tuple[int, int, int]
 """Channels, height, width of one image's feature map."""
