@@ -33,8 +33,8 @@ from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResu
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector, load_detector
-from photon_triage.models.opening import open_cfg, open_foreign, open_network
-from photon_triage.models.summary import summarise
+from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
+from photon_triage.models.files.summary import summarise
 from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, networks, report, session
 from photon_triage.tui.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot_builder import SnapshotBuilder

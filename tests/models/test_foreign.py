@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.foreign import fit_tensors, read_tensors
+from photon_triage.models.files.pytorch_import import fit_tensors, read_tensors
 
 
 class Code:

@@ -14,7 +14,7 @@ from photon_triage.models.common.checkpoint import load, parameter_count, save
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import create, outline
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.foreign import MOST_STEPS, Steps, read_tensors
+from photon_triage.models.files.pytorch_import import MOST_STEPS, Steps, read_tensors
 
 CFG = "[net]\nwidth=32\nheight=32\nchannels=1\n"
 CONVOLUTION = "[convolutional]\nfilters={}\nsize={}\nactivation=linear\n"

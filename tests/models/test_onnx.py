@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models import create, onnx_export
+from photon_triage.models import create
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.files import onnx_export
+from photon_triage.models.files.onnx_export import export_onnx
+from photon_triage.models.files.onnx_modules import PlainMSD, plain_form
+from photon_triage.models.files.summary import summarise
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.onnx_export import export_onnx
-from photon_triage.models.plain import PlainMSD, plain_form
-from photon_triage.models.summary import summarise
 
 from .builders import SIZES, TINY, with_other_weights
 

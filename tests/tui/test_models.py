@@ -13,9 +13,10 @@ from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.models.catalog import session_models, shipped_models
 from photon_triage.core.session.models.in_use import models_in_use
 from photon_triage.core.session.session import Session
-from photon_triage.models import create, onnx_export
+from photon_triage.models import create
 from photon_triage.models.common import checkpoint
 from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.files import onnx_export
 from photon_triage.tui.commands.options import parse_options
 
 from ..models.builders import SMALL, with_random_weights

@@ -14,8 +14,8 @@ from photon_triage.tui.commands.options import parse_names, parse_options, parse
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:
-    from photon_triage.models.opening import Opened
-    from photon_triage.models.summary import Summary
+    from photon_triage.models.files.opening import Opened
+    from photon_triage.models.files.summary import Summary
 
 SessionOption = Annotated[
     Path | None, typer.Option("--session", metavar="SESSION", help="A session whose models can be named.")
@@ -41,7 +41,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a network is made of: parameters, work for a frame, layers, where it comes from and how it scored."""
-    from photon_triage.models.summary import summarise
+    from photon_triage.models.files.summary import summarise
 
     extents = parse_size(size)
     place, opened = _open(what, session, option, weights)
@@ -86,7 +86,7 @@ def import_network(
     No code of the file is run: of a .pt or .pth file tensors alone are read (weights_only=True).
     """
     from photon_triage.models.common.checkpoint import save
-    from photon_triage.models.opening import open_cfg, open_foreign, open_network
+    from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
 
     if (session is None) == (output is None):
         raise UsageError(
@@ -153,7 +153,7 @@ def _open(what: str, session: Path | None, option: list[str] | None, weights: Pa
     """Where the network is from, and the network."""
     from photon_triage.core.session.models.catalog import session_models, shipped_models
     from photon_triage.core.session.session import Session
-    from photon_triage.models.opening import open_network
+    from photon_triage.models.files.opening import open_network
 
     known = shipped_models() | (session_models(Session.open(session).models_path) if session else {})
     entry = known.get(what)
@@ -185,8 +185,8 @@ def _classes(opened: Opened, names: str) -> dict[str, Any]:
 
 
 def _export_onnx(opened: Opened, output: Path, extents: tuple[int, ...] | None) -> str:
-    from photon_triage.models.onnx_export import export_onnx
-    from photon_triage.models.summary import summarise
+    from photon_triage.models.files.onnx_export import export_onnx
+    from photon_triage.models.files.summary import summarise
 
     shape = summarise(opened.model, extents).input
     report = export_onnx(opened.model, output, shape, opened.metadata)

@@ -15,7 +15,7 @@ from photon_triage.models.common.errors import ModelError, ModelWarning
 from photon_triage.models.common.registry import available, create
 from photon_triage.models.darknet.cfg import shipped_cfgs
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.foreign import fit_tensors, read_tensors
+from photon_triage.models.files.pytorch_import import fit_tensors, read_tensors
 
 PICKLES = (".pt", ".pth")
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.plain import plain_form
+from photon_triage.models.files.onnx_modules import plain_form
 
 INSTALL_HINT = 'Install them: pip install "photon-triage[onnx]".'
 

@@ -1,0 +1,1 @@
+"""Model files: opening, import from PyTorch, export to ONNX, summaries."""
