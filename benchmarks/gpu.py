@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.inference.precision import Precision
+from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.precision import Precision
-from photon_triage.models.runtime import prepare_for_inference
 
 BATCHES = (1, 4, 16, 64, 128, 256)
 

@@ -11,12 +11,12 @@ from photon_triage.core.doctor.check import Check
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.device import best_device
 from photon_triage.models.files.opening import open_network
-from photon_triage.models.half_precision import precision_notice
-from photon_triage.models.precision import VARIABLE
-from photon_triage.models.runtime import MEASURED_FRAMES, measured_precisions
-from photon_triage.models.speed import WORTHWHILE, processor
+from photon_triage.models.inference.autotune import WORTHWHILE, processor
+from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.half_precision import precision_notice
+from photon_triage.models.inference.precision import VARIABLE
+from photon_triage.models.inference.runtime import MEASURED_FRAMES, measured_precisions
 
 MEASURED_MODEL = "hitnet-spi"
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")

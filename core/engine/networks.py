@@ -29,7 +29,7 @@ from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.stage import Stage
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.detector import load_detector
-from photon_triage.models.half_precision import precision_notice
+from photon_triage.models.inference.half_precision import precision_notice
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -10,7 +10,7 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.stages.stage import Found, StageResult, require_usable
 from photon_triage.models.darknet.detector import Detector, best_of_class
-from photon_triage.models.runtime import prepare_for_inference
+from photon_triage.models.inference.runtime import prepare_for_inference
 
 WANTED = "single"
 """The class whose score is the frame's."""

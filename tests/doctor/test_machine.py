@@ -5,8 +5,8 @@ import torch
 
 from photon_triage.core.doctor import machine
 from photon_triage.core.doctor.formats import NEEDED, check_filters
-from photon_triage.models import half_precision
-from photon_triage.models.precision import VARIABLE
+from photon_triage.models.inference import half_precision
+from photon_triage.models.inference.precision import VARIABLE
 
 
 def test_a_device_that_is_not_there_is_a_problem_that_names_the_others() -> None:

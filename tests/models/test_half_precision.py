@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models import half_precision, precision, speed
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.half_precision import failure_of, precision_notice
-from photon_triage.models.runtime import prepare_for_inference
+from photon_triage.models.inference import autotune as speed
+from photon_triage.models.inference import half_precision, precision
+from photon_triage.models.inference.half_precision import failure_of, precision_notice
+from photon_triage.models.inference.runtime import prepare_for_inference
 
 from .builders import needs_bfloat16
 
@@ -41,7 +42,7 @@ def _warn_again() -> Iterator[None]:
 
 def python(code: str, **environment: str) -> str:
     """What a program prints in a process whose processor offers AVX2 only; skipped where that limit has no effect."""
-    ask = "from photon_triage.models.half_precision import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
+    ask = "from photon_triage.models.inference.half_precision import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
     command = [sys.executable, "-P", "-c", f"import torch\n{ask}\n{dedent(code)}"]
     done = subprocess.run(command, env=os.environ | AVX2_ONLY | environment, capture_output=True, text=True)
     if "no effect" in done.stderr:
@@ -54,7 +55,7 @@ def test_forced_bfloat16_becomes_float32_where_the_processor_lacks_it() -> None:
     told = python(
         """
         from photon_triage.models.darknet.darknet import Darknet
-        from photon_triage.models.runtime import prepare_for_inference
+        from photon_triage.models.inference.runtime import prepare_for_inference
         net = "[net]\\nwidth=32\\nheight=32\\nchannels=3\\n"
         layer = "[convolutional]\\nfilters=6\\nsize=3\\npad=1\\nactivation="
         cfg = f"{net}{layer}leaky\\n{layer}linear\\n[region]\\nanchors=1,1\\nclasses=1\\nnum=1\\n"

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models import create, precision, runtime, speed
+from photon_triage.models import create
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files.summary import summarise
-from photon_triage.models.precision import Agreement, compare_decisions, compare_outputs
-from photon_triage.models.resident import Resident
-from photon_triage.models.runtime import Runner, prepare_for_inference
+from photon_triage.models.inference import autotune as speed
+from photon_triage.models.inference import precision, runtime
+from photon_triage.models.inference.precision import Agreement, compare_decisions, compare_outputs
+from photon_triage.models.inference.resident import Resident
+from photon_triage.models.inference.runtime import Runner, prepare_for_inference
 
 from .builders import SIZES, SMALL, TINY, needs_bfloat16, with_other_weights, with_random_weights
 

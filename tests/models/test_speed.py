@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from photon_triage.models import speed
+from photon_triage.models.inference import autotune as speed
 
 FRAMES = torch.zeros(1, 1, 4, 4)
 

@@ -24,7 +24,7 @@ from photon_triage.core.training.tasks.detector.initial_weights import base_of, 
 from photon_triage.core.training.tasks.detector.learner import train
 from photon_triage.core.training.tasks.detector.schedule import ALL_LEARN, kept_layers, planned
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.device import best_device
+from photon_triage.models.inference.device import best_device
 
 
 def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:

@@ -26,7 +26,7 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.darknet.optim import darknet_sgd, learning_rate, shortened
 from photon_triage.models.darknet.yolo import detection_loss
-from photon_triage.models.runtime import prepare_for_inference
+from photon_triage.models.inference.runtime import prepare_for_inference
 
 FRESH_BATCH_NORM_MOMENTUM = 0.1
 

@@ -33,7 +33,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.models.device import best_device
+from photon_triage.models.inference.device import best_device
 from photon_triage.models.patchfinder import load_patch_finder
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.precision import Decide, Precision
-from photon_triage.models.runtime import Runner, prepare_for_inference
+from photon_triage.models.inference.precision import Decide, Precision
+from photon_triage.models.inference.runtime import Runner, prepare_for_inference
 
 
 class Resident:

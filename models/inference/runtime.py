@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models import speed
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.graphs import GraphedCall
-from photon_triage.models.half_precision import bfloat16_refusal, failure_of, warn_of_fallback
-from photon_triage.models.precision import (
+from photon_triage.models.inference import autotune as speed
+from photon_triage.models.inference.graphs import GraphedCall
+from photon_triage.models.inference.half_precision import bfloat16_refusal, failure_of, warn_of_fallback
+from photon_triage.models.inference.precision import (
     Agreement,
     Decide,
     InferenceCall,
@@ -24,7 +24,7 @@ from photon_triage.models.precision import (
     name_of,
     wanted_precision,
 )
-from photon_triage.models.prepared_network import Network
+from photon_triage.models.inference.prepared_network import Network
 
 __all__ = ["InferenceCall", "Network", "Plan", "Runner", "measured_precisions", "prepare_for_inference"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.darknet.layers import Convolution
-from photon_triage.models.precision import VARIABLE, wanted_precision
-from photon_triage.models.prepared_network import Network
+from photon_triage.models.inference.precision import VARIABLE, wanted_precision
+from photon_triage.models.inference.prepared_network import Network
 
 log = logging.getLogger("photon_triage.models")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from photon_triage.models.precision import InferenceCall
+from photon_triage.models.inference.precision import InferenceCall
 
 log = logging.getLogger("photon_triage.models")
 

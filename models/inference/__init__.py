@@ -1,0 +1,1 @@
+"""Inference: devices, precisions, batches, CUDA graphs."""
