@@ -37,7 +37,7 @@ from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, 
 from photon_triage.core.training.tasks.segmentation.segmenter_job import RATE
 from photon_triage.models.common.registry import create
 from photon_triage.models.inference.device import best_device
-from photon_triage.models.segmenter import Segmenter
+from photon_triage.models.nets.segmenter import Segmenter
 
 TRAINING, TEST = slice(0, 24), slice(24, 30)
 CLASSES = ("membrane", "cell")

@@ -45,9 +45,9 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.inference.half_precision import bfloat16_refusal
 from photon_triage.models.inference.precision import Precision
 from photon_triage.models.inference.runtime import prepare_for_inference
-from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.lenet import LeNetPatch
+from photon_triage.models.nets.unet import UNet
 
 CPU = torch.device("cpu")
 

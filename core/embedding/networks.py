@@ -21,9 +21,9 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.features import Features, Representation
 from photon_triage.models.inference.device import best_device
 from photon_triage.models.inference.runtime import prepare_for_inference
-from photon_triage.models.patchfinder import load_patch_finder
-from photon_triage.models.radialnet import RadialNet, load_profile_classifier, profile_input
-from photon_triage.models.segmenter import load_segmenter
+from photon_triage.models.nets.patchfinder import load_patch_finder
+from photon_triage.models.nets.radialnet import RadialNet, load_profile_classifier, profile_input
+from photon_triage.models.nets.segmenter import load_segmenter
 
 
 class FrameFeatures(Protocol):

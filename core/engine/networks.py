@@ -121,7 +121,7 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
     match table:
         case ClassifyStage() if entry.family == "radial":
             from photon_triage.core.stages.profile import ClassifyProfile
-            from photon_triage.models.radialnet import load_profile_classifier
+            from photon_triage.models.nets.radialnet import load_profile_classifier
 
             return ClassifyProfile(table, load_profile_classifier(entry.path), device, roi)
         case ClassifyStage():
@@ -132,7 +132,7 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
         # An engine imports only the families of networks that its recipe asks for.
         case SegmentStage():
             from photon_triage.core.stages.segment import Segment
-            from photon_triage.models.segmenter import load_segmenter
+            from photon_triage.models.nets.segmenter import load_segmenter
 
             segmenter = load_segmenter(entry.path)
             if recipe.patches and recipe.patches.within not in (None, *segmenter.classes):
@@ -144,6 +144,6 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
             return Segment(table, segmenter, device, roi)
         case PatchesStage():
             from photon_triage.core.stages.patches import Patches
-            from photon_triage.models.patchfinder import load_patch_finder
+            from photon_triage.models.nets.patchfinder import load_patch_finder
 
             return Patches(table, load_patch_finder(entry.path), device, roi)

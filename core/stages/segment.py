@@ -10,7 +10,7 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import Roi, SegmentStage
 from photon_triage.core.stages.stage import StageResult, image_in
 from photon_triage.models.inference.runtime import prepare_for_inference
-from photon_triage.models.segmenter import Segmenter
+from photon_triage.models.nets.segmenter import Segmenter
 
 
 class Segment:

@@ -16,10 +16,10 @@ Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
 FAMILY_MODULES = (
     "photon_triage.models.darknet.darknet",
-    "photon_triage.models.lenet",
+    "photon_triage.models.nets.lenet",
     "photon_triage.models.msd",
-    "photon_triage.models.radialnet",
-    "photon_triage.models.unet",
+    "photon_triage.models.nets.radialnet",
+    "photon_triage.models.nets.unet",
 )
 """The modules that register architectures when they are imported."""
 

@@ -10,8 +10,8 @@ from torch import nn
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.patch_classifier import PatchClassifier
-from photon_triage.models.radialnet import RadialNet
+from photon_triage.models.nets.patch_classifier import PatchClassifier
+from photon_triage.models.nets.radialnet import RadialNet
 
 USUAL_SIZE = (512, 512)
 """Pixels for which the work of a network is counted that takes frames of any size."""

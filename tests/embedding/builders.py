@@ -16,10 +16,10 @@ from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.loop.register_model import register
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.radialnet import RadialNet
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.lenet import LeNetPatch
+from photon_triage.models.nets.radialnet import RadialNet
+from photon_triage.models.nets.unet import UNet
 
 from ..builders.detector_files import write_cxi
 from ..session.builders import DATASET, file_row

@@ -27,10 +27,10 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.features import Features
-from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.radialnet import RadialNet, profile_input
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.lenet import LeNetPatch
+from photon_triage.models.nets.radialnet import RadialNet, profile_input
+from photon_triage.models.nets.unet import UNet
 
 from ..builders.detector_files import write_cxi
 from ..training.running.test_runs import HOLD

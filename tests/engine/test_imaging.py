@@ -17,8 +17,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.lenet import LeNetPatch
 from photon_triage.models.msd import MSDNet
+from photon_triage.models.nets.lenet import LeNetPatch
 
 RECIPE = """
 name = "search"

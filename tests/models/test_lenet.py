@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from photon_triage import models
-from photon_triage.models import dense
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.lenet import LeNetPatch, LeNetPatch3d
-from photon_triage.models.patch_classifier import PatchClassifier
+from photon_triage.models.nets import dense
+from photon_triage.models.nets.lenet import LeNetPatch, LeNetPatch3d
+from photon_triage.models.nets.patch_classifier import PatchClassifier
 
 Network = TypeVar("Network", bound=PatchClassifier)
 
@@ -164,7 +164,7 @@ def test_large_frames_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
         sizes.append(maps.shape[0] * maps.shape[2] * maps.shape[3])
         return pool(maps, distance, pooling)
 
-    monkeypatch.setattr("photon_triage.models.patch_classifier.pool_at_stride_one", watched)
+    monkeypatch.setattr("photon_triage.models.nets.patch_classifier.pool_at_stride_one", watched)
     parts = network.dense(frames)
     in_all = len(sizes)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)

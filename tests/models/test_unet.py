@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage import models
-from photon_triage.models import unet_layers
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.tiles import mirrored
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets import unet_layers
+from photon_triage.models.nets.unet import UNet
 
 
 def small(**options: Any) -> UNet:

@@ -10,8 +10,8 @@ from photon_triage.core.recipe import Roi, SegmentStage
 from photon_triage.core.stages.segment import Segment
 from photon_triage.models.common.normalise import Normalisation
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.segmenter import Segmenter
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.segmenter import Segmenter
+from photon_triage.models.nets.unet import UNet
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from photon_triage.core.stages.profile import ClassifyProfile
 from photon_triage.core.stages.stage import UnusableFrameError, counts_in, image_in
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector
-from photon_triage.models.radialnet import ProfileClassifier, RadialNet
+from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet
 
 ROI = Roi(top=3, left=5, height=20, width=25)
 GEOMETRY = Geometry(8000.0, 0.1, 1e-4, 20.0, 15.0)

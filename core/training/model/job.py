@@ -29,9 +29,9 @@ from photon_triage.core.training.scores.evaluation_set import held_out_images
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME, Normalisation
 from photon_triage.models.common.registry import available, create
-from photon_triage.models.patchfinder import PatchFinder
-from photon_triage.models.radialnet import ProfileClassifier
-from photon_triage.models.segmenter import Segmenter
+from photon_triage.models.nets.patchfinder import PatchFinder
+from photon_triage.models.nets.radialnet import ProfileClassifier
+from photon_triage.models.nets.segmenter import Segmenter
 
 SEGMENTERS, FINDERS, PROFILERS = ("msd", "unet"), ("lenet",), ("radial",)
 STAGE_OF = {"msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}

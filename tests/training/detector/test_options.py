@@ -29,7 +29,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector
 from photon_triage.models.darknet.optim import learning_rate, shortened
-from photon_triage.models.lenet import LeNetPatch
+from photon_triage.models.nets.lenet import LeNetPatch
 
 from ..builders import new_session
 from .test_training import CFG, CPU, detector, disc_examples, labelled, preparation

@@ -18,7 +18,7 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
     train_segmenter,
 )
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.segmenter import Segmenter
+from photon_triage.models.nets.segmenter import Segmenter
 
 from ..builders import scene
 

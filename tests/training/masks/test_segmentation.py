@@ -25,7 +25,7 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.common.normalise import EACH_FRAME
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.segmenter import Segmenter, load_segmenter
+from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
 
 from ..builders import new_session, scene, write_mask, write_scenes
 

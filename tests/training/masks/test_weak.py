@@ -25,7 +25,7 @@ from photon_triage.core.training.tasks.segmentation.weak import (
     run_weak_round,
 )
 from photon_triage.core.training.tasks.segmentation.weak_masks import doubts
-from photon_triage.models.segmenter import load_segmenter
+from photon_triage.models.nets.segmenter import load_segmenter
 from photon_triage.tui.cli import main
 
 from ..builders import new_session, scene, write_mask, write_scenes

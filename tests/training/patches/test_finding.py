@@ -16,8 +16,8 @@ from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.finding import search
 from photon_triage.core.training.tasks.patches.patches import Marked, Patches, elsewhere_drawn, objects_drawn
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.lenet import LeNetPatch
-from photon_triage.models.patchfinder import PatchFinder, load_patch_finder
+from photon_triage.models.nets.lenet import LeNetPatch
+from photon_triage.models.nets.patchfinder import PatchFinder, load_patch_finder
 
 from ..builders import Scene, new_session, scene, write_mask, write_scenes
 

@@ -23,7 +23,7 @@ from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, thinned, train_classifier
 from photon_triage.core.training.tasks.profiles.profiles import Profiles, read_profiles
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
+from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
 from ...builders.detector_files import write_cxi
 from ..detector.test_training import CPU, RECIPE, disc_frames, labelled

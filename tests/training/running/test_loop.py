@@ -18,7 +18,7 @@ from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.core.training.tasks.patches.finding import FindingPlan, train_finder
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from photon_triage.models.common.registry import create
-from photon_triage.models.patchfinder import PatchFinder
+from photon_triage.models.nets.patchfinder import PatchFinder
 
 from ..builders import scene
 from ..detector.test_training import CPU, detector, disc_examples, preparation

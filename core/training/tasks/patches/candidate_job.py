@@ -34,7 +34,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     score_patches,
 )
 from photon_triage.models.inference.device import best_device
-from photon_triage.models.patchfinder import load_patch_finder
+from photon_triage.models.nets.patchfinder import load_patch_finder
 
 
 def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:

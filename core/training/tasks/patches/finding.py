@@ -29,7 +29,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     on_image,
     score_patches,
 )
-from photon_triage.models.patchfinder import PatchFinder, log_odds
+from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
 
 LISTED_FROM = -2.2
 """Log-odds of the score 0.1, from which peaks are listed."""

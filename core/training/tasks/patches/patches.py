@@ -19,7 +19,7 @@ from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.symmetries import SYMMETRIES, turned
 from photon_triage.core.training.loop.loop import Learner
 from photon_triage.core.training.loop.progress import decayed
-from photon_triage.models.patchfinder import PatchFinder, log_odds
+from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
 
 Sites = NDArray[np.int64]
 """(n, 3): image, row, column of the pixels that patches lie about."""

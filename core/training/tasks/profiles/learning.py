@@ -15,7 +15,7 @@ from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.profiles.profiles import Profiles
-from photon_triage.models.radialnet import ProfileClassifier, profile_input
+from photon_triage.models.nets.radialnet import ProfileClassifier, profile_input
 
 DECAY = 1e-3
 LEAST_KEPT = 0.3

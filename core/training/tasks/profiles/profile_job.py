@@ -20,7 +20,7 @@ from photon_triage.core.training.scores.evaluation_set import held_out_labels
 from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, train_classifier
 from photon_triage.core.training.tasks.profiles.profiles import read_profiles
 from photon_triage.models.inference.device import best_device
-from photon_triage.models.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
+from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
 CLASSES = ("other", "single")
 ITERATIONS, BATCH, RATE = 1500, 64, 2e-3

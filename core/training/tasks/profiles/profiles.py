@@ -17,7 +17,7 @@ from photon_triage.core.rings import Rings
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
-from photon_triage.models.radialnet import RadialNet
+from photon_triage.models.nets.radialnet import RadialNet
 
 LEAST_LABELS = 10
 FRAMES_AT_ONCE = 64

@@ -22,8 +22,8 @@ from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed, is_check
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.segmenter import Segmenter
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.segmenter import Segmenter
+from photon_triage.models.nets.unet import UNet
 
 RARE = 0.05
 """Foreground that is less of the pixels than this is looked for: every second crop holds some."""

@@ -37,8 +37,8 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
 from photon_triage.models.common.classes import named_classes
 from photon_triage.models.inference.device import best_device
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.segmenter import Segmenter, load_segmenter
-from photon_triage.models.unet import LOST, UNet
+from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
+from photon_triage.models.nets.unet import LOST, UNet
 
 CROP = 256
 ITERATIONS = {"msd": 600, "unet": 600}

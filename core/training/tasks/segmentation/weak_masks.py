@@ -19,7 +19,7 @@ from photon_triage.core.training.data.images import SUFFIXES, Example, read_exam
 from photon_triage.core.training.data.normalising import normalised
 from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, whole_frame
-from photon_triage.models.segmenter import Segmenter
+from photon_triage.models.nets.segmenter import Segmenter
 
 Place = tuple[str, int]
 """An image: its file, and its place in it."""

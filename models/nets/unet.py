@@ -16,7 +16,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.memory_format import channels_last
 from photon_triage.models.common.registry import register
 from photon_triage.models.common.tiles import mirrored, overlap_tiles, run_in_tiles
-from photon_triage.models.unet_layers import NORMALISATIONS, Convolution, Pair, UpConvolution
+from photon_triage.models.nets.unet_layers import NORMALISATIONS, Convolution, Pair, UpConvolution
 
 PADDINGS = ("same", "valid")
 

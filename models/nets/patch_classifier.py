@@ -15,7 +15,7 @@ from torch.nn import functional
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.memory_format import channels_last
 from photon_triage.models.common.tiles import mirrored
-from photon_triage.models.dense import (
+from photon_triage.models.nets.dense import (
     BLOCK_VALUES,
     Windows,
     blocks,
@@ -24,7 +24,7 @@ from photon_triage.models.dense import (
     pool_at_stride_one,
     tap_matrix,
 )
-from photon_triage.models.patch_options import PatchOptions, sides
+from photon_triage.models.nets.patch_options import PatchOptions, sides
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
 """Activations by name; they work in place."""

@@ -12,7 +12,7 @@ from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import class_names
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
-from photon_triage.models.lenet import LeNetPatch
+from photon_triage.models.nets.lenet import LeNetPatch
 
 
 @dataclass(frozen=True)

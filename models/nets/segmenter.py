@@ -10,7 +10,7 @@ from photon_triage.models.common.classes import background_of, class_names
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.msd import MSDNet
-from photon_triage.models.unet import UNet
+from photon_triage.models.nets.unet import UNet
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from photon_triage.models.common.registry import register
-from photon_triage.models.patch_classifier import PatchClassifier
-from photon_triage.models.patch_options import PatchOptions
+from photon_triage.models.nets.patch_classifier import PatchClassifier
+from photon_triage.models.nets.patch_options import PatchOptions
 
 
 @register("lenet")

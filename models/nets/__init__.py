@@ -1,0 +1,1 @@
+"""LeNet, U-Net and radial networks, and the kinds of stage that use networks."""
