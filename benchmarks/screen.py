@@ -216,8 +216,8 @@ def memory_over(screen: Screen, minutes: float) -> dict[str, Any]:
 def open_list(session: Path) -> dict[str, float]:
     """Seconds until a snapshot has each list, hits and all frames, of a screen that is open and of one that opens."""
     from photon_triage.core.session.session import Session
-    from photon_triage.tui.snapshot import ListSpec, Request
-    from photon_triage.tui.snapshot_builder import SnapshotBuilder
+    from photon_triage.tui.snapshot.snapshot import ListSpec, Request
+    from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 
     builder = SnapshotBuilder(Session(session))
     spent = {}

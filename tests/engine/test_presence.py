@@ -13,8 +13,8 @@ import pytest
 from photon_triage.core.engine import process
 from photon_triage.core.engine.process import EngineProcess, ending_of, engine_status, start_engine, stop_engine
 from photon_triage.core.session.session import Session
-from photon_triage.tui.snapshot import Request, Snapshot
-from photon_triage.tui.snapshot_builder import SnapshotBuilder
+from photon_triage.tui.snapshot.snapshot import Request, Snapshot
+from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.widgets.engine import engine_summary, engine_trouble
 from photon_triage.tui.widgets.status import engine_word
 

@@ -36,8 +36,8 @@ from photon_triage.models.darknet.detector import Detector, load_detector
 from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
 from photon_triage.models.files.summary import summarise
 from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, networks, report, session
-from photon_triage.tui.snapshot import ListSpec, Request
-from photon_triage.tui.snapshot_builder import SnapshotBuilder
+from photon_triage.tui.snapshot.snapshot import ListSpec, Request
+from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 
 from ..models.builders import SMALL, TINY, with_random_weights
 from ..session.builders import file_row, key
@@ -65,7 +65,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long and sees nothing of the input: drawing, frames, shipped networks, a width's search."""
     no_labels: Callable[..., int] = lambda *_: 0  # noqa: E731 - it is patched in twice
     monkeypatch.setattr("photon_triage.core.audit.estimate.labels_needed", no_labels)
-    monkeypatch.setattr("photon_triage.tui.audited.labels_needed", no_labels)
+    monkeypatch.setattr("photon_triage.tui.snapshot.audit_view.labels_needed", no_labels)
     monkeypatch.setattr("photon_triage.core.report.figures._svg", lambda *_: "")
     monkeypatch.setattr(Previewer, "load", _no_frame)
     monkeypatch.setattr("photon_triage.core.training.data.examples._read", _no_frame)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.snapshot_builder import SnapshotBuilder
+from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi
 from tests.tui.driver import opened
 from tests.tui.fake_session import FakeSource

@@ -115,7 +115,9 @@ async def test_a_dead_engine_is_told_with_the_way_to_start_it(hits: FakeSession)
 async def test_an_engine_that_does_not_answer_is_told_with_the_seconds(
     hits: FakeSession, size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(True, silent_s=13.0))
+    monkeypatch.setattr(
+        "photon_triage.tui.snapshot.snapshot_builder.presence_of", lambda *_: Presence(True, silent_s=13.0)
+    )
     async with opened(hits, SIZES[size]) as driver:
         await driver.shows(
             "◌ does not answer for 13 s", "The engine does not answer for 13 s (process 4242 on beamline)"
@@ -136,7 +138,7 @@ async def test_an_engine_that_is_busy_with_a_file_names_it(hits: FakeSession, si
 async def test_an_engine_that_died_is_told_with_the_way_to_start_it(
     hits: FakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: Presence(died=True))
+    monkeypatch.setattr("photon_triage.tui.snapshot.snapshot_builder.presence_of", lambda *_: Presence(died=True))
     async with opened(hits) as driver:
         await driver.shows("✗ ENGINE DIED", "it was killed, or has crashed", "watch PATH starts it")
 
@@ -163,7 +165,7 @@ async def test_what_nobody_foresaw_in_the_session_is_a_banner_and_no_end(
     async with opened(hits) as driver:
         await driver.ready()
         with monkeypatch.context() as broken:
-            broken.setattr("photon_triage.tui.snapshot_builder.presence_of", lambda *_: [][0])
+            broken.setattr("photon_triage.tui.snapshot.snapshot_builder.presence_of", lambda *_: [][0])
             await driver.shows("Could not read the session: IndexError")
         await driver.until(lambda: "Could not read" not in driver.text())
 

@@ -18,8 +18,8 @@ from photon_triage.core.session.models.verdicts import Changed, Figures, Judged,
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Status, read_status, write_status
 from photon_triage.tui import cli
-from photon_triage.tui.comparing import Comparison
 from photon_triage.tui.screens import promoting, training
+from photon_triage.tui.snapshot.comparison_view import Comparison
 from photon_triage.tui.widgets.curve import plotted
 
 from ..session.test_trainings import points, write_training

@@ -69,7 +69,7 @@ def go_on(session_path: SessionArgument, name: NameArgument, approve_commands: A
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.trainings.trainings import AT_WORK, PAUSE, RESUMABLE, find_training, wish
     from photon_triage.tui.resumption import resumption
-    from photon_triage.tui.trainer import resume
+    from photon_triage.tui.snapshot.training_process import resume
 
     training = find_training(Session.open(session_path), name)
     if training.state in AT_WORK:

@@ -23,7 +23,7 @@ from photon_triage.tui.screens.onlooking import Onlooking
 from photon_triage.tui.screens.surveying import Surveying
 from photon_triage.tui.screens.teaching import Teaching
 from photon_triage.tui.screens.triage import Visit
-from photon_triage.tui.snapshot import Request, Snapshot
+from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 from photon_triage.tui.text import cut, safe_text
 from photon_triage.tui.widgets.alarms import AlarmLine
 from photon_triage.tui.widgets.candidates import CandidateList

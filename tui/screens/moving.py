@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from photon_triage.tui.screens.filter import FilterScreen
 from photon_triage.tui.screens.queueing import Queueing
-from photon_triage.tui.snapshot import ListSpec
+from photon_triage.tui.snapshot.snapshot import ListSpec
 
 
 class Moving(Queueing):

@@ -13,9 +13,9 @@ from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import Training
-from photon_triage.tui.comparing import Comparison, compared
-from photon_triage.tui.paced import REST_FACTOR
 from photon_triage.tui.screens.onlooking import ONLY_LOOKS
+from photon_triage.tui.snapshot.comparison_view import Comparison, compared
+from photon_triage.tui.snapshot.throttled_value import REST_FACTOR
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from photon_triage.tui.screens.help import HELP, explain
-from photon_triage.tui.snapshot import Snapshot
+from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.runs import RunsPane

@@ -14,8 +14,8 @@ from photon_triage.core.session.trainings.trainings import AT_WORK, PAUSE, RESUM
 from photon_triage.tui.screens.begin import BeginScreen, TrainingWish
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.screens.promoting import Promoting
-from photon_triage.tui.snapshot import Snapshot
-from photon_triage.tui.trainer import begin, resume
+from photon_triage.tui.snapshot.snapshot import Snapshot
+from photon_triage.tui.snapshot.training_process import begin, resume
 from photon_triage.tui.widgets.curve import CurvePlot
 from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.message import MessageLine

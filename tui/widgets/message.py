@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from photon_triage.tui.snapshot import Snapshot
+from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.text import cells, cut, safe_text
 from photon_triage.tui.widgets.engine import engine_summary
 from photon_triage.tui.widgets.pane import Line

@@ -22,7 +22,7 @@ from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Training
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.runs import TrainingStopped, training_run
-from photon_triage.tui.trainer import resume
+from photon_triage.tui.snapshot.training_process import resume
 
 from ..builders import write_scenes
 from ..masks.test_segmentation import job

@@ -10,11 +10,11 @@ from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.decisions.queues import EMBEDDED
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.tui.audited import AuditView
-from photon_triage.tui.labelled import ById
-from photon_triage.tui.listed import NO_IDS, Ids, asks_labels, listed
-from photon_triage.tui.paced import Paced
-from photon_triage.tui.snapshot import ListSpec, Request
+from photon_triage.tui.snapshot.audit_view import AuditView
+from photon_triage.tui.snapshot.label_index import ById
+from photon_triage.tui.snapshot.list_query import NO_IDS, Ids, asks_labels, listed
+from photon_triage.tui.snapshot.snapshot import ListSpec, Request
+from photon_triage.tui.snapshot.throttled_value import Paced
 
 
 class ListFollower:

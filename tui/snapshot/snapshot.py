@@ -10,9 +10,9 @@ from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import AXES, TIME, Bar, RunRow
 from photon_triage.core.session.trainings.trainings import Training
-from photon_triage.tui.audited import AuditView
-from photon_triage.tui.listed import Ids
-from photon_triage.tui.measuring import Measured
+from photon_triage.tui.snapshot.audit_view import AuditView
+from photon_triage.tui.snapshot.list_query import Ids
+from photon_triage.tui.snapshot.measured_rates import Measured
 
 SHOWN = ("hits", "all", "undecided", "flagged")
 

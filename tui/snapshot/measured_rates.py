@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from photon_triage.core.metrics import Confusion
-from photon_triage.tui.labelled import Truth
+from photon_triage.tui.snapshot.label_index import Truth
 
 TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 

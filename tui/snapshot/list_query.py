@@ -12,7 +12,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.decisions.queues import EMBEDDED, FOLLOWING, Queue
 from photon_triage.core.session.store.filters import Filter, parse_filter
 from photon_triage.core.session.store.listing import Listing
-from photon_triage.tui.labelled import ById
+from photon_triage.tui.snapshot.label_index import ById
 
 Ids = NDArray[np.int64]
 NO_IDS: Ids = np.empty(0, dtype=np.int64)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
-from photon_triage.tui.paced import Paced
+from photon_triage.tui.snapshot.throttled_value import Paced
 
 
 class RateFollower:
