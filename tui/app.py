@@ -15,17 +15,17 @@ from textual.screen import Screen
 
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.tui.display import Display
 from photon_triage.tui.images import Output, choose_output
 from photon_triage.tui.images.query import Graphics, ask_terminal
-from photon_triage.tui.lines import LineApp, LineDriver
-from photon_triage.tui.passthrough import clipboard
 from photon_triage.tui.screens.help import own_bindings
 from photon_triage.tui.screens.keymap import keymap_path, load_keymap
 from photon_triage.tui.screens.main import MainScreen
 from photon_triage.tui.screens.palette import commands
-from photon_triage.tui.terminal import this_terminal
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.display import Display
+from photon_triage.tui.terminal.passthrough import clipboard
+from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver
+from photon_triage.tui.terminal.terminal import this_terminal
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, PLAIN_THEME
 from photon_triage.tui.widgets.keys import KEYS, PALETTE
 

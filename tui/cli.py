@@ -18,7 +18,7 @@ import typer
 
 from photon_triage.core.common.containment import RefusedError
 from photon_triage.core.common.errors import TriageError, UsageError
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 DONE, FOUND_WRONG, WRONG_USAGE = 0, 1, 2
 PASSING_ON = ("sweep",)

@@ -14,7 +14,7 @@ from photon_triage.core.audit.estimate import Estimates
 from photon_triage.core.metrics import Estimate
 from photon_triage.core.report.content import Report, Shown
 from photon_triage.core.report.tables import ModelFacts
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 SIMULATED = "SIMULATED DATA: these numbers are of a simulation, not of an experiment."
 RANKED = (

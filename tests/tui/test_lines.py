@@ -16,7 +16,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
-from photon_triage.tui.lines import LineDriver
+from photon_triage.tui.terminal.slow_terminal import LineDriver
 
 from .driver import opened
 from .fake_session import FakeSession, FakeSource, make_session

@@ -18,7 +18,7 @@ from photon_triage.core.session.store.preview import Preview, Previewer
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.snapshot.throttled_value import Paced
-from photon_triage.tui.text import cells
+from photon_triage.tui.terminal.text import cells
 from photon_triage.tui.widgets.columns import fit_columns, header
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
 from photon_triage.tui.widgets.overlay import BOX, INVALID, LEVELS, Drawn

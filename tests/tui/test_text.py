@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 
 STEERING = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u061c\u200e\u200f\u202a\u202e\u2066\u2069"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 
 from .driver import SIZES, opened
 from .fake_session import FakeSession, FakeSource

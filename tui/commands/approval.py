@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session

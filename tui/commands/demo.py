@@ -19,8 +19,8 @@ import typer
 from photon_triage.tui.commands.demo_reports import DEMONSTRATIONS
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 from photon_triage.tui.commands.sessions import count_frames
-from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
-from photon_triage.tui.terminal import require_screen
+from photon_triage.tui.terminal.display import Display, ImagesOption, ThemeOption, chosen_display
+from photon_triage.tui.terminal.terminal import require_screen
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session

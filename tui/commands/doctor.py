@@ -13,7 +13,7 @@ import typer
 
 from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.sessions import DeviceOption
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 if TYPE_CHECKING:
     from photon_triage.core.doctor.check import Check
@@ -72,7 +72,7 @@ def _terminal() -> list[Check]:
     from photon_triage.core.doctor.check import Check
     from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
     from photon_triage.tui.images.query import ask_terminal
-    from photon_triage.tui.terminal import this_terminal
+    from photon_triage.tui.terminal.terminal import this_terminal
 
     if not sys.stdout.isatty():
         return [Check("terminal", "ok", "not looked at: the output goes elsewhere")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from photon_triage.tui.text import cells, safe_text
+from photon_triage.tui.terminal.text import cells, safe_text
 
 
 def say(line: str = "") -> None:

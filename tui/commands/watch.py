@@ -20,8 +20,8 @@ from photon_triage.tui.commands.sessions import (
     open_session,
     require_paths,
 )
-from photon_triage.tui.display import Display, ImagesOption, ThemeOption, chosen_display
-from photon_triage.tui.terminal import require_screen
+from photon_triage.tui.terminal.display import Display, ImagesOption, ThemeOption, chosen_display
+from photon_triage.tui.terminal.terminal import require_screen
 
 AlarmOption = Annotated[
     str | None,

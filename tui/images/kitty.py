@@ -13,8 +13,8 @@ from rich.style import Style
 from textual.strip import Strip
 
 from photon_triage.tui.images.bitmap import Bitmap, png
-from photon_triage.tui.passthrough import passed_through
-from photon_triage.tui.terminal import Multiplexer
+from photon_triage.tui.terminal.passthrough import passed_through
+from photon_triage.tui.terminal.terminal import Multiplexer
 
 CHUNK = 4096
 """Characters of base64 in one sequence at most."""

@@ -21,7 +21,7 @@ from photon_triage.core.session.models.in_use import models_in_use, stage_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.label_summary import Count, Learnable, learnable
 from photon_triage.tui.snapshot.training_process import proposed_name
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 SOURCES_SHOWN, RUNS_SHOWN = 6, 4
 

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.store.filters import HELP, parse_filter
 from photon_triage.tui.snapshot.snapshot import SHOWN, ListSpec
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 
 class FilterScreen(ModalScreen[ListSpec]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.tui.display import config_path
 from photon_triage.tui.screens.export import ExportScreen, ExportWish
 from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now
 from photon_triage.tui.screens.judging import Judging
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.display import config_path
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.keys import SUBJECTS
 
 QUIT_PATIENCE_S = 5.0

@@ -15,7 +15,6 @@ from textual.message import Message
 from photon_triage.core.session.decisions.queues import EMPTY, FOLLOWING
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.tui.lines import LineApp
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking
 from photon_triage.tui.screens.moving import Moving
@@ -24,7 +23,8 @@ from photon_triage.tui.screens.surveying import Surveying
 from photon_triage.tui.screens.teaching import Teaching
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
-from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.terminal.slow_terminal import LineApp
+from photon_triage.tui.terminal.text import cut, safe_text
 from photon_triage.tui.widgets.alarms import AlarmLine
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine import EnginePane, LogPane, engine_trouble

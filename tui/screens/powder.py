@@ -25,7 +25,7 @@ from photon_triage.core.session.store.powder import FILE, Powder, read_powder
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
 from photon_triage.tui.widgets.status import StatusLine

@@ -9,7 +9,7 @@ from photon_triage.tui.screens.files import FilesScreen
 from photon_triage.tui.screens.powder import PowderScreen
 from photon_triage.tui.screens.runs import RunsScreen
 from photon_triage.tui.screens.triage import TriageScreen
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 
 
 class Surveying(TriageScreen):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from photon_triage.core.session.store.alarms import Alarm, alarms_in, run_command
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.message import Banner
 
 

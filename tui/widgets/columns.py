@@ -9,7 +9,7 @@ from pathlib import PurePath
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 
 LETTERS = {"accepted": "A", "rejected": "X", "skipped": "S"}
 SAVING = "…"

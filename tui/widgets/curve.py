@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from photon_triage.tui.text import cells
+from photon_triage.tui.terminal.text import cells
 from photon_triage.tui.widgets.pane import Pane
 
 BLANK = 0x2800

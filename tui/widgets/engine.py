@@ -9,7 +9,7 @@ from pathlib import PurePath
 from textual.content import Content
 
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.terminal.text import cut, safe_text
 from photon_triage.tui.widgets.pane import Pane, sparkline
 from photon_triage.tui.widgets.status import engine_word
 

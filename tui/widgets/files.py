@@ -10,7 +10,7 @@ from textual.content import Content
 
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import FileRow
-from photon_triage.tui.text import cut, safe_text
+from photon_triage.tui.terminal.text import cut, safe_text
 from photon_triage.tui.widgets.pane import Pane
 
 MOST_FILES = 500

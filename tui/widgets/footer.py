@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from photon_triage.tui.text import cells
+from photon_triage.tui.terminal.text import cells
 from photon_triage.tui.widgets.keys import KEYS
 from photon_triage.tui.widgets.pane import Line
 

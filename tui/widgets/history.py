@@ -7,7 +7,7 @@ from textual.content import Content
 from photon_triage.core.session.store.reader import HISTORY_BIN_S
 from photon_triage.core.session.store.runs import RUN, TIME
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Pane, bars
 from photon_triage.tui.widgets.status import rates
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.text import cells, safe_text
+from photon_triage.tui.terminal.text import cells, safe_text
 from photon_triage.tui.widgets.pane import Pane
 from photon_triage.tui.widgets.pictures import Picture
 from photon_triage.tui.widgets.standing import Standing

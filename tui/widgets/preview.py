@@ -21,8 +21,8 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.images import Output
 from photon_triage.tui.images.bitmap import BYTES_A_SECOND
 from photon_triage.tui.images.painter import BitmapPainter
-from photon_triage.tui.painting import bytes_of, set_sequences
-from photon_triage.tui.text import safe_text
+from photon_triage.tui.terminal.painting import bytes_of, set_sequences
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from photon_triage.core.session.store.runs import RunRow
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Pane
 
 FIXED = 42

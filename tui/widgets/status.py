@@ -11,7 +11,7 @@ from photon_triage.core.session.presence import busy_text
 from photon_triage.core.session.store.reader import HISTORY_BIN_S
 from photon_triage.core.session.trainings.trainings import AT_WORK
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.pane import Line, sparkline
 
 Part = tuple[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from photon_triage.tui.terminal import Multiplexer
+from photon_triage.tui.terminal.terminal import Multiplexer
 
 ESC = "\x1b"
 SCREEN_LIMIT = 700
