@@ -14,7 +14,7 @@ import pytest
 from photon_triage.tui.cli import main
 from photon_triage.tui.commands import terminal_checks
 from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
-from photon_triage.tui.images.query import Graphics, ask_terminal, read_answer
+from photon_triage.tui.terminal.images.query import Graphics, ask_terminal, read_answer
 from photon_triage.tui.terminal.passthrough import SCREEN_LIMIT, clipboard, passed_through
 from photon_triage.tui.terminal.terminal import Terminal, colours_of, encoding_of, multiplexer_of, screen_obstacle
 

@@ -17,17 +17,17 @@ from textual.geometry import Region
 
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui import images
-from photon_triage.tui.images import Output, choose_output
-from photon_triage.tui.images.bitmap import BYTES_A_PICTURE, Bitmap, png, within_budget
-from photon_triage.tui.images.drawing import kitty_of, sixel_of
-from photon_triage.tui.images.kitty import CHUNK, NUMBERS, PLACEHOLDER, encode_kitty, placeholders
-from photon_triage.tui.images.query import Graphics
-from photon_triage.tui.images.sixel import encode_sixel
+from photon_triage.tui.terminal import images
 from photon_triage.tui.terminal.display import Images
+from photon_triage.tui.terminal.images import Output, choose_output
+from photon_triage.tui.terminal.images.bitmap import BYTES_A_PICTURE, Bitmap, png, within_budget
+from photon_triage.tui.terminal.images.kitty import CHUNK, NUMBERS, PLACEHOLDER, encode_kitty, placeholders
+from photon_triage.tui.terminal.images.query import Graphics
+from photon_triage.tui.terminal.images.sixel import encode_sixel
 from photon_triage.tui.terminal.painting import Painted
 from photon_triage.tui.terminal.terminal import Terminal
 from photon_triage.tui.widgets.halfblock import Look
+from photon_triage.tui.widgets.picture_drawing import kitty_of, sixel_of
 from photon_triage.tui.widgets.pictures import Picture
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import Finds

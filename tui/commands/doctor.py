@@ -71,7 +71,7 @@ def _formats() -> list[Check]:
 def _terminal() -> list[Check]:
     from photon_triage.core.doctor.check import Check
     from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
-    from photon_triage.tui.images.query import ask_terminal
+    from photon_triage.tui.terminal.images.query import ask_terminal
     from photon_triage.tui.terminal.terminal import this_terminal
 
     if not sys.stdout.isatty():

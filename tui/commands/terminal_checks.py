@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photon_triage.core.doctor.check import Check
-from photon_triage.tui.images.query import Graphics
+from photon_triage.tui.terminal.images.query import Graphics
 from photon_triage.tui.terminal.terminal import UTF8_ADVICE, Terminal, tmux_option
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24

@@ -18,13 +18,13 @@ from textual.widget import Widget
 
 from photon_triage.core.session.store.contrast import CLIPS
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.images import Output
-from photon_triage.tui.images.bitmap import BYTES_A_SECOND
-from photon_triage.tui.images.painter import BitmapPainter
+from photon_triage.tui.terminal.images import Output
+from photon_triage.tui.terminal.images.bitmap import BYTES_A_SECOND
 from photon_triage.tui.terminal.painting import bytes_of, set_sequences
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.pane import entitle
+from photon_triage.tui.widgets.picture_painter import BitmapPainter
 from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
 from photon_triage.tui.widgets.rings import UNITS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.tui.images.bitmap import Bitmap
+from photon_triage.tui.terminal.images.bitmap import Bitmap
 
 BAND = 6
 BITS = (1 << np.arange(BAND)).astype(np.uint8)

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from photon_triage.tui.images.bitmap import Bitmap, png
+from photon_triage.tui.terminal.images.bitmap import Bitmap, png
 from photon_triage.tui.terminal.passthrough import passed_through
 from photon_triage.tui.terminal.terminal import Multiplexer
 
