@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 PLANCK_EV_M = 1.239841984e-6
 """Planck's constant times the speed of light, in eV m (CODATA 2018)."""
+HIGHEST_INDEX = 10**9
+"""The highest index of a frame that is believed: no file holds as many."""
+LATEST_TIME = 253402300799.0
+"""The end of the year 9999, the last time that can be written as a date."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

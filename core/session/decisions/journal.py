@@ -29,14 +29,13 @@ from photon_triage.core.common.containment import (
     require_folder,
 )
 from photon_triage.core.common.errors import SessionError
+from photon_triage.core.frames import LATEST_TIME
 from photon_triage.core.session.decisions.causal_order import CausalOrder, journal_id
 from photon_triage.core.session.decisions.hybrid_clock import HybridClock
 
 REOPEN_S = 5.0
 """A network file system may report an old size until a file is opened again."""
 _TAIL, _TAIL_LINES = 64 * 1024, 20
-LATEST_TIME = 253402300799.0
-"""The end of the year 9999, the last time that can be written as a date."""
 _LARGEST = 2**53
 
 

@@ -9,7 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import cast
 
-from photon_triage.core.session.decisions.label_records import HIGHEST_INDEX, VERDICTS, Verdict
+from photon_triage.core.frames import HIGHEST_INDEX
+from photon_triage.core.session.decisions.label_records import VERDICTS, Verdict
 
 ACCEPTED_CLASS = "single"
 """Where a table gives a class and no verdict, this one is accepted and every other rejected."""

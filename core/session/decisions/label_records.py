@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.journal import LATEST_TIME, Record
+from photon_triage.core.frames import HIGHEST_INDEX, LATEST_TIME, FrameKey
+from photon_triage.core.session.decisions.journal import Record
 
 Verdict = Literal["accepted", "rejected", "skipped"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
-HIGHEST_INDEX = 10**9
-"""The highest index of a frame that is believed: no file holds as many."""
 Order = tuple[float, float, str, int]
 """The order of what was decided: time in the merged order, then rank, journal and number of the record."""
 

@@ -13,9 +13,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from photon_triage.core.frames import Geometry
-from photon_triage.core.session.decisions.journal import LATEST_TIME
-from photon_triage.core.session.decisions.label_records import HIGHEST_INDEX
+from photon_triage.core.frames import HIGHEST_INDEX, LATEST_TIME, Geometry
 from photon_triage.core.session.store import database
 
 SMALL, SMALL_BYTES = 20_000, 4 * 2**20
