@@ -15,8 +15,8 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.compare.em import EmSettings, Sorted, chosen_by_labels, chosen_by_oracle, of_classes
 from photon_triage.core.compare.lists import LoadedList
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 
 FOLDER, CLASSES, SETTINGS = "em", "classes.csv", "settings.json"
 BY_LABELS, BY_ORACLE = "EM, classes by labels", "EM, classes by an oracle"

@@ -12,8 +12,7 @@ from typing import Literal
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare.frames import KnownFrames
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, table_rows
-from photon_triage.core.session.decisions.label_cells import index_of
+from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, index_of, table_rows
 from photon_triage.core.session.decisions.label_files import ALIASES
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FileRow

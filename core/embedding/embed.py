@@ -14,8 +14,7 @@ from photon_triage.core.embedding import kinds
 from photon_triage.core.embedding.networks import FrameFeatures, features_by
 from photon_triage.core.embedding.reading import BatchReader, evenly, reaching
 from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
-from photon_triage.core.session.models.catalog import find_model
-from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.catalog import find_model, models_in_use
 from photon_triage.core.session.session import Session
 
 PART_FRAMES, PART_S = 4096, 60.0

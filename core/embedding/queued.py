@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.embedding.store import FOLDER, ORDER, places_of, read_arrays
-from photon_triage.core.session.decisions.queues import EMBEDDED
+from photon_triage.core.session.store.filters import EMBEDDED
 from photon_triage.core.session.store.reader import ResultsReader
 
 Ids = NDArray[np.int64]

@@ -20,8 +20,7 @@ from photon_triage.core.recipe import (
     SizeStage,
     SpotsStage,
 )
-from photon_triage.core.session.models.catalog import find_model
-from photon_triage.core.session.models.in_use import joint_name, stage_of
+from photon_triage.core.session.models.catalog import find_model, joint_name, stage_of
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels, Spots

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.status_note import TroubleNote
+from photon_triage.core.session.store.database import TroubleNote
 from photon_triage.core.session.store.writer import ResultsWriter, refusal
 
 log = logging.getLogger("photon_triage.engine")

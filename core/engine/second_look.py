@@ -10,7 +10,7 @@ import torch
 from photon_triage.core.common.errors import SessionError, SourceError
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.frames import Batch, FrameKey
-from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.catalog import models_in_use
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.second_scores import nearest_score
 from photon_triage.core.sources import FrameReader

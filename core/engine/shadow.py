@@ -21,7 +21,7 @@ from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook
-from photon_triage.core.session.models.in_use import joint_name
+from photon_triage.core.session.models.catalog import joint_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Outcome, StageFailure, run_on_usable
 from photon_triage.core.stages.stage import Stage, StageResult

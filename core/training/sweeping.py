@@ -17,8 +17,7 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import read_json
 from photon_triage.core.common.errors import TrainingError, UsageError
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings.training_curve import read_curve
-from photon_triage.core.session.trainings.trainings import trainings_path
+from photon_triage.core.session.trainings.trainings import read_curve, trainings_path
 
 RESULT = "sweep.json"
 MOST_POINTS = 64

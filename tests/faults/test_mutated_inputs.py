@@ -24,9 +24,9 @@ from photon_triage.core.frames import Box
 from photon_triage.core.recipe import parse_recipe, recipe_text, shipped_recipes
 from photon_triage.core.session.decisions.audit_draws import draw_audit, record_draw
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult

@@ -11,8 +11,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.audit_draws import Draw, audit_of, draw_audit, record_draw
 from photon_triage.core.session.decisions.label_records import Label, Verdict
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from photon_triage.core.common import containment
+from photon_triage.core.session.decisions.causal_order import AHEAD_S
 from photon_triage.core.session.decisions.commands import CommandFollower, ask_to_use
-from photon_triage.core.session.decisions.hybrid_clock import AHEAD_S
 from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter, Verdict
 

@@ -11,10 +11,10 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.commands import CommandFollower
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
 from photon_triage.core.session.models.audit_estimate import draw_more
+from photon_triage.core.session.models.catalog import models_in_use
 from photon_triage.core.session.models.comparison import judge, judging_keys
-from photon_triage.core.session.models.in_use import models_in_use
 from photon_triage.core.session.models.promotion import promote, promotions, rollback, set_shadow, shadow_of
-from photon_triage.core.session.models.verdicts import Verdict
+from photon_triage.core.session.models.promotion_rule import Verdict
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult

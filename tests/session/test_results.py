@@ -13,10 +13,10 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
+from photon_triage.core.session.store.database import TroubleNote
 from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
 from photon_triage.core.session.store.repair import repair
 from photon_triage.core.session.store.rows import Counts, FrameResult
-from photon_triage.core.session.store.status_note import TroubleNote
 
 from .builders import DATASET, build_session, file_row, frame_results, key
 

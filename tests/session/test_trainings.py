@@ -17,17 +17,19 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_records import Label
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.session.trainings.label_summary import Count, learnable
-from photon_triage.core.session.trainings.training_curve import CurveFollower, CurvePoint, read_curve
 from photon_triage.core.session.trainings.trainings import (
     PAUSE,
     STOP,
+    CurveFollower,
+    CurvePoint,
     State,
     Status,
     TrainingsFollower,
     find_training,
+    read_curve,
     wish,
     write_status,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.common.errors import UsageError
-from photon_triage.core.session.trainings.training_curve import read_curve
+from photon_triage.core.session.trainings.trainings import read_curve
 from photon_triage.core.training.sweeping import parse_grid, points_of
 from photon_triage.tui.cli import main
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from photon_triage.core.recipe import recipe_text
-from photon_triage.core.session.models.catalog import session_models, shipped_models
-from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.catalog import models_in_use, session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.models import create
 from photon_triage.models.common import checkpoint

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.session.decisions.labels import LabelWriter, Subject
-from photon_triage.core.session.models.in_use import models_in_use
+from photon_triage.core.session.models.catalog import models_in_use
 from photon_triage.core.session.models.promotion import promotions, shadow_of
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter

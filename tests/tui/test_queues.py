@@ -10,7 +10,7 @@ import pytest
 
 from photon_triage.core.embedding.store import EmbeddingStore, Places, place_arrays
 from photon_triage.core.session.decisions.journal import user_name
-from photon_triage.core.session.decisions.queues import QUEUES
+from photon_triage.core.session.store.filters import QUEUES
 from photon_triage.core.session.store.rows import FrameResult
 
 from .driver import SIZES, Driver, opened

@@ -14,7 +14,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.models.promotion import shadow_of
-from photon_triage.core.session.models.verdicts import Changed, Figures, Judged, Verdict
+from photon_triage.core.session.models.promotion_rule import Changed, Figures, Judged, Verdict
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Status, read_status, write_status
 from photon_triage.tui import cli

@@ -117,7 +117,7 @@ def estimates(confusion: Confusion, beta: float) -> dict[str, Estimate]:
 def ranked(labels: list[Label], scores: dict[FrameKey, float | None], threshold: float) -> dict[str, Any]:
     """Agreement with labels that were not made in the audit: of lists with the best first, or from elsewhere."""
     from photon_triage.core.metrics import confusion_at
-    from photon_triage.core.session.decisions.queues import AUDIT
+    from photon_triage.core.session.store.filters import AUDIT
 
     told = [label for label in labels if label.queue != AUDIT and label.verdict != "skipped"]
     found = confusion_at(scores, {label.key: label.verdict == "accepted" for label in told}, threshold).confusion

@@ -31,8 +31,7 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the shipped models, and a session's own, with their scores."""
-    from photon_triage.core.session.models.catalog import session_models, shipped_models
-    from photon_triage.core.session.models.in_use import models_in_use
+    from photon_triage.core.session.models.catalog import models_in_use, session_models, shipped_models
     from photon_triage.core.session.session import Session
 
     entries = list(shipped_models().values())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
     from photon_triage.core.session.decisions.labels import LabelBook
     from photon_triage.core.session.models.comparison import Scores
-    from photon_triage.core.session.models.verdicts import Changed, Judged, Verdict
+    from photon_triage.core.session.models.promotion_rule import Changed, Judged, Verdict
     from photon_triage.core.session.session import Session
 
 MOST_SCORED_HERE = 5000
@@ -124,8 +124,8 @@ def rollback(session_path: SessionArgument, who: AsOption = None, as_json: JsonO
 def _verdict(session: Session, name: str, device: str | None, *, quiet: bool) -> Verdict:
     """The verdict on a model and the one in use in its stage; raises UsageError where it is that one."""
     from photon_triage.core.common.errors import UsageError
+    from photon_triage.core.session.models.catalog import models_in_use, stage_for
     from photon_triage.core.session.models.comparison import judge
-    from photon_triage.core.session.models.in_use import models_in_use, stage_for
 
     old = models_in_use(session)[stage_for(session, name)]
     if old == name:

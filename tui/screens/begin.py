@@ -16,8 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.session.models.catalog import session_models, shipped_models
-from photon_triage.core.session.models.in_use import models_in_use, stage_for
+from photon_triage.core.session.models.catalog import models_in_use, session_models, shipped_models, stage_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.label_summary import Count, Learnable, learnable
 from photon_triage.tui.snapshot.training_process import proposed_name

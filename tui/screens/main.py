@@ -12,8 +12,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from photon_triage.core.session.decisions.queues import EMPTY, FOLLOWING
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import EMPTY, FOLLOWING
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.screens.leaving import Leaving
 from photon_triage.tui.screens.looking import Looking

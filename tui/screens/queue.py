@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from photon_triage.core.session.decisions.queues import QUEUES, WHAT, Queue
+from photon_triage.core.session.store.filters import QUEUES, WHAT, Queue
 
 KEYS = "1234567890c"
 """The key of each queue."""

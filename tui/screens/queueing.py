@@ -9,8 +9,8 @@ from functools import partial
 from textual.app import SystemCommand
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.session.decisions.queues import AUDIT, QUEUES, WHAT
 from photon_triage.core.session.models.audit_estimate import draw_more
+from photon_triage.core.session.store.filters import AUDIT, QUEUES, WHAT
 from photon_triage.tui.screens.queue import QueueScreen
 from photon_triage.tui.screens.triage import TriageScreen
 

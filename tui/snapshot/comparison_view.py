@@ -7,10 +7,10 @@ import sqlite3
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import TriageError
+from photon_triage.core.session.models.catalog import models_in_use, scored_as, stage_for
 from photon_triage.core.session.models.comparison import judge
-from photon_triage.core.session.models.in_use import models_in_use, scored_as, stage_for
 from photon_triage.core.session.models.promotion import rollback_target, shadow_of
-from photon_triage.core.session.models.verdicts import Verdict
+from photon_triage.core.session.models.promotion_rule import Verdict
 from photon_triage.core.session.session import Session
 
 

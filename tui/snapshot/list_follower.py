@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from photon_triage.core.embedding.queued import order_version, queued
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.decisions.journal import user_name
-from photon_triage.core.session.decisions.queues import EMBEDDED
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import EMBEDDED
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.tui.snapshot.audit_view import AuditView
 from photon_triage.tui.snapshot.label_index import ById

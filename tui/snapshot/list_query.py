@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.decisions.queues import EMBEDDED, FOLLOWING, Queue
-from photon_triage.core.session.store.filters import Filter, parse_filter
+from photon_triage.core.session.store.filters import EMBEDDED, FOLLOWING, Filter, Queue, parse_filter
 from photon_triage.core.session.store.listing import Listing
 from photon_triage.tui.snapshot.label_index import ById
 

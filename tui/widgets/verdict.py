@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from photon_triage.core.session.models.verdicts import Changed, Figures, Verdict
+from photon_triage.core.session.models.promotion_rule import Changed, Figures, Verdict
 from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.metrics import with_interval
 from photon_triage.tui.widgets.pane import Pane

@@ -20,7 +20,7 @@ from photon_triage.core.audit.estimate import Sample
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.journal import JournalWriter, Record
 from photon_triage.core.session.decisions.label_records import Label, key_fields, key_of
-from photon_triage.core.session.decisions.queues import AUDIT
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.session.store.listing import Listing
 
 DRAW, DRAWN = "draw", "drawn"

@@ -5,16 +5,44 @@ from __future__ import annotations
 import heapq
 import math
 import sys
+import time
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from photon_triage.core.session.decisions.journal import Record
+
+
+AHEAD_S = 600.0
+"""A stamp further ahead of its file's own time comes from a clock that is wrong, and moves no other clock."""
+STEP_S = 1e-6
+
+
+class HybridClock:
+    """Gives stamps that are later than every stamp it has adopted, and near the host's time where that allows it.
+
+    clock: the host's, in Unix time; time.time if None.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._latest = -math.inf
+
+    def adopt(self, stamp: float, written: float) -> None:
+        """Move on past a stamp that was read from a file last written at `written`, by the clock of its file system."""
+        if stamp <= written + AHEAD_S:
+            self._latest = max(self._latest, stamp)
+
+    def tick(self) -> tuple[float, float]:
+        """The host's time, and a stamp later than all that were adopted."""
+        now = time.time() if self._clock is None else self._clock()
+        return now, max(now, self._latest + STEP_S)
+
 
 ID_LENGTH = 12
 """Hexadecimal digits of a journal's UUID: enough to tell journals apart, and short in every record."""

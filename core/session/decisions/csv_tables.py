@@ -3,12 +3,128 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import StringIO
+from typing import cast
 
 from photon_triage.core.common.csv_safety import plain_cell
+from photon_triage.core.frames import HIGHEST_INDEX
+from photon_triage.core.session.decisions.label_records import VERDICTS, Verdict
+
+ACCEPTED_CLASS = "single"
+"""Where a table gives a class and no verdict, this one is accepted and every other rejected."""
+
+WORDS: dict[str, str] = {"accept": "accepted", "reject": "rejected", "skip": "skipped"} | {
+    word: word for word in VERDICTS
+}
+"""Verdicts as they may be written, upper and lower case alike."""
+
+CLOCK_S = 3600.0
+"""How far ahead of this machine's clock a time may lie: the clocks of two machines differ by less."""
+
+EARLIEST_UNIX = 631_152_000.0
+"""1990, in seconds since 1970. A number below is a year or a day, and no Unix time of a label."""
+
+LARGEST_POINT = 1_000_000
+"""Pixels: no detector is as wide."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""Bytes of a name and of a path on Linux."""
+
+_INDEX = re.compile(r"([0-9]+)([.,]0+)?")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def index_of(cell: str, first: int = 0) -> int:
+    """The index, from 0, of a cell that counts from `first`; 12.0, as pandas writes it, is 12. Raises ValueError."""
+    found = _INDEX.fullmatch(cell.strip())
+    if not found or len(found[1]) > 18 or not first <= int(found[1]) <= HIGHEST_INDEX:
+        allowed = f"{first}, {first + 1}, ... {HIGHEST_INDEX}"
+        raise ValueError(f"got {_short(cell)} for index, allowed: whole numbers {allowed}")
+    return int(found[1]) - first
+
+
+def verdict_of(cell: str, category: str) -> Verdict:
+    """The verdict of a cell, or, where it is empty, of the class. Raises ValueError."""
+    word, category = cell.strip().lower(), category.strip().lower()
+    if not word and category:
+        return "accepted" if category == ACCEPTED_CLASS else "rejected"
+    if word not in WORDS:
+        raise ValueError(f"got {_short(cell)} for verdict, allowed: {', '.join(VERDICTS)}")
+    return cast("Verdict", WORDS[word])
+
+
+def time_of(cell: str, now: float | None = None) -> float:
+    """Seconds since 1970 of a cell in ISO 8601, UTC unless it names a zone, or of a Unix time. Raises ValueError."""
+    text = cell.strip()
+    seconds = _unix_time(text)
+    if seconds is None:
+        try:
+            moment = datetime.fromisoformat(text)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            allowed = "ISO 8601 as in 2026-03-01T12:00:00Z, or seconds since 1970"
+            raise ValueError(f"got {_short(cell)} for time, allowed: {allowed}") from None
+    if seconds < 0:
+        raise ValueError(f"got {_short(cell)} for time, which is before 1970")
+    ahead = seconds - (time.time() if now is None else now)
+    if ahead > CLOCK_S:
+        how_far = f"{ahead / 3600:.0f} hours" if ahead < 1e7 else f"{ahead / 3.15576e7:.3g} years"
+        raise ValueError(
+            f"got {_short(cell)} for time, {how_far} ahead of this machine's clock; "
+            "a time without a zone, such as +09:00, is UTC, and Unix times are seconds"
+        )
+    return seconds
+
+
+def point_of(x: str, y: str) -> tuple[int, int] | tuple[()]:
+    """The nearest pixel of a candidate, none for two empty cells. Raises ValueError."""
+    if not x.strip() and not y.strip():
+        return ()
+    try:
+        found = round(float(x)), round(float(y))
+    except (ValueError, OverflowError):
+        raise ValueError(f"got {_short(x)}, {_short(y)} for x, y, allowed: two numbers, or both empty") from None
+    if not all(0 <= place <= LARGEST_POINT for place in found):
+        raise ValueError(f"got {_short(x)}, {_short(y)} for x, y, allowed: pixels, 0 to {LARGEST_POINT}")
+    return found
+
+
+def file_of(cell: str, folder: str) -> str:
+    """The path of a cell; a relative one starts at `folder`. Raises ValueError where no file can have it."""
+    if not cell:
+        raise ValueError("the file is empty")
+    path = cell if os.path.isabs(cell) else os.path.normpath(os.path.join(folder, cell))  # noqa: PTH117, PTH118
+    try:
+        names = [os.fsencode(name) for name in path.split("/")]
+    except UnicodeEncodeError:
+        names = [b"\0"]
+    if any(b"\0" in name for name in names):
+        raise ValueError(f"got {_short(cell)} for file, which holds characters that no file name can have")
+    if max(map(len, names)) > LONGEST_NAME or sum(map(len, names)) + len(names) - 1 > LONGEST_PATH:
+        raise ValueError(f"got {_short(cell)} for file, which is longer than a file name can be")
+    if _WINDOWS.match(cell) and not os.path.lexists(path):
+        raise ValueError(f"got {_short(cell)} for file, a path of Windows; allowed: paths of this machine")
+    return path
+
+
+def _unix_time(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if seconds >= EARLIEST_UNIX and math.isfinite(seconds) else None
+
+
+def _short(cell: str) -> str:
+    return ascii(cell if len(cell) <= 100 else f"{cell[:97]}...")
+
 
 SEPARATORS = ",;\t"
 _MARKS = (

@@ -30,8 +30,7 @@ from photon_triage.core.common.containment import (
 )
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import LATEST_TIME
-from photon_triage.core.session.decisions.causal_order import CausalOrder, journal_id
-from photon_triage.core.session.decisions.hybrid_clock import HybridClock
+from photon_triage.core.session.decisions.causal_order import CausalOrder, HybridClock, journal_id
 
 REOPEN_S = 5.0
 """A network file system may report an old size until a file is opened again."""

@@ -16,8 +16,17 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import LabelError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, latin1, table_rows
-from photon_triage.core.session.decisions.label_cells import file_of, index_of, point_of, time_of, verdict_of
+from photon_triage.core.session.decisions.csv_tables import (
+    TableError,
+    decode_table,
+    file_of,
+    index_of,
+    latin1,
+    point_of,
+    table_rows,
+    time_of,
+    verdict_of,
+)
 from photon_triage.core.session.decisions.labels import VERDICTS, Label
 from photon_triage.core.session.store.rows import FileRow
 

@@ -25,8 +25,7 @@ from photon_triage.core.session.decisions.label_records import (
     subjects_of,
     threshold_of,
 )
-from photon_triage.core.session.store.lookup import Content
-from photon_triage.core.session.store.moves import Place, moved_files
+from photon_triage.core.session.store.lookup import Content, Place, moved_files
 from photon_triage.core.session.store.reader import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]

@@ -17,10 +17,9 @@ from photon_triage.core.session.decisions.audit_draws import Audit, audit_of
 from photon_triage.core.session.decisions.label_records import Label
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of
-from photon_triage.core.session.models.in_use import scored_as
+from photon_triage.core.session.models.catalog import scored_as
 from photon_triage.core.session.models.lineage import Learned, learned_by, may_not_judge
-from photon_triage.core.session.models.promotion_rule import decided
-from photon_triage.core.session.models.verdicts import Changed, Figures, Judged, Verdict
+from photon_triage.core.session.models.promotion_rule import Changed, Figures, Judged, Verdict, decided
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.commands import SHADOW, USE_MODEL, CommandFollower
 from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
-from photon_triage.core.session.models.catalog import find_model
-from photon_triage.core.session.models.in_use import models_in_use, stage_for
-from photon_triage.core.session.models.verdicts import Verdict
+from photon_triage.core.session.models.catalog import find_model, models_in_use, stage_for
+from photon_triage.core.session.models.promotion_rule import Verdict
 from photon_triage.core.session.session import Session
 
 PROMOTED, TAKEN_BACK = "promotion", "rolls_back"

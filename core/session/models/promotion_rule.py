@@ -2,11 +2,149 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
-from photon_triage.core.audit.paired import frames_needed
+from photon_triage.core.audit.paired import Difference, McNemar, frames_needed
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Estimate
-from photon_triage.core.session.models.verdicts import Judged, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Precision, recall and F1 of a model with their 95 % intervals."""
+
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """Values, and intervals under NAME_interval."""
+        found: dict[str, Any] = {}
+        for name in ("precision", "recall", "f1"):
+            told: Estimate = getattr(self, name)
+            found |= {name: told.value, f"{name}_interval": [told.low, told.high]}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Both models on one group of labelled frames.
+
+    kind: "audit", drawn at random: the figures are of all frames; "labels", all labelled frames, chosen by rankings
+    too: the figures are of those alone. n, accepted: frames, and true ones among them. difference: None where F1 of
+    either is not defined.
+    """
+
+    kind: Literal["audit", "labels"]
+    n: int
+    accepted: int
+    old: Figures
+    new: Figures
+    mcnemar: McNemar
+    difference: Difference | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "n": self.n,
+            "accepted": self.accepted,
+            "old": self.old.as_json(),
+            "new": self.new.as_json(),
+            "mcnemar": {"b": self.mcnemar.only_old, "c": self.mcnemar.only_new, "p": self.mcnemar.p},
+            "f1_difference": None if self.difference is None else asdict(self.difference),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A frame, or a labelled candidate, that one of the models selects and the other does not.
+
+    accepted: what its label says, None where it has none.
+    """
+
+    key: FrameKey
+    old: float | None
+    new: float | None
+    accepted: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        point = {"point": list(self.key.point)} if self.key.point else {}
+        place = {"file": self.key.file, "dataset": self.key.dataset, "index": self.key.index}
+        return place | point | {"old": self.old, "new": self.new, "accepted": self.accepted}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What two models are worth beside each other, and whether the new one is better.
+
+    judge: the group that decides, None where nothing was judged or too many scores are waited for. left_out:
+    labelled frames that one of them has learned from, or that lie beside such. waiting: labelled frames that one of
+    them has not scored yet. compared: frames that both have scored, of which `gained` are selected by the new model
+    alone and `lost` by the old one alone. needed: about how many more labels would tell; 0 where enough is known.
+    """
+
+    old: str
+    new: str
+    threshold: float
+    judge: Judged | None
+    audit: Judged | None
+    labels: Judged | None
+    left_out: int
+    waiting: int
+    compared: int
+    gained: tuple[Changed, ...]
+    lost: tuple[Changed, ...]
+    better: bool
+    reason: str
+    needed: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def waits(self) -> bool:
+        """Whether so many scores are waited for that nothing is said yet."""
+        return self.judge is None and self.waiting > 0
+
+    def as_json(self, keys: int = 1000) -> dict[str, Any]:
+        """The same as JSON values; at most so many frames that changed sides are listed in either direction."""
+        groups = {"audit": self.audit, "labels": self.labels}
+        decisive = self.judge.as_json() if self.judge else {"n": 0, "accepted": 0}
+        return {
+            "old_model": self.old,
+            "new_model": self.new,
+            "threshold": self.threshold,
+            "better": self.better,
+            "reason": self.reason,
+            "warnings": list(self.warnings),
+            "judged_by": self.judge.kind if self.judge else None,
+            **decisive,
+            **{name: group and group.as_json() for name, group in groups.items()},
+            "left_out": self.left_out,
+            "waiting": self.waiting,
+            "needed": self.needed,
+            "compared": self.compared,
+            "changed": {name: _side(side, keys) for name, side in (("gained", self.gained), ("lost", self.lost))},
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What is written down with a promotion."""
+        said: dict[str, Any] = {"better": self.better, "reason": self.reason, "threshold": self.threshold}
+        if self.judge is not None:
+            said |= {"judged_by": self.judge.kind, "n": self.judge.n, "p": self.judge.mcnemar.p}
+            said |= {"old_f1": self.judge.old.f1.value, "new_f1": self.judge.new.f1.value}
+        return said
+
+
+def _side(side: Sequence[Changed], keys: int) -> dict[str, Any]:
+    return {
+        "n": len(side),
+        "accepted": sum(each.accepted is True for each in side),
+        "rejected": sum(each.accepted is False for each in side),
+        "frames": [each.as_json() for each in side[:keys]],
+    }
+
 
 LEAST_OF_A_KIND, LEAST_JUDGED = 5, 20
 """Accepted and rejected frames, and all, that must be judged before a model is promoted."""

@@ -16,14 +16,20 @@ from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
+from photon_triage.core.session.store.database import with_trouble
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.store.lookup import Content, Known, contents, look_up, sql_text
-from photon_triage.core.session.store.masks import mask_from_bytes
-from photon_triage.core.session.store.neighbours import neighbours
-from photon_triage.core.session.store.rows import ClassMap, Counts, Detection, FileRow, FrameResult, FrameRow
+from photon_triage.core.session.store.lookup import Content, Known, contents, look_up, neighbours, sql_text
+from photon_triage.core.session.store.rows import (
+    ClassMap,
+    Counts,
+    Detection,
+    FileRow,
+    FrameResult,
+    FrameRow,
+    mask_from_bytes,
+)
 from photon_triage.core.session.store.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.store.second_scores import Moved, changed_sides, scored_by_both, scores_by
-from photon_triage.core.session.store.status_note import with_trouble
 from photon_triage.core.session.store.validity import described, hide_invalid
 from photon_triage.core.session.store.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 

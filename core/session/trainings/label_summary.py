@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 
 IMPORTED, UNTOLD = "imported", "no queue"
 

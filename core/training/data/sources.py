@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import Label, LabelBook
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.loop.runs import TrainingRun
 
 LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import open_to_append
-from photon_triage.core.session.trainings.training_curve import CURVE, CurvePoint, read_curve
-from photon_triage.core.session.trainings.trainings import session_of
+from photon_triage.core.session.trainings.trainings import CURVE, CurvePoint, read_curve, session_of
 from photon_triage.core.training.loop.folder import writing
 from photon_triage.core.training.loop.progress import Progress
 

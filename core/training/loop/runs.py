@@ -21,8 +21,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import read_labels, write_labels
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings.training_curve import CURVE
 from photon_triage.core.session.trainings.trainings import (
+    CURVE,
     LABELS,
     PAUSE,
     SETTINGS,

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.normalising import normalisation_from
 from photon_triage.core.training.data.preselecting import How

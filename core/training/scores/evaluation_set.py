@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from photon_triage.core.session.decisions.queues import AUDIT
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.sources import IMPORTED, LABELS, SIMULATED
 
 NO_ESTIMATE = "not an estimate for the beamtime"

@@ -12,7 +12,7 @@ from photon_triage.core.compare import KnownFrames, compare
 from photon_triage.core.compare import checkpoints as selections
 from photon_triage.core.compare.checkpoints import checkpoint_lists
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings.training_curve import read_curve
+from photon_triage.core.session.trainings.trainings import read_curve
 from photon_triage.core.training.loop.checkpoints import Checkpoints, written
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.config import TrainingJob

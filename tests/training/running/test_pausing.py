@@ -17,8 +17,15 @@ import pytest
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.models.lineage import learned_by
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings.training_curve import read_curve
-from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Training, find_training, read_status, wish
+from photon_triage.core.session.trainings.trainings import (
+    PAUSE,
+    STOP,
+    Training,
+    find_training,
+    read_curve,
+    read_status,
+    wish,
+)
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.runs import TrainingStopped, training_run

@@ -14,7 +14,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.trainings.training_curve import read_curve
+from photon_triage.core.session.trainings.trainings import read_curve
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.resume_state import Keeper

@@ -10,7 +10,7 @@ import numpy as np
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.session.decisions.queues import AUDIT
+from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated import simulated_examples
