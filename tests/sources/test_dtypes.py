@@ -13,7 +13,7 @@ import tifffile
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
-from photon_triage.core.sources.hdf5.dtypes import image_dtype
+from photon_triage.core.sources.hdf5.axis_view import image_dtype
 from tests.builders.detector_files import make_old, write_plain
 
 READ = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]

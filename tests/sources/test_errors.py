@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, ReaderLostError, SourceError
 from photon_triage.core.sources import inspect, read_frames
-from photon_triage.core.sources.common.file_probe import look
-from photon_triage.core.sources.common.superblock import parse_superblock
+from photon_triage.core.sources.common.file_probe import look, parse_superblock
 from photon_triage.core.sources.process.channel import error_message, error_of
 from tests.builders.detector_files import frames_of, make_old
 

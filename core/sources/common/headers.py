@@ -3,10 +3,96 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Callable
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
-from photon_triage.core.sources.common.units import is_pixels, metres
+
+JOULE_PER_EV = 1.602176634e-19
+"""CODATA 2018, exact."""
+
+_METRES = {
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters", "centimetres"), 1e-2),
+    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters", "millimetres"), 1e-3),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns"), 1e-6),
+    **dict.fromkeys(("micrometer", "micrometre", "micrometers", "micrometres"), 1e-6),
+    **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers", "nanometres"), 1e-9),
+    **dict.fromkeys(("angstrom", "angstroms", "angstroem", "ångström", "ang", "å", "å", "a"), 1e-10),
+    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-12),
+}
+_EV = {
+    **dict.fromkeys(("ev", "electronvolt", "electronvolts"), 1.0),
+    **dict.fromkeys(("kev", "kiloelectronvolt", "kiloelectronvolts"), 1e3),
+    **dict.fromkeys(("j", "joule", "joules"), 1 / JOULE_PER_EV),
+}
+_BY_CASE = {"MeV": 1e6, "meV": 1e-3, "GeV": 1e9}
+"""Energies in which the case of a letter makes the difference."""
+
+_PIXELS = frozenset({"", "pixel", "pixels", "px", "pix", "pixel_number", "dimensionless", "1"})
+
+
+def metres(unit: str) -> float | None:
+    """The length of a unit in m, None for an unknown one."""
+    return None if unit.strip() == "Mm" else _METRES.get(unit.strip().lower())
+
+
+def electronvolts(unit: str) -> float | None:
+    """The energy of a unit in eV, None for an unknown one."""
+    name = unit.strip()
+    return _BY_CASE[name] if name in _BY_CASE else _EV.get(name.lower())
+
+
+def is_pixels(unit: str) -> bool:
+    """Whether a position with this unit is in pixels: also one without a unit."""
+    return unit.strip().lower() in _PIXELS
+
+
+def without_blank_end(count: int, is_blank: Callable[[int], bool]) -> int:
+    """`count` without the frames at the end that are blank, found by bisection.
+
+    Frames are written in order: before a frame that holds something, all are written.
+    """
+    low, high, probe = 0, count, count - 1
+    while low < high:
+        low, high = (low, probe) if is_blank(probe) else (probe + 1, high)
+        probe = (low + high) // 2
+    return low
+
+
+_SEGMENT = re.compile(r"(_master|_data_\d+)$")
+_RUN_NUMBER = re.compile(r"[_\-.]?\d+$")
+_KINDS_OF_RUN = frozenset({"", "run", "scan", "series", "r"})
+
+
+def run_name(path: str, *, one_of_many: bool) -> str:
+    """The run of a file: its name without what counts files within the run.
+
+    one_of_many: the file holds a single frame, so that a number at its name's end counts frames (lysozyme_00012.tif is
+    of the run lysozyme); otherwise only the second of two numbers does (run_0001_00012 is of run_0001).
+    """
+    parent, name = os.path.split(path)
+    folder = os.path.basename(parent)  # noqa: PTH119 - for each of many thousand files
+    stem = _SEGMENT.sub("", name.rpartition(".")[0] or name)
+    shorter = _RUN_NUMBER.sub("", stem)
+    if shorter == stem:
+        return stem
+    if not shorter and one_of_many:
+        return folder or stem
+    if shorter.lower() in _KINDS_OF_RUN or not (one_of_many or _RUN_NUMBER.search(shorter)):
+        return stem
+    return shorter
+
+
+def printable(text: str) -> str:
+    """A text with the bytes that are no UTF-8 shown as \\xNN, so that it can be written anywhere."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character of UTF-16
+        raw = text.encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "backslashreplace")
+
 
 _VALUE = r"([-+]?[0-9.]+(?:[eE][-+]?\d+)?)"
 _NUMBER = rf"{_VALUE}\s*([^\s;,)x]*)"

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import h5py
 
 from photon_triage.core.common.errors import MissingError, SourceError
-from photon_triage.core.sources.common.names import printable
+from photon_triage.core.sources.common.headers import printable
 from photon_triage.core.sources.hdf5.links import OpenFiles, all_names_in
 
 MOST_OBJECTS = 20_000

@@ -12,8 +12,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.hdf5 import virtual
-from photon_triage.core.sources.hdf5.chunks.chunk_index import ChunkTable
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
+from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable
 from photon_triage.core.sources.hdf5.links import OpenFiles
 
 _DEEPEST = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,39 @@ from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
 from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.stack import FrameStack
+from photon_triage.core.sources.hdf5.stack import FrameStack, Part
+
+
+def event_names(state: FileState, dataset: str, indices: Sequence[int]) -> list[str]:
+    """The names of these frames: //7, //5/2 where two axes count frames, tag-123// where a group holds each.
+
+    Raises SourceError where the file cannot be read, or has no such frame.
+    """
+    with translated(state.path), OpenFiles(state) as files:
+        stack = FrameStack(files, dataset)
+        if indices and not 0 <= min(indices) <= max(indices) < stack.frames:
+            raise SourceError(f"Reading {state.path}: {dataset} has {stack.frames} frames, not frame {max(indices)}.")
+        return list(_names(stack, indices))
+
+
+def _names(stack: FrameStack, indices: Sequence[int]) -> Iterator[str]:
+    if stack.tags:
+        for index in indices:
+            number, inner = divmod(index, stack.lengths[0])
+            groups = zip(stack.path.strip("/").split("/"), stack.tags[number].strip("/").split("/"), strict=True)
+            yield "/".join(name for pattern, name in groups if pattern == "%") + "//" + _place(stack.leader, inner)
+    elif len(stack.lengths) > 1:  # one stack of many data sets, as the master file shows it
+        yield from (f"//{index}" for index in indices)
+    else:
+        yield from (f"//{_place(stack.leader, index) or 0}" for index in indices)
+
+
+def _place(part: Part, frame: int) -> str:
+    """The index along each axis of frames, "" where there is none."""
+    image = frame if part.positions is None else int(part.positions[frame])
+    lengths = [part.view.shape[axis] for axis in part.view.frames]
+    return "/".join(str(int(place)) for place in np.unravel_index(image, lengths)) if lengths else ""
+
 
 _SAMPLED = 8
 _CHECKED_FOR_S = 20.0

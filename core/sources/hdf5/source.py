@@ -11,9 +11,9 @@ import numpy as np
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.file_probe import FileState, translated
+from photon_triage.core.sources.common.headers import printable, run_name
 from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import ABANDONED
-from photon_triage.core.sources.common.names import printable, run_name
 from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.hdf5.availability import Settling, written
 from photon_triage.core.sources.hdf5.chunks.filters import compression

@@ -16,15 +16,20 @@ from photon_triage.core.sources.common.limits import require_size
 from photon_triage.core.sources.common.stack_layout import Member, StackLayout
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_roles import view_of
-from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, View, is_numeric, read_part
-from photon_triage.core.sources.hdf5.chunks.chunk_index import ChunkTable
+from photon_triage.core.sources.hdf5.axis_view import (
+    MOST_AXES,
+    READ,
+    View,
+    image_dtype,
+    is_numeric,
+    read_part,
+    stored_dtype,
+)
 from photon_triage.core.sources.hdf5.chunks.filters import Filter, pipeline, require_decoders
-from photon_triage.core.sources.hdf5.chunks.raw import RawChunks
-from photon_triage.core.sources.hdf5.dtypes import READ, image_dtype, stored_dtype
+from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable, RawChunks
 from photon_triage.core.sources.hdf5.entries import Entries
 from photon_triage.core.sources.hdf5.frame_selection import chosen_images
-from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.members import numbered_members, tagged_members
+from photon_triage.core.sources.hdf5.links import OpenFiles, numbered_members, tagged_members
 
 MOST_MEMBERS = 1000
 """Data sets, or ranges of images, of a layout that is kept: beyond, it is longer than finding it again takes."""

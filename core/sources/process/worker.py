@@ -27,7 +27,7 @@ from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import STABLE, require_size
 from photon_triage.core.sources.common.stack_layout import StackLayout
 from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
-from photon_triage.core.sources.hdf5.event_names import event_names
+from photon_triage.core.sources.hdf5.masks import event_names
 from photon_triage.core.sources.process.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.process.in_process import (
     OpenFrames,

@@ -6,6 +6,7 @@ MetaMorph keep the further images of a stack behind the first, without pages of 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +16,37 @@ import numpy as np
 import tifffile
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.common.blank import without_blank_end
 from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
+from photon_triage.core.sources.common.headers import without_blank_end
 from photon_triage.core.sources.common.info import Alternative
 from photon_triage.core.sources.common.limits import ABANDONED, SILENT, require_size
+
+
+def whole_chain(path: str, size: int) -> bool:
+    """Whether every page's directory lies in the file's `size` bytes, and the last one says that it is the last."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        head = os.pread(descriptor, 16, 0)
+        order = "<" if head[:2] == b"II" else ">"
+        big = head[2:4] in (b"+\0", b"\0+")
+        count_kind, offset_kind, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}H", f"{order}I", 12)
+        (at,) = struct.unpack_from(offset_kind, head, 8 if big else 4)
+        seen: set[int] = set()
+        while at:
+            if at in seen or at >= size:
+                return False
+            seen.add(at)
+            (entries,) = struct.unpack(count_kind, os.pread(descriptor, struct.calcsize(count_kind), at))
+            link = at + struct.calcsize(count_kind) + entries * entry
+            if link >= size:
+                return False
+            (at,) = struct.unpack(offset_kind, os.pread(descriptor, struct.calcsize(offset_kind), link))
+    except struct.error:
+        return False
+    finally:
+        os.close(descriptor)
+    return bool(seen)
+
 
 _MOST_PAGES = 1_000_000
 _MOST_NAMED = 5

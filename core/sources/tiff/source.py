@@ -12,12 +12,10 @@ from photon_triage.core.common.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.common.calibration import require_frames
 from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
-from photon_triage.core.sources.common.headers import text_geometry
+from photon_triage.core.sources.common.headers import run_name, text_geometry
 from photon_triage.core.sources.common.info import Alternative, SourceInfo
 from photon_triage.core.sources.common.limits import ABANDONED, STABLE
-from photon_triage.core.sources.common.names import run_name
-from photon_triage.core.sources.tiff.page_chain import whole_chain
-from photon_triage.core.sources.tiff.pages import OpenPages
+from photon_triage.core.sources.tiff.pages import OpenPages, whole_chain
 from photon_triage.core.sources.tiff.plain import PlainPage, plain_page
 
 _SIMULATED = "photon_triage_simulated"

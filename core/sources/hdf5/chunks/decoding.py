@@ -6,13 +6,17 @@ that a chunk which decodes to more is refused, whatever its bytes claim.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import threading
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import hdf5plugin
 import numpy as np
 
-from photon_triage.core.sources.hdf5.chunks.bitshuffling import bitshuffle_decoder
 from photon_triage.core.sources.hdf5.chunks.filters import (
     BITSHUFFLE,
     FLETCHER32,
@@ -23,6 +27,33 @@ from photon_triage.core.sources.hdf5.chunks.filters import (
     ChunkCheck,
     Filter,
 )
+
+BitshuffleDecoder = Callable[[memoryview, memoryview, int, int], int]
+"""Decodes blocks (source, writable) into a target: size of a number in bytes, numbers a block. Returns how many bytes
+of the source it used, below 0 where they are none of its own."""
+
+
+@cache
+def bitshuffle_decoder() -> BitshuffleDecoder | None:
+    """The function `bshuf_decompress_lz4` of bitshuffle (Masui et al. 2015), None where it cannot be had."""
+    for library in sorted(Path(hdf5plugin.PLUGIN_PATH).glob("*h5bshuf*")):
+        try:
+            function = ctypes.CDLL(str(library)).bshuf_decompress_lz4
+        except (OSError, AttributeError):
+            continue
+        function.restype = ctypes.c_int64
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t]
+        return partial(_decode, function)
+    return None
+
+
+def _decode(function: Callable[..., int], source: memoryview, target: memoryview, itemsize: int, block: int) -> int:
+    return function(_address(source), _address(target), len(target) // itemsize, itemsize, block)
+
+
+def _address(memory: memoryview) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
 
 _LZ4_OF_BITSHUFFLE = 2
 _CACHED = 2**18

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.common.file_probe import waited_for
-from photon_triage.core.sources.hdf5.layouts import cxi, euxfel, nexus, others, search, tomography
+from photon_triage.core.sources.hdf5.layouts import cxi, euxfel, nexus, others, search
+from photon_triage.core.sources.hdf5.layouts import others as tomography
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.values import text

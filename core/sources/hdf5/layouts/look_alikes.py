@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.sources.hdf5.axes import spectral_axis
-from photon_triage.core.sources.hdf5.axis_view import MOST_AXES
-from photon_triage.core.sources.hdf5.dtypes import image_dtype
+from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, image_dtype
 from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
 from photon_triage.core.sources.hdf5.values import attribute
 

@@ -17,9 +17,8 @@ from photon_triage.core.sources.hdf5.axes import counts_rows, signal_of
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, photon_energy, wavelength_energy
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import look_alike
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, numbered_members
 from photon_triage.core.sources.hdf5.masks import NXMX
-from photon_triage.core.sources.hdf5.members import numbered_members
 from photon_triage.core.sources.hdf5.values import attribute, first, number, text
 
 _MOST_ENTRIES = 2000

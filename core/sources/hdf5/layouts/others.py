@@ -10,12 +10,54 @@ import re
 import h5py
 
 from photon_triage.core.frames import Geometry
-from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, length, wavelength_energy
-from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask
+from photon_triage.core.sources.hdf5.geometry import (
+    detector_geometry,
+    distance,
+    energy,
+    length,
+    photon_energy,
+    pixel_size,
+    wavelength_energy,
+)
+from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask, found, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import is_named_as_mask
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in
-from photon_triage.core.sources.hdf5.members import tagged_members
-from photon_triage.core.sources.hdf5.values import first, number
+from photon_triage.core.sources.hdf5.layouts.nexus import beams, entries
+from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, tagged_members
+from photon_triage.core.sources.hdf5.values import first, number, text
+
+_FRAMES = ("data/data", "instrument/detector/data")
+
+
+def recognise_nxtomo(files: OpenFiles) -> Layout | None:
+    """A NeXus file with the definition NXtomo, or with an image_key, which no other has."""
+    for place in entries(files):
+        entry = files.optional(place)
+        key = files.optional("instrument/detector/image_key", entry)
+        if text(files.optional("definition", entry)) != "NXtomo" and not isinstance(key, h5py.Dataset):
+            continue
+        dataset = first_images(files, tuple(f"{place}/{name}" for name in _FRAMES))
+        if dataset is not None:
+            detector = files.optional("instrument/detector", entry)
+            geometry = detector_geometry(files, detector, photon_energy(files, list(beams(files, entry))))
+            return Layout("NXtomo", dataset, f"{place} is a tomography entry (NXtomo)", geometry=geometry)
+    return None
+
+
+def recognise_data_exchange(files: OpenFiles) -> Layout | None:
+    """A Data Exchange file."""
+    exchange = files.optional("exchange")
+    if not isinstance(exchange, h5py.Group) or not is_images(files, "/exchange/data", found(files, "exchange/data")):
+        return None
+    measured = "measurement/instrument"
+    geometry = Geometry(
+        first(files, files.main, (f"{measured}/monochromator/energy",), energy),
+        first(files, files.main, (f"{measured}/detector/distance",), distance),
+        first(
+            files, files.main, (f"{measured}/detector/pixel_size_x", f"{measured}/detector/x_pixel_size"), pixel_size
+        ),
+    )
+    return Layout("DataExchange", "/exchange/data", "the file has a group exchange", geometry=geometry)
+
 
 _MOST_CHILDREN = 1000
 _TAG = re.compile(r"tag-\d+$")
