@@ -11,7 +11,7 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.radial import unknown_of
 from photon_triage.core.recipe import Roi
-from photon_triage.core.stages.stage import counts_in, radius_map
+from photon_triage.core.stages.cascade import counts_in, radius_map
 
 
 class Rings:

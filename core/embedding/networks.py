@@ -13,7 +13,7 @@ from photon_triage.core.recipe import Recipe, Roi
 from photon_triage.core.rings import Rings
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
-from photon_triage.core.stages.stage import image_in
+from photon_triage.core.stages.cascade import image_in
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import Normalisation

@@ -22,10 +22,10 @@ from photon_triage.core.recipe import (
 )
 from photon_triage.core.session.models.catalog import find_model, joint_name, stage_of
 from photon_triage.core.session.session import Session
+from photon_triage.core.stages.cascade import Stage
 from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
-from photon_triage.core.stages.stage import Stage
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.detector import load_detector
 from photon_triage.models.inference.half_precision import precision_notice

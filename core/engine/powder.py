@@ -15,8 +15,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import Roi
 from photon_triage.core.session.store.powder import KINDS, Powder, PowderSum, empty_powder, read_powder, write_powder
-from photon_triage.core.stages.stage import counts_in
-from photon_triage.core.stages.threads import few_threads
+from photon_triage.core.stages.cascade import counts_in, few_threads
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -21,8 +21,7 @@ from photon_triage.core.engine.powder import GrowingPowder
 from photon_triage.core.engine.shadow import Shadow, ShadowScores
 from photon_triage.core.frames import Batch, Geometry
 from photon_triage.core.session.decisions.commands import Wishes
-from photon_triage.core.stages.cascade import Outcome, StageFailure, run_cascade
-from photon_triage.core.stages.stage import Stage, UnusableFrameError
+from photon_triage.core.stages.cascade import Outcome, Stage, StageFailure, UnusableFrameError, run_cascade
 
 log = logging.getLogger("photon_triage.engine")
 

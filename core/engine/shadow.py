@@ -23,8 +23,7 @@ from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.models.catalog import joint_name
 from photon_triage.core.session.session import Session
-from photon_triage.core.stages.cascade import Outcome, StageFailure, run_on_usable
-from photon_triage.core.stages.stage import Stage, StageResult
+from photon_triage.core.stages.cascade import Outcome, Stage, StageFailure, StageResult, run_on_usable
 from photon_triage.models.common.errors import ModelError
 
 log = logging.getLogger("photon_triage.engine")

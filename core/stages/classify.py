@@ -8,7 +8,7 @@ from torch import Tensor
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage
-from photon_triage.core.stages.stage import Found, StageResult, require_usable
+from photon_triage.core.stages.cascade import Found, StageResult, require_usable
 from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.inference.runtime import prepare_for_inference
 

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import LitPixelsStage, Roi, SpotsStage
-from photon_triage.core.stages.stage import StageResult, counts_in, radius_map
+from photon_triage.core.stages.cascade import StageResult, counts_in, radius_map
 
 LEAST_DEVIATION = 0.5
 """Counts: below about a quarter of a photon a pixel, Poisson's deviation no longer tells a spot from a photon."""

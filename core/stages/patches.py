@@ -14,7 +14,7 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import grow
 from photon_triage.core.recipe import PatchesStage, Roi
-from photon_triage.core.stages.stage import StageResult, image_in
+from photon_triage.core.stages.cascade import StageResult, image_in
 from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
 
 

@@ -7,7 +7,7 @@ import torch
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import ClassifyStage, Roi
 from photon_triage.core.rings import Rings
-from photon_triage.core.stages.stage import StageResult, require_usable
+from photon_triage.core.stages.cascade import StageResult, require_usable
 from photon_triage.models.nets.radialnet import ProfileClassifier
 
 

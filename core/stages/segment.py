@@ -8,7 +8,7 @@ from torch import Tensor
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
 from photon_triage.core.recipe import Roi, SegmentStage
-from photon_triage.core.stages.stage import StageResult, image_in
+from photon_triage.core.stages.cascade import StageResult, image_in
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.nets.segmenter import Segmenter
 

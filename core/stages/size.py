@@ -8,7 +8,7 @@ from torch import Tensor
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, Geometry
 from photon_triage.core.recipe import Roi, SizeStage
-from photon_triage.core.stages.stage import StageResult, counts_in, radius_map
+from photon_triage.core.stages.cascade import StageResult, counts_in, radius_map
 
 DIAMETERS_NM = torch.arange(20.0, 160.5, 0.5)
 

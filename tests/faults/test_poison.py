@@ -23,7 +23,7 @@ from photon_triage.core.recipe import recipe_text, shipped_recipes
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo
-from photon_triage.core.stages.stage import Stage, StageResult
+from photon_triage.core.stages.cascade import Stage, StageResult
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_nxmx
 
 from .engines import counts, engine, files, make_session, recorded, scan, wait_for

@@ -13,10 +13,10 @@ from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, PrepareTable, Roi
 from photon_triage.core.rings import Rings
+from photon_triage.core.stages.cascade import UnusableFrameError, counts_in, image_in
 from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.profile import ClassifyProfile
-from photon_triage.core.stages.stage import UnusableFrameError, counts_in, image_in
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector
 from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet
