@@ -30,8 +30,7 @@ import torch
 from measure import machine
 
 from photon_triage.core.training.data.classes import class_maps
-from photon_triage.core.training.data.images import read_examples
-from photon_triage.core.training.data.normalising import normalisation_from, normalised
+from photon_triage.core.training.data.images import normalisation_from, normalised, read_examples
 from photon_triage.core.training.evaluation.partitions import best_partition_scores
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, SegmentationPlan, train_segmenter
 from photon_triage.core.training.tasks.segmentation.segmenter_job import RATE

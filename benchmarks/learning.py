@@ -33,7 +33,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.catalog import find_model, session_models
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.loop.register_model import register
+from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import images_of, statistics
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training

@@ -27,7 +27,7 @@ from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.model.initial_weights import initialise
-from photon_triage.core.training.tasks.detector.initial_weights import CLASSES
+from photon_triage.core.training.tasks.detector.config import CLASSES
 from photon_triage.core.training.tasks.detector.learner import Plan, score, train
 from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
 from photon_triage.models.darknet.darknet import Darknet

@@ -24,7 +24,7 @@ from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.loop.checkpoints import FOLDER, Checkpoints, written
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.detector.initial_weights import CLASSES
+from photon_triage.core.training.tasks.detector.config import CLASSES
 from photon_triage.core.training.tasks.detector.learner import WANTED, Plan, score, train
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector, load_detector

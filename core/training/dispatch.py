@@ -8,10 +8,10 @@ from dataclasses import replace
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.training.data.sources import SIMULATED, SOURCES
+from photon_triage.core.training.loop.checkpoints import Trained
+from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
-from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.model.job import (
     FINDERS,
     PROFILERS,

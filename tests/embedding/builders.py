@@ -14,7 +14,7 @@ from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
-from photon_triage.core.training.loop.register_model import register
+from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch

@@ -163,7 +163,7 @@ def _open(what: str, session: Path | None, option: list[str] | None, weights: Pa
 
 def _register(session: Path, name: str, opened: Opened, metadata: Mapping[str, Any]) -> Path:
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.loop.register_model import checked_name, register
+    from photon_triage.core.training.loop.checkpoints import checked_name, register
 
     return register(Session.open(session).models_path, checked_name(name), opened.model, metadata).path
 

@@ -30,7 +30,7 @@ def sweep(
     training with a folder and a name of its own: given again, the command goes on, and does not repeat what is done.
     """
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.loop.register_model import checked_name
+    from photon_triage.core.training.loop.checkpoints import checked_name
     from photon_triage.core.training.sweeping import parse_grid, points_of
     from photon_triage.core.training.sweeping import sweep as run
 

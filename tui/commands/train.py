@@ -21,8 +21,8 @@ from photon_triage.tui.commands.training_report import say_report
 from photon_triage.tui.resumption import approve_begun
 
 if TYPE_CHECKING:
+    from photon_triage.core.training.loop.checkpoints import Trained
     from photon_triage.core.training.loop.progress import Note
-    from photon_triage.core.training.loop.register_model import Trained
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from torch import Tensor
 
 from photon_triage.core.common.errors import NotYetError, SourceError, TrainingError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.watch import natural_order
+from photon_triage.models.common.normalise import Normalisation
 from photon_triage.models.common.regular import open_regular
 
 PICTURES, ARRAYS = (".png",), (".npy",)
@@ -224,3 +228,26 @@ def _array(path: Path) -> NDArray[Any]:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMED_AT_MOST
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def normalisation_from(images: Sequence[Image]) -> Normalisation:
+    """Mean and deviation of all usable pixels of the images (Pelt & Sethian 2018).
+
+    Raises TrainingError where they are all the same.
+    """
+    values = [image.pixels[image.usable].astype(np.float64) for image in images]
+    count = sum(map(len, values))
+    mean = sum(float(each.sum()) for each in values) / max(count, 1)
+    variance = sum(float(((each - mean) ** 2).sum()) for each in values) / max(count, 1)
+    if not variance > 0:
+        raise TrainingError(
+            f"Could not train on {len(images)} images: all of their pixels have the value {mean:g}.",
+            "Check that the files are the images.",
+        )
+    return Normalisation(mean, math.sqrt(variance))
+
+
+def normalised(image: Image, normalise: Normalisation) -> Tensor:
+    """The network's input, (height, width) float32."""
+    pixels = image.pixels if image.pixels.dtype.kind == "f" else image.pixels.astype(np.float32)
+    return normalise(torch.from_numpy(pixels), torch.from_numpy(image.usable))

@@ -10,7 +10,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+SYMMETRIES = 8
+
+
+def turned(images: Tensor, which: int) -> Tensor:
+    """Images (..., n, n) turned by `which` quarters of a circle, from 4 on mirrored first."""
+    mirrored = images.flip(-1) if which >= 4 else images
+    return torch.rot90(mirrored, which % 4, (-2, -1))
+
 
 Indices = NDArray[np.int64]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -11,6 +12,25 @@ from torch.nn import functional
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.training.data.classes import VOID
+from photon_triage.models.darknet.detector import Detector, best_of_class
+
+CLOSEST = 1e-6
+"""Scores are at least so far from 0 and 1, where their odds are not defined."""
+
+
+def decision_loss(
+    outputs: Sequence[Tensor], detector: Detector, index: int, accepted: Tensor, threshold: float
+) -> Tensor:
+    """The cross-entropy of decisions, a scalar: a frame whose score is the threshold is accepted with even odds.
+
+    outputs: the network's raw heads. index: the class whose score is the frame's. accepted: (batch,) bool. So the
+    threshold keeps its meaning however few labels there are. A rejected frame, of which nobody said what it shows, need
+    not show nothing: its boxes may stand, only not as that class.
+    """
+    scores = best_of_class(outputs, detector, index).scores.float().clamp(CLOSEST, 1 - CLOSEST)
+    odds = torch.logit(scores) - math.log(threshold / (1 - threshold))
+    return functional.binary_cross_entropy_with_logits(odds, accepted.to(odds))
+
 
 LossName = Literal["cross-entropy", "dice", "mse", "smoothed", "bootstrapped"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)

@@ -19,7 +19,7 @@ from photon_triage.core.common.containment import parse_json, require_regular
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.trainings.trainings import session_of
 from photon_triage.core.training.loop.checkpoints import Checkpoints
-from photon_triage.core.training.loop.settings import digest_of
+from photon_triage.core.training.loop.folder import digest_of
 
 KEEP_EVERY_S = 20.0
 HEADER_KEY = "photon_triage_training"

@@ -35,12 +35,10 @@ from photon_triage.core.session.trainings.trainings import (
     write_status,
 )
 from photon_triage.core.training.loop.checkpoints import FOLDER, KEPT, Checkpoints
-from photon_triage.core.training.loop.curve_file import CurveFile
 from photon_triage.core.training.loop.distributed import OtherRankDone, is_first, wait_for_all
-from photon_triage.core.training.loop.folder import locked, writing
+from photon_triage.core.training.loop.folder import CurveFile, digest_of, locked, writing
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.loop.settings import digest_of
 
 STATE, NOTES = "state.safetensors", "notes.json"
 LOOK_EVERY_S = 0.2

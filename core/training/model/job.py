@@ -15,17 +15,15 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
-from photon_triage.core.training.data.images import Image
-from photon_triage.core.training.data.normalising import normalisation_from
+from photon_triage.core.training.data.images import Image, normalisation_from
 from photon_triage.core.training.data.preselecting import How
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.data.split import Split
 from photon_triage.core.training.evaluation.pixel_losses import LossName
-from photon_triage.core.training.loop.checkpoints import KEPT
-from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
+from photon_triage.core.training.evaluation.scoring import held_out_images
+from photon_triage.core.training.loop.checkpoints import KEPT, Trained, checked_name, free_name, register
 from photon_triage.core.training.model.freezing import freeze
 from photon_triage.core.training.model.initial_weights import initialise
-from photon_triage.core.training.scores.evaluation_set import held_out_images
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import EACH_FRAME, Normalisation
 from photon_triage.models.common.registry import available, create

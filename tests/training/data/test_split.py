@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.training.data.duplicates import as_originals, contents_of
-from photon_triage.core.training.data.split import NEIGHBOURS, apart, hold_back, near, split, split_by_run
+from photon_triage.core.training.data.split import (
+    NEIGHBOURS,
+    apart,
+    as_originals,
+    contents_of,
+    hold_back,
+    near,
+    split,
+    split_by_run,
+)
 
 FILES = st.sampled_from(["run_1.h5", "run_2.h5", "run_3.h5"])
 KEYS = st.lists(

@@ -14,12 +14,11 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.lineage import NEIGHBOURS
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import TRAINED_ON
-from photon_triage.core.training.loop.register_model import register
+from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEASURED, adapt, images_of, statistics
-from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.config import FAR_PART, TrainingJob
 from photon_triage.core.training.tasks.detector.job import run_training
-from photon_triage.core.training.tasks.detector.schedule import FAR_PART
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import load_detector

@@ -15,7 +15,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.split import NEIGHBOURS
-from photon_triage.core.training.tasks.detector.evaluation import Judges
+from photon_triage.core.training.tasks.detector.dataset import Judges
 
 from ...builders.detector_files import write_cxi
 from ...tui.test_cli import run

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from photon_triage.core.training.evaluation.decision_loss import decision_loss
+from photon_triage.core.training.evaluation.pixel_losses import decision_loss
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector, best_of_class
 

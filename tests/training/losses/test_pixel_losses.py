@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.training.data.classes import VOID
-from photon_triage.core.training.data.normalising import normalisation_from
+from photon_triage.core.training.data.images import normalisation_from
 from photon_triage.core.training.evaluation.pixel_losses import LOSSES, LossName, pixel_loss
 from photon_triage.core.training.tasks.segmentation.segmentation import (
     Mapped,

@@ -13,7 +13,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
-from photon_triage.core.training.data.normalising import normalisation_from, normalised
+from photon_triage.core.training.data.images import normalisation_from, normalised
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.segmentation.segmentation import (

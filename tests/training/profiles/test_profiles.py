@@ -20,8 +20,14 @@ from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.loop.checkpoints import FOLDER, written
 from photon_triage.core.training.model.job import NetworkJob
-from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, thinned, train_classifier
-from photon_triage.core.training.tasks.profiles.profiles import Profiles, read_profiles
+from photon_triage.core.training.tasks.profiles.learning import (
+    ProfilePlan,
+    Profiles,
+    read_profiles,
+    score_profiles,
+    thinned,
+    train_classifier,
+)
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.data.normalising import normalisation_from
+from photon_triage.core.training.data.images import normalisation_from
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper, Kept
 from photon_triage.core.training.tasks.detector.learner import Plan, train

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.session.session import Session
-from photon_triage.core.training.loop.settings import digest_of, settings_of
+from photon_triage.core.training.loop.folder import digest_of, settings_of
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance
 from photon_triage.core.training.tasks.detector.config import TrainingJob

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from photon_triage.core.training.scores.evaluation_set import held_out_images, held_out_labels, held_out_masks
+from photon_triage.core.training.evaluation.scoring import held_out_images, held_out_labels, held_out_masks
 from photon_triage.tui.commands.training_report import say_report
 
 SCORES = {"n": 40} | {

@@ -12,17 +12,23 @@ from photon_triage.core.training.data.preselecting import MOST_OF_A_RUN, presele
 from photon_triage.core.training.data.simulated import CACHE
 from photon_triage.core.training.data.sources import checked_sources
 from photon_triage.core.training.evaluation.labels_report import representation_of
+from photon_triage.core.training.loop.checkpoints import Trained, checked_name, free_name, register
+from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
-from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.model.freezing import freeze
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEASURED, adapt
-from photon_triage.core.training.tasks.detector.config import TrainingJob
+from photon_triage.core.training.tasks.detector.config import (
+    ALL_LEARN,
+    TrainingJob,
+    base_of,
+    continued,
+    kept_layers,
+    new_detector,
+    planned,
+)
 from photon_triage.core.training.tasks.detector.dataset import material
-from photon_triage.core.training.tasks.detector.initial_weights import base_of, continued, new_detector
 from photon_triage.core.training.tasks.detector.learner import train
-from photon_triage.core.training.tasks.detector.schedule import ALL_LEARN, kept_layers, planned
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.inference.device import best_device
 

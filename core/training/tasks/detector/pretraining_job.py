@@ -20,10 +20,10 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.augment import AUGMENTATIONS
 from photon_triage.core.training.data.examples import beam_in_region
 from photon_triage.core.training.data.split import near
+from photon_triage.core.training.loop.checkpoints import Trained, checked_name, free_name, register
+from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
-from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.pretraining import BATCH, pretrain
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs

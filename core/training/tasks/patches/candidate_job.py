@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models.catalog import ModelEntry
-from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
-from photon_triage.core.training.data.split import hold_back
+from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
-from photon_triage.core.training.evaluation.scoring import confusion_scores
+from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels
+from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.loop import learn
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, keep_layers, name_for, registered
-from photon_triage.core.training.scores.evaluation_set import held_out_labels
-from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
+from photon_triage.core.training.tasks.patches.candidates import labelled_candidates, preselected
 from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
-from photon_triage.core.training.tasks.patches.patch_preselecting import preselected
 from photon_triage.core.training.tasks.patches.patches import (
     Draw,
     Patches,

@@ -15,9 +15,35 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
-from photon_triage.core.training.data.session_frames import readable_frames, runs_of
+from photon_triage.core.training.data.preselecting import AT_ONCE, How, preselect, statistics_of
+from photon_triage.core.training.data.sources import readable_frames, runs_of
 from photon_triage.core.training.model.job import GIVE_IMAGES
-from photon_triage.core.training.tasks.patches.patches import Marked, Sites
+from photon_triage.core.training.tasks.patches.patches import Draw, Marked, Patches, Sites
+
+POOL, KEPT = 4096, 1024
+"""Patches looked at, and those of them that are learned from."""
+
+POSITIVES = 256
+
+
+def preselected(negatives: Draw, positives: Draw, patches: Patches, how: How, seed: int) -> Draw:
+    """Draws from KEPT negatives that were chosen once, by the statistics of POOL of them; "random" draws from all.
+
+    Raises TrainingError for another `how`.
+    """
+    if how == "random":
+        return negatives
+    rng = np.random.default_rng(seed)
+    pool = np.unique(negatives(rng, POOL), axis=0)
+    of_positives = _statistics(patches, positives(rng, POSITIVES))
+    chosen = pool[preselect(how, _statistics(patches, pool), of_positives, KEPT, rng)]
+    return lambda rng, count: rng.choice(chosen, count)
+
+
+def _statistics(patches: Patches, sites: Sites) -> NDArray[np.float64]:
+    starts = range(0, len(sites), AT_ONCE)
+    return np.concatenate([statistics_of(patches.cut(sites[at : at + AT_ONCE])[:, 0]) for at in starts])
+
 
 LEAST_LABELS = 10
 

@@ -16,12 +16,11 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import latest_labels, read_labels
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import object_masks
-from photon_triage.core.training.data.duplicates import contents_of
 from photon_triage.core.training.data.images import Example, Image, read_examples
 from photon_triage.core.training.data.objects import Objects, objects_at, objects_in, widened
-from photon_triage.core.training.data.split import split
+from photon_triage.core.training.data.split import contents_of, split
+from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import (
     NetworkJob,

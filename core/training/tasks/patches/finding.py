@@ -17,7 +17,7 @@ from photon_triage.core.training.evaluation.scoring import best_cut, candidate_s
 from photon_triage.core.training.loop.loop import learn
 from photon_triage.core.training.loop.progress import Progress, is_check
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.patches.patch_preselecting import preselected
+from photon_triage.core.training.tasks.patches.candidates import preselected
 from photon_triage.core.training.tasks.patches.patches import (
     Marked,
     Patches,

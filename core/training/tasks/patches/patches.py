@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.data.images import Image
-from photon_triage.core.training.data.normalising import normalised
+from photon_triage.core.training.data.images import Image, normalised
 from photon_triage.core.training.data.objects import Objects
 from photon_triage.core.training.data.preselecting import How
-from photon_triage.core.training.data.symmetries import SYMMETRIES, turned
+from photon_triage.core.training.data.rotations import SYMMETRIES, turned
 from photon_triage.core.training.loop.loop import Learner
 from photon_triage.core.training.loop.progress import decayed
 from photon_triage.models.nets.patchfinder import PatchFinder, log_odds

@@ -7,18 +7,20 @@ from contextlib import closing
 
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.models.catalog import ModelEntry
-from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
-from photon_triage.core.training.data.split import hold_back
+from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
-from photon_triage.core.training.evaluation.scoring import confusion_scores
+from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels
+from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, batches, keep_layers, name_for, new_network, registered
-from photon_triage.core.training.scores.evaluation_set import held_out_labels
-from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, score_profiles, train_classifier
-from photon_triage.core.training.tasks.profiles.profiles import read_profiles
+from photon_triage.core.training.tasks.profiles.learning import (
+    ProfilePlan,
+    read_profiles,
+    score_profiles,
+    train_classifier,
+)
 from photon_triage.models.inference.device import best_device
 from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 

@@ -13,7 +13,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image
-from photon_triage.core.training.data.session_frames import readable_frames
+from photon_triage.core.training.data.sources import readable_frames
 from photon_triage.core.training.model.job import GIVE_IMAGES
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import class_maps
-from photon_triage.core.training.data.duplicates import as_originals, contents_of, copies_in
 from photon_triage.core.training.data.images import read_examples
-from photon_triage.core.training.data.session_frames import runs_of
-from photon_triage.core.training.data.sources import CHANGED, chosen_labels
-from photon_triage.core.training.data.split import Split, split, split_by_run
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels, runs_of
+from photon_triage.core.training.data.split import Split, as_originals, contents_of, copies_in, split, split_by_run
+from photon_triage.core.training.evaluation.scoring import held_out_masks
+from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import (
     NetworkJob,
@@ -26,7 +25,6 @@ from photon_triage.core.training.model.job import (
     new_normalisation,
     registered,
 )
-from photon_triage.core.training.scores.evaluation_set import held_out_masks
 from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
 from photon_triage.core.training.tasks.segmentation.segmentation import (
     Mapped,

@@ -21,12 +21,12 @@ from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import Example, read_examples
 from photon_triage.core.training.data.split import Split, near
+from photon_triage.core.training.evaluation.scoring import clean_images
+from photon_triage.core.training.loop.checkpoints import Trained
+from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.register_model import Trained
 from photon_triage.core.training.loop.runs import can_go_on, training_run
-from photon_triage.core.training.loop.settings import settings_of
 from photon_triage.core.training.model.job import NetworkJob, facts_of_images, registered
-from photon_triage.core.training.scores.evaluation_set import clean_images
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, score_segmenter, train_segmenter
 from photon_triage.core.training.tasks.segmentation.segmenter_job import new_segmenter, segmentation_plan
 from photon_triage.core.training.tasks.segmentation.weak_masks import (
