@@ -5,16 +5,34 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from photon_triage.core.engine.events import Event, EventStream, FileMoved, FileReplaced, Frames, Purpose, load_of
 from photon_triage.core.frames import Batch, FrameKey, Geometry
+from photon_triage.core.sources.process.arena import Pin
 
 log = logging.getLogger("photon_triage.engine")
+
+
+def pin_for(device: torch.device) -> Pin | None:
+    """What pins the memory that frames land in for a device, None where it need not be pinned."""
+    return _pin if device.type == "cuda" else None
+
+
+def _pin(address: int, size: int) -> Callable[[], object] | None:
+    """Register memory with CUDA; copies are slower, and wait, where that is refused."""
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    error = int(runtime.cudaHostRegister(address, size, 0))
+    if error:
+        log.warning("frames are copied to the GPU from memory that is not pinned (CUDA error %d)", error)
+        return None
+    return lambda: runtime.cudaHostUnregister(address)
+
 
 BATCH_FRAMES = 128
 BATCH_PIXELS = 20 * 512 * 1024

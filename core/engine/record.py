@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.engine.alarms import Alarms
-from photon_triage.core.engine.annotations import notes_on
 from photon_triage.core.engine.events import (
     Digests,
     Event,
@@ -35,12 +34,21 @@ from photon_triage.core.engine.recording import Recorder
 from photon_triage.core.engine.rereads import Rereads
 from photon_triage.core.engine.score import FrameFailure, ScoredBatch, ScoredParcel
 from photon_triage.core.engine.shadow import Shadow, ShadowScores
+from photon_triage.core.frames import Geometry
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.state import FileStatus
+from photon_triage.core.session.store.file_notes import geometry_notes
 from photon_triage.core.session.store.rows import ClassMap, Detection, FileRow, FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
+from photon_triage.core.sources import SourceInfo
 from photon_triage.core.stages.cascade import Outcome
 from photon_triage.models.common.classes import background_of
+
+
+def notes_on(info: SourceInfo, recipe: Geometry) -> tuple[str, ...]:
+    """Everything that is to be noted on a file under a recipe's geometry, each once."""
+    return tuple(dict.fromkeys((*info.notes, *geometry_notes(info.geometry, recipe))))
+
 
 log = logging.getLogger("photon_triage.engine")
 

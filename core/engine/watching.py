@@ -16,6 +16,39 @@ from typing import Any
 
 from photon_triage.core.sources import WatchedFile
 from photon_triage.core.sources.process.channel import receive, send
+from photon_triage.core.sources.watch import FolderWatch
+
+FILES_AT_ONCE = 1000
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer each request with the files that are new, in parts, until the other side hangs up."""
+    paths = [Path(path) for path in json.loads(arguments[1])]
+    roots = json.loads(arguments[2])
+    with Connection(int(arguments[0])) as connection:
+        watch = FolderWatch(paths, roots=roots, alive=lambda: send(connection, {}))
+        while True:
+            try:
+                receive(connection)
+                began = time.process_time()
+                files = watch.scan()
+                for start in range(0, len(watch.gone), FILES_AT_ONCE):
+                    send(connection, {"gone": watch.gone[start : start + FILES_AT_ONCE]})
+                for start in range(0, len(files), FILES_AT_ONCE):
+                    part = [
+                        (file.path, file.size, file.mtime_ns, file.device, file.inode)
+                        for file in files[start : start + FILES_AT_ONCE]
+                    ]
+                    send(connection, {"files": part})
+                told = {"problems": watch.problems, "ignored": watch.ignored}
+                send(connection, {"cpu_s": time.process_time() - began} | told)
+            except (EOFError, OSError):
+                return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+
 
 SCAN_S = 1.0
 CPU_FACTOR, LONGEST_CPU_REST_S = 20, 3.0
@@ -26,7 +59,7 @@ STALLED_S = 2.0
 """Seconds without a sign from which the file system counts as not answering."""
 GIVEN_UP_S = 120.0
 Found = Callable[[Sequence[WatchedFile], Sequence[str], bool], None]
-_WORKER = "photon_triage.core.engine.watch_worker"
+_WORKER = "photon_triage.core.engine.watching"
 
 
 class FolderWatcher(threading.Thread):

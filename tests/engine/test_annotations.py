@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photon_triage.core.engine.annotations import notes_on
+from photon_triage.core.engine.record import notes_on
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import inspect

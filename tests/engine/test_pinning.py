@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from photon_triage.core.engine.pinning import pin_for
+from photon_triage.core.engine.load import pin_for
 from photon_triage.core.sources import FrameReader
 
 from ..builders.detector_files import frames_of, write_cxi
