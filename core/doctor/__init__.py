@@ -1,5 +1,5 @@
 """Whether this machine and these folders are fit for a beamtime: checks, each with a finding and advice."""
 
-from photon_triage.core.doctor.check import Check, State
+from photon_triage.core.doctor.machine import Check, State
 
 __all__ = ["Check", "State"]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from photon_triage.core.doctor.check import Check, State
+from photon_triage.core.doctor.machine import Check, State
 from photon_triage.core.session.store.database import NETWORK_FILE_SYSTEMS
 
 VOLATILE = ("tmpfs", "ramfs", "overlay")

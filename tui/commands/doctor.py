@@ -16,7 +16,7 @@ from photon_triage.tui.commands.sessions import DeviceOption
 from photon_triage.tui.terminal.text import safe_text
 
 if TYPE_CHECKING:
-    from photon_triage.core.doctor.check import Check
+    from photon_triage.core.doctor.machine import Check
 
 MOST_FOLDERS = 5
 """Data folders of a session that are looked at when none is named."""
@@ -63,13 +63,13 @@ def _storage(session: Path, folders: list[Path]) -> list[Check]:
 
 
 def _formats() -> list[Check]:
-    from photon_triage.core.doctor.formats import check_filters, check_packages
+    from photon_triage.core.doctor.machine import check_filters, check_packages
 
     return [check_filters(), check_packages()]
 
 
 def _terminal() -> list[Check]:
-    from photon_triage.core.doctor.check import Check
+    from photon_triage.core.doctor.machine import Check
     from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
     from photon_triage.tui.terminal.images.query import ask_terminal
     from photon_triage.tui.terminal.terminal import this_terminal

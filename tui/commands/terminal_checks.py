@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_triage.core.doctor.check import Check
+from photon_triage.core.doctor.machine import Check
 from photon_triage.tui.terminal.images.query import Graphics
 from photon_triage.tui.terminal.terminal import UTF8_ADVICE, Terminal, tmux_option
 
