@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from photon_triage.core.common.containment import make_folder, open_binary, open
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import EMBEDDED
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.models.common.archives import require_modest
 
 FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
@@ -179,3 +181,32 @@ def known(of: Places, among: Sequence[Places]) -> NDArray[np.bool_]:
         if file in where and mine.any():
             found[mine] = np.isin(of.index[mine], others.index[others.file == where[file]])
     return found
+
+
+Ids = NDArray[np.int64]
+INDICES = 2**40
+"""More than a file has frames."""
+
+
+def order_version(session: Path) -> int:
+    """A number that changes whenever the orders were written; 0 where there are none."""
+    try:
+        return (session / FOLDER / ORDER).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def queued(session: Path, reader: ResultsReader) -> Mapping[str, Ids]:
+    """Ids by queue, in their order; frames that are not in the results any more are left out."""
+    arrays = read_arrays(session / FOLDER / ORDER, session)
+    if arrays is None or any(queue not in arrays for queue in EMBEDDED):
+        return {}
+    places, (files, file, index, ids) = places_of(arrays), reader.frame_ids()
+    known = {each: place for place, each in enumerate(files)}
+    there = np.array([known.get(each, -1) for each in places.files], np.int64)[places.file]
+    codes, wanted = file * INDICES + index, np.where(there < 0, -1, there * INDICES + places.index)
+    by_code = np.argsort(codes)
+    at = by_code[np.searchsorted(codes, wanted, sorter=by_code).clip(max=len(codes) - 1)] if len(codes) else wanted
+    found = np.where(codes[at] == wanted, ids[at], -1) if len(codes) else np.full(len(wanted), -1)
+    in_order = {queue: found[arrays[queue]] for queue in EMBEDDED}
+    return {queue: some[some >= 0] for queue, some in in_order.items()}

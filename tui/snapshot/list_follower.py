@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from photon_triage.core.embedding.queued import order_version, queued
+from photon_triage.core.embedding.store import order_version, queued
 from photon_triage.core.recipe import Unit
 from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.session import Session
