@@ -2,17 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Literal, get_args
 
-from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.selection import Selection
+import numpy as np
+
+from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.export.table import TableRow
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe
+from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.core.session.store.rows import FileRow
+from photon_triage.core.session.store.rows import FileRow, FrameRow
+from photon_triage.core.sources import FrameReader, SourceInfo
+
+AT_ONCE = 64 * 2**20
+"""Bytes that are read in one go."""
+
+
+def looked_at(reader: FrameReader, file: FileRow) -> tuple[SourceInfo, np.ndarray | None]:
+    """What a file holds now and its mask, (height, width) bool, true where valid; raises ExportError.
+
+    It must still be what was triaged: the same shape.
+    """
+    try:
+        info = reader.inspect(file.path, file.dataset or None)
+        mask = reader.mask(info)
+    except SourceError as error:
+        raise ExportError(f"Could not read {file.path} for the export: {error.message}", error.hint) from error
+    if info.shape != (file.height, file.width):
+        raise ExportError(
+            f"Could not export frames of {file.path}: they were {file.height} x {file.width} pixels when they were "
+            f"triaged, and are {info.shape[0]} x {info.shape[1]} now.",
+            "Triage it again in a new session.",
+        )
+    return info, mask
+
+
+def pixels(reader: FrameReader, file: FileRow, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames of a file in the order of the indices, some at a time, (n, height, width); raises ExportError."""
+    each = file.height * file.width * np.dtype(file.dtype).itemsize
+    step = max(1, AT_ONCE // max(1, each))
+    for start in range(0, len(indices), step):
+        try:
+            yield reader.read_indices(file.path, file.dataset, indices[start : start + step])
+        except SourceError as error:
+            raise ExportError(f"Could not read {file.path} for the export: {error.message}", error.hint) from error
+
+
+Select = Literal["accepted", "predicted", "both", "all"]
+SELECTS: tuple[Select, ...] = get_args(Select)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A rule that says of a frame whether it is selected.
+
+    "accepted": the operator accepted it. "predicted": its score is at least the threshold, whatever the operator said.
+    "both": the operator accepted it, or its score is at least the threshold and the operator did not reject it.
+    "all": every frame that was read. only: of these, the frames and candidates that a list from elsewhere holds.
+    """
+
+    select: Select
+    threshold: float
+    only: frozenset[FrameKey] | None = None
+
+    def holds(self, frame: FrameRow, label: Label | None) -> bool:
+        """Whether a frame with this label is selected."""
+        if self.only is not None and frame.key not in self.only and frame.key.frame not in self.only:
+            return False
+        if self.select == "all":
+            return True
+        if self.select == "accepted":
+            return label is not None and label.verdict == "accepted"
+        if self.select == "predicted":
+            return self._predicts(frame)
+        return self.chooses(frame, label)
+
+    def chooses(self, frame: FrameRow, label: Label | None) -> bool:
+        """Whether it is accepted, or reaches the threshold and is not rejected: what tells the rows of "all" apart."""
+        verdict = None if label is None else label.verdict
+        return verdict == "accepted" or (self._predicts(frame) and verdict != "rejected")
+
+    def _predicts(self, frame: FrameRow) -> bool:
+        return frame.score is not None and frame.score >= self.threshold
+
+
+def write_lines(path: Path, lines: Iterable[str | bytes]) -> None:
+    """Write lines without their ends, or bytes with them; text as UTF-8, file names as they are on disk.
+
+    Raises OSError, UnicodeEncodeError for what cannot be written as text.
+    """
+    with path.open("xb") as file:
+        file.writelines(
+            line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape") + b"\n" for line in lines
+        )
+
 
 SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."
 

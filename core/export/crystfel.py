@@ -9,12 +9,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.text import write_lines
+from photon_triage.core.export.content import SIMULATED, Content, plain_name, write_lines
+from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
     from photon_triage.core.export.content import Content
+
+
+USE_A_VECTOR = "Export as dragonfly-vector, which can say it."
+
+
+def write_indices(content: Content, path: Path) -> dict[str, Any]:
+    """The 0-based indices of one file's selected frames.
+
+    Raises ExportError where h5toemc would fail on the list (one index alone) or take it for a vector.
+    """
+    file = content.only_file("dragonfly")
+    indices = sorted({row.frame.key.index for row in content.rows})
+    if len(indices) == 1:
+        raise ExportError(
+            f"Could not list one frame of {file.path} for Dragonfly: h5toemc fails on a list of one index.",
+            USE_A_VECTOR,
+        )
+    if len(indices) == file.frames and max(indices, default=2) < 2:
+        raise ExportError(
+            f"Could not list the {file.frames} frames of {file.path} for Dragonfly: h5toemc would take the indices "
+            "for a 0/1 vector.",
+            USE_A_VECTOR,
+        )
+    write_lines(path, [*_comments(content), *map(str, indices)])
+    return {"first_index": 0, "frames_of_file": file.frames}
+
+
+def write_vector(content: Content, path: Path) -> dict[str, Any]:
+    """A 1 for each selected frame of one file and a 0 for each other, read or not.
+
+    Raises ExportError for a file of one frame: h5toemc fails on one number alone.
+    """
+    file = content.only_file("dragonfly-vector")
+    if file.frames < 2:
+        raise ExportError(
+            f"Could not list {file.path} for Dragonfly: it holds one frame, and h5toemc fails on one number alone.",
+            "Convert it without a selection; export single-frame files as csv or crystfel.",
+        )
+    chosen = {row.frame.key.index for row in content.rows}
+    write_lines(path, [*_comments(content), *("1" if index in chosen else "0" for index in range(file.frames))])
+    return {"frames_of_file": file.frames}
+
+
+def _comments(content: Content) -> list[str]:
+    return [f"# {SIMULATED}"] if content.simulated else []
+
 
 LINE_LIMIT = 1023
 """A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
@@ -80,3 +127,35 @@ def _refused(key: FrameKey, reason: str) -> ExportError:
         f"Could not list frame {key.index} of {key.file} for CrystFEL: {reason}.",
         "Rename or link the file, watch it under that name, and export again; or export as csv.",
     )
+
+
+HEADER = "# timestamp, event_id, hit, filename, index, num_peaks, ave_intensity"
+NO_PEAKS = -1
+"""Where the recipe has no stage that counts peaks."""
+
+
+def write_cheetah(content: Content, path: Path) -> dict[str, Any]:
+    """The two lists, in a folder; a frame is a hit when it is selected.
+
+    timestamp: when the frame was triaged, Unix time in s. num_peaks: spots, or NO_PEAKS. ave_intensity: nan, for no
+    stage measures the peaks' intensity. Raises ExportError for a name with a comma or a line break.
+    """
+    hits = {row.frame.key.frame for row in content.rows}
+    events = event_names([row.frame.key for row in content.every], content.recipe.source.roots)
+    write_lines(path / "frames.txt", _cheetah_lines(content, content.every, hits, events))
+    write_lines(path / "cleaned.txt", _cheetah_lines(content, content.rows, hits, events))
+    return {"num_peaks": f"{NO_PEAKS} where no stage counts peaks", "timestamp": "when triaged, Unix time in s"}
+
+
+def _cheetah_lines(
+    content: Content, rows: Iterable[TableRow], hits: set[FrameKey], events: Mapping[FrameKey, str]
+) -> Iterable[str]:
+    yield HEADER
+    if content.simulated:
+        yield f"# {SIMULATED}"
+    for row in sorted(rows, key=lambda row: (row.frame.seen, row.frame.key)):
+        key = row.frame.key
+        event = plain_name(events.get(key, f"//{key.index}"), ",", "cheetah")
+        name = plain_name(key.file, ",", "cheetah")
+        peaks = int(row.frame.measures.get("spots", NO_PEAKS))
+        yield f"{row.frame.seen!r}, {event}, {int(key in hits)}, {name}, {key.index}, {peaks}, nan"

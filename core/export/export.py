@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.common.atomic import atomic_file
+from photon_triage.core.common.atomic import atomic_file, sync_folder
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import Content, Options, stem_of
+from photon_triage.core.export.content import Content, Options, Select, Selection, stem_of
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
-from photon_triage.core.export.placing import placed
-from photon_triage.core.export.selection import Select, Selection
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe, Unit
@@ -23,6 +25,55 @@ from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
+
+
+@contextmanager
+def placed(output: Path, *, folder: bool) -> Iterator[Path]:
+    """A path to write to, a file or an empty folder, that takes the place of `output` when the block ends well.
+
+    It stands in the same folder until then, and is on disk before it is renamed. A file may replace an older one, a
+    folder only an empty one. Raises OSError, ExportError where something stands in the way.
+    """
+    _refuse_taken(output, folder)
+    partial = output.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        if folder:
+            partial.mkdir()
+        yield partial
+        for path in sorted(partial.rglob("*")) if folder else [partial]:
+            _sync(path)
+        if folder:
+            sync_folder(partial)
+        partial.replace(output)
+    except BaseException:
+        with suppress(OSError):
+            if folder:
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
+        raise
+    sync_folder(output.parent)
+
+
+def _refuse_taken(output: Path, folder: bool) -> None:
+    if folder and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ExportError(
+            f"Could not write the folder {output}: something stands there already.",
+            "Name a folder that is not there yet, or remove the old one.",
+        )
+    if not folder and output.is_dir():
+        raise ExportError(f"Could not write the list {output}: it is a folder.", "Name a file.")
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_folder(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

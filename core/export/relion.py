@@ -6,14 +6,52 @@ micrograph, z and rlnTomoName for tomograms, images of a stack as 000001@name.mr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content, plain_name, stem_of
-from photon_triage.core.export.points import ORIGIN, TIFF_FLIPPED, Point, is_volume, pixel_angstrom, points_of
-from photon_triage.core.export.text import write_lines
+from photon_triage.core.export.content import SIMULATED, Content, plain_name, stem_of, write_lines
+from photon_triage.core.export.points import (
+    ORIGIN,
+    TIFF_FLIPPED,
+    Point,
+    is_volume,
+    pixel_angstrom,
+    points_of,
+    require_images,
+)
+
+TOPAZ_COLUMNS = ("image_name", "x_coord", "y_coord", "score")
+
+
+def write_topaz(content: Content, path: Path) -> dict[str, Any]:
+    """One table of all candidates; raises ExportError for a volume, and where two images have the same name."""
+    points = points_of(content, flip_tiff=False)
+    require_images(points, "topaz", "relion, cryolo or imod")
+    names = {file: plain_name(stem_of(file), "\t", "topaz") for file in {point.file.path for point in points}}
+    if len(set(names.values())) < len(names):
+        raise ExportError(
+            "Could not list candidates as topaz: images in several folders have the same name, and the table tells "
+            "them apart by that.",
+            "Export as relion, which lists whole paths.",
+        )
+    lines = ("\t".join([names[p.file.path], f"{p.x:.0f}", f"{p.y:.0f}", f"{p.score:.6f}"]) for p in points)
+    write_lines(path, ["\t".join(TOPAZ_COLUMNS), *lines])
+    return {"coordinates": ORIGIN}
+
+
+def write_eman(content: Content, path: Path) -> dict[str, Any]:
+    """The boxes of one image; raises ExportError for a volume."""
+    content.only_file("eman")
+    points, size = points_of(content, flip_tiff=True), content.box_size
+    require_images(points, "eman", "relion, cryolo or imod")
+    # floor(x - size/2 + 1/2): the pixel x is the box's own middle one, x + 1/2 the middle of that pixel.
+    corners = [(math.floor(p.x + 0.5 - size / 2), math.floor(p.y + 0.5 - size / 2)) for p in points]
+    write_lines(path, (f"{x}\t{y}\t{size}\t{size}" for x, y in corners))
+    return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
+
 
 CLASSES = "rlnClassNumber 1: accepted, or at the threshold and not rejected; 2: any other candidate"
 
@@ -69,3 +107,40 @@ def star_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[str]])
     yield from (f"_{column} #{number}" for number, column in enumerate(columns, 1))
     yield from (" ".join(row) for row in rows)
     yield ""
+
+
+VERSION = "1.0"
+UNKNOWN = "<NA>"
+CRYOLO_COLUMNS = (
+    *("CoordinateX", "CoordinateY", "CoordinateZ", "Width", "Height", "Depth"),
+    *("EstWidth", "EstHeight", "Confidence", "NumBoxes", "Angle"),
+)
+
+
+def write_cryolo(content: Content, path: Path) -> dict[str, Any]:
+    """The boxes of one image or volume; raises ExportError for a stack of images."""
+    file = content.only_file("cryolo")
+    if file.frames > 1 and not is_volume(file):
+        raise ExportError(
+            f"Could not list candidates of {file.path} as cryolo: it is a stack of {file.frames} images.",
+            "Export as relion, which numbers the images of a stack.",
+        )
+    points, size = points_of(content, flip_tiff=True), content.box_size
+    head = [f"# {SIMULATED}"] if content.simulated else []
+    slices = sorted({point.z for point in points if point.z is not None})
+    write_lines(
+        path,
+        [
+            *head,
+            *("", "data_global", "", f"_cbox_format_version {VERSION}"),
+            *star_table("cryolo", CRYOLO_COLUMNS, (_cryolo_row(point, size) for point in points)),
+            *star_table("cryolo_include", ("slice_index",), ([str(number)] for number in slices)),
+        ],
+    )
+    return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
+
+
+def _cryolo_row(point: Point, size: int) -> list[str]:
+    z, depth = (UNKNOWN, UNKNOWN) if point.z is None else (f"{point.z:.1f}", "1")
+    corner = [f"{place + 0.5 - size / 2:.1f}" for place in (point.x, point.y)]
+    return [*corner, z, str(size), str(size), depth, str(size), str(size), f"{point.score:.6f}", UNKNOWN, UNKNOWN]

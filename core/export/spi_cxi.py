@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content
-from photon_triage.core.export.frames_read import looked_at, pixels
+from photon_triage.core.export.content import SIMULATED, Content, looked_at, pixels
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.export.virtual import check_virtual, virtual_layout
 from photon_triage.core.frames import Geometry

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.csv_safety import csv_lines
-from photon_triage.core.export.text import write_lines
+from photon_triage.core.export.content import write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.rows import FrameRow

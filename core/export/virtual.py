@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.frames_read import pixels
+from photon_triage.core.export.content import pixels
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
