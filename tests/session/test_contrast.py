@@ -13,7 +13,7 @@ from PIL import Image
 
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import load_recipe
-from photon_triage.core.report.thumbnails import thumbnail
+from photon_triage.core.report.figures import thumbnail
 from photon_triage.core.session.store.contrast import CLIPS, reduced
 from photon_triage.core.session.store.preview import Preview, Previewer
 

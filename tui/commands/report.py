@@ -63,7 +63,7 @@ def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Pictur
     """The pictures of the contact sheets by frame, read in a process of their own."""
     from photon_triage.core.common.errors import TriageError
     from photon_triage.core.frames import Box
-    from photon_triage.core.report.thumbnails import thumbnail
+    from photon_triage.core.report.figures import thumbnail
     from photon_triage.core.session.store.preview import Previewer
     from photon_triage.tui.report_page import Picture
 
