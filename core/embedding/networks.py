@@ -9,8 +9,8 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
+from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import Recipe, Roi
-from photon_triage.core.rings import Rings
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import image_in

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from photon_triage.core.frames import Batch
+from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage, Roi
-from photon_triage.core.rings import Rings
 from photon_triage.core.stages.cascade import StageResult, require_usable
 from photon_triage.models.nets.radialnet import ProfileClassifier
 

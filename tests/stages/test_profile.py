@@ -9,8 +9,8 @@ import torch
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
+from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage
-from photon_triage.core.rings import Rings
 from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL
 from photon_triage.core.stages.profile import ClassifyProfile

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
-from photon_triage.core.rings import Rings
+from photon_triage.core.radial import Rings
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
