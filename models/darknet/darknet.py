@@ -13,10 +13,9 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import register
 from photon_triage.models.darknet import weights
 from photon_triage.models.darknet.builder import NetworkBuilder, Node
-from photon_triage.models.darknet.cfg import parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
+from photon_triage.models.darknet.cfg import NetConfig, parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
 from photon_triage.models.darknet.heads import HeadConfig
 from photon_triage.models.darknet.layers import Convolution, Layer, Shape
-from photon_triage.models.darknet.net_section import NetConfig
 from photon_triage.models.darknet.norm import NormForm, checked_form
 from photon_triage.models.darknet.weights import Channels, WeightsReport
 

@@ -10,10 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet.boxes import box_iou
-from photon_triage.models.darknet.grid import cell_boxes, split_cells
 from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig
-from photon_triage.models.darknet.matching import Truths, best_overlap, cell_owners, match_truths
+from photon_triage.models.darknet.matching import (
+    Truths,
+    best_overlap,
+    box_iou,
+    cell_boxes,
+    cell_owners,
+    match_truths,
+    split_cells,
+)
 
 PRIOR_IMAGES = 12_800
 """While fewer images were seen, the region loss pulls every cell's box to its anchor (Darknet's region layer)."""

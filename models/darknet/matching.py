@@ -9,9 +9,82 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet.boxes import box_iou, shape_iou
-from photon_triage.models.darknet.grid import anchor_shares
 from photon_triage.models.darknet.heads import HeadConfig
+
+
+def split_cells(raw: Tensor, head: HeadConfig) -> Tensor:
+    """(batch, channels, rows, columns) as (batch, anchors, rows, columns, values); half precision becomes single."""
+    if raw.ndim != 4 or raw.shape[1] != head.channels:
+        raise ModelError(
+            f"Cannot read a tensor of shape {tuple(raw.shape)} with the head of layer {head.layer}.",
+            f"Expected (batch, {head.channels}, rows, columns).",
+        )
+    batch, _, rows, columns = raw.shape
+    exact = raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
+    return exact.reshape(batch, len(head.mask), head.values, rows, columns).permute(0, 1, 3, 4, 2)
+
+
+def anchor_shares(cells: Tensor, head: HeadConfig) -> Tensor:
+    """All anchors of the head as shares of the input, (anchors, 2) of width and height.
+
+    cells: as `split_cells` returns them. A yolo head's anchors are pixels: those of the input that gave this grid.
+    """
+    anchors = torch.tensor(head.anchors, dtype=cells.dtype, device=cells.device)
+    rows, columns = cells.shape[2:4]
+    if head.kind == "yolo":
+        rows, columns = ((n - extra) * head.stride for n, extra in zip((rows, columns), head.extra_cells, strict=True))
+    return anchors / torch.tensor([columns, rows], dtype=cells.dtype, device=cells.device)
+
+
+def cell_boxes(cells: Tensor, head: HeadConfig) -> Tensor:
+    """The cells' boxes, (batch, anchors of the mask, rows, columns, 4): centre x, centre y, width, height as shares."""
+    rows, columns = cells.shape[2:4]
+    row = torch.arange(rows, dtype=cells.dtype, device=cells.device)[:, None]
+    column = torch.arange(columns, dtype=cells.dtype, device=cells.device)
+    x = (torch.sigmoid(cells[..., 0]) + column) / columns
+    y = (torch.sigmoid(cells[..., 1]) + row) / rows
+    anchors = anchor_shares(cells, head)[list(head.mask)]
+    size = torch.exp(cells[..., 2:4]) * anchors[:, None, None, :]
+    return torch.cat([torch.stack([x, y], dim=-1), size], dim=-1)
+
+
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., 4), broadcast against each other; 0 where both are empty."""
+    first_low, first_high = first[..., :2] - first[..., 2:4] / 2, first[..., :2] + first[..., 2:4] / 2
+    second_low, second_high = second[..., :2] - second[..., 2:4] / 2, second[..., :2] + second[..., 2:4] / 2
+    sides = (torch.minimum(first_high, second_high) - torch.maximum(first_low, second_low)).clamp_min(0)
+    return _ratio(sides.prod(-1), first[..., 2:4].prod(-1), second[..., 2:4].prod(-1))
+
+
+def shape_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of (width, height) pairs (..., 2) that share their centre."""
+    return _ratio(torch.minimum(first, second).prod(-1), first.prod(-1), second.prod(-1))
+
+
+def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, score_threshold: float, iou_threshold: float) -> Tensor:
+    """Which boxes remain when each one removes the weaker boxes of its class that overlap it too much.
+
+    boxes: (batch, n, 4). scores: (batch, n), falling along n. classes: (batch, n) int64. Returns (batch, n) bool: the
+    result of the greedy rule, found for all frames at once by repeating "kept are those that no kept one removes" until
+    nothing changes.
+    """
+    wanted = scores >= score_threshold
+    count = boxes.shape[1]
+    stronger = torch.ones(count, count, dtype=torch.bool, device=boxes.device).triu(1)
+    removes = box_iou(boxes[:, :, None], boxes[:, None, :]) > iou_threshold
+    removes &= stronger & (classes[:, :, None] == classes[:, None, :])
+    kept = wanted
+    for _ in range(count):
+        following = wanted & ~(removes & kept[:, :, None]).any(dim=1)
+        if torch.equal(following, kept):
+            break
+        kept = following
+    return kept
+
+
+def _ratio(shared: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    union = first + second - shared
+    return torch.where(union > 0, shared / union.clamp_min(torch.finfo(union.dtype).tiny), 0.0)
 
 
 def pack_targets(frames: Sequence[Tensor]) -> Tensor:

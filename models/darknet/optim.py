@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from photon_triage.models.darknet.net_section import NetConfig
+from photon_triage.models.darknet.cfg import NetConfig
 
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet.boxes import suppress
-from photon_triage.models.darknet.grid import cell_boxes, split_cells
 from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig
 from photon_triage.models.darknet.losses import LossFigures, detection_loss, region_loss, yolo_loss
-from photon_triage.models.darknet.matching import pack_targets
+from photon_triage.models.darknet.matching import cell_boxes, pack_targets, split_cells, suppress
 
 __all__ = [
     "Detections",

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_triage.models.common.errors import ModelError, ModelWarning
-from photon_triage.models.darknet.cfg import parse_cfg, shipped_cfg
+from photon_triage.models.darknet.cfg import parse_cfg, read_net, shipped_cfg
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.net_section import read_net
 from photon_triage.models.files.opening import open_network
 
 from .builders import NET, SMALL, convolution

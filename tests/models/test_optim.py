@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from photon_triage.models.darknet.cfg import parse_cfg
+from photon_triage.models.darknet.cfg import parse_cfg, read_net
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.net_section import read_net
 from photon_triage.models.darknet.optim import darknet_sgd, learning_rate, parameter_groups, set_rate
 
 from .builders import SMALL

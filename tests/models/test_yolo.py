@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.darknet import boxes, yolo
+from photon_triage.models.darknet import matching as boxes
+from photon_triage.models.darknet import yolo
 
 from .builders import region_head, yolo_head
 from .darknet_reference import iou
