@@ -35,7 +35,7 @@ from photon_triage.core.training.evaluation.partitions import best_partition_sco
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, SegmentationPlan, train_segmenter
 from photon_triage.core.training.tasks.segmentation.segmenter_job import RATE
 from photon_triage.models.common.registry import create
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.segmenter import Segmenter
 
 TRAINING, TEST = slice(0, 24), slice(24, 30)

@@ -42,8 +42,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.inference.half_precision import bfloat16_refusal
-from photon_triage.models.inference.precision import Precision
+from photon_triage.models.inference.precision import Precision, bfloat16_refusal
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch

@@ -32,7 +32,7 @@ from photon_triage.core.training.tasks.detector.learner import Plan, score, trai
 from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 COMMAND = [sys.executable, "-P", "-m", "photon_triage.tui"]
 LEAST, RATE = 4, 1e-3

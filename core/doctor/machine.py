@@ -17,9 +17,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files.opening import open_network
 from photon_triage.models.inference.autotune import WORTHWHILE, processor
-from photon_triage.models.inference.device import best_device
-from photon_triage.models.inference.half_precision import precision_notice
-from photon_triage.models.inference.precision import VARIABLE
+from photon_triage.models.inference.precision import VARIABLE, best_device, precision_notice
 from photon_triage.models.inference.runtime import MEASURED_FRAMES, measured_precisions
 
 State = Literal["ok", "note", "problem"]

@@ -19,7 +19,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.normalise import Normalisation
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.features import Features, Representation
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.nets.patchfinder import load_patch_finder
 from photon_triage.models.nets.radialnet import RadialNet, load_profile_classifier, profile_input

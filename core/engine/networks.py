@@ -28,7 +28,7 @@ from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.detector import load_detector
-from photon_triage.models.inference.half_precision import precision_notice
+from photon_triage.models.inference.precision import precision_notice
 
 log = logging.getLogger("photon_triage.engine")
 

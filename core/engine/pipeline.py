@@ -30,7 +30,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.sources import FrameReader
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 log = logging.getLogger("photon_triage.engine")
 

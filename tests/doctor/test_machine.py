@@ -5,7 +5,7 @@ import torch
 
 from photon_triage.core.doctor import machine
 from photon_triage.core.doctor.machine import NEEDED, check_filters
-from photon_triage.models.inference import half_precision
+from photon_triage.models.inference import precision as half_precision
 from photon_triage.models.inference.precision import VARIABLE
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.heads import HeadConfig
-from photon_triage.models.inference.half_precision import bfloat16_refusal
+from photon_triage.models.inference.precision import bfloat16_refusal
 
 needs_bfloat16 = pytest.mark.skipif(
     bool(bfloat16_refusal(torch.device("cpu"))), reason="the processor cannot compute in bfloat16"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 
 def test_device_follows_the_request() -> None:

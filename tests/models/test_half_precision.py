@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.inference import autotune as speed
-from photon_triage.models.inference import half_precision, precision
-from photon_triage.models.inference.half_precision import failure_of, precision_notice
+from photon_triage.models.inference import precision
+from photon_triage.models.inference import precision as half_precision
+from photon_triage.models.inference.precision import failure_of, precision_notice
 from photon_triage.models.inference.runtime import prepare_for_inference
 
 from .builders import needs_bfloat16
@@ -42,7 +43,7 @@ def _warn_again() -> Iterator[None]:
 
 def python(code: str, **environment: str) -> str:
     """What a program prints in a process whose processor offers AVX2 only; skipped where that limit has no effect."""
-    ask = "from photon_triage.models.inference.half_precision import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
+    ask = "from photon_triage.models.inference.precision import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
     command = [sys.executable, "-P", "-c", f"import torch\n{ask}\n{dedent(code)}"]
     done = subprocess.run(command, env=os.environ | AVX2_ONLY | environment, capture_output=True, text=True)
     if "no effect" in done.stderr:

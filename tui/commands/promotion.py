@@ -151,7 +151,7 @@ def _scored_here(
         return {}
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.engine.second_look import look_again
-    from photon_triage.models.inference.device import best_device
+    from photon_triage.models.inference.precision import best_device
 
     lower_priority()
     found: dict[str, Scores] = {}

@@ -46,7 +46,7 @@ def study_spi(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.study.size import SIZES
     from photon_triage.core.study.study import run_study
-    from photon_triage.models.inference.device import best_device
+    from photon_triage.models.inference.precision import best_device
 
     lower_priority()
     chosen = best_device(device)

@@ -15,7 +15,7 @@ from photon_triage.core.training.evaluation.representativeness import Representa
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import load_detector
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 LEAST = 3
 """Frames between which a distance is worth telling."""

@@ -30,7 +30,7 @@ from photon_triage.core.training.tasks.detector.config import (
 from photon_triage.core.training.tasks.detector.dataset import material
 from photon_triage.core.training.tasks.detector.learner import train
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 
 def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:

@@ -27,7 +27,7 @@ from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.pretraining import BATCH, pretrain
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 ITERATIONS, MOST, LEAST = 400, 4096, 16
 

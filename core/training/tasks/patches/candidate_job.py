@@ -30,7 +30,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.patchfinder import load_patch_finder
 
 

@@ -34,7 +34,7 @@ from photon_triage.core.training.model.job import (
 )
 from photon_triage.core.training.tasks.patches.finding import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.tasks.patches.patches import NOTHING_WRONG, Marked
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.lenet import LeNetPatch
 from photon_triage.models.nets.patchfinder import PatchFinder, load_patch_finder
 

@@ -21,7 +21,7 @@ from photon_triage.core.training.tasks.profiles.learning import (
     score_profiles,
     train_classifier,
 )
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
 
 CLASSES = ("other", "single")

@@ -33,7 +33,7 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
     train_segmenter,
 )
 from photon_triage.models.common.classes import named_classes
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
 from photon_triage.models.nets.unet import LOST, UNet

@@ -38,7 +38,7 @@ from photon_triage.core.training.tasks.segmentation.weak_masks import (
     with_corrections,
     write_proposals,
 )
-from photon_triage.models.inference.device import best_device
+from photon_triage.models.inference.precision import best_device
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
 
