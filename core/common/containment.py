@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
 from photon_triage.models.common import regular
-from photon_triage.models.common.plain_json import parse_json
-from photon_triage.models.common.regular import RefusedError, refused
+from photon_triage.models.common.regular import RefusedError, parse_json, refused
 
 __all__ = ["RefusedError", "parse_json", "refused"]
 

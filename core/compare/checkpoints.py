@@ -23,7 +23,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.loop.checkpoints import FOLDER, Written, written
 from photon_triage.core.training.tasks.detector.learner import WANTED
-from photon_triage.models.common.archives import require_modest
+from photon_triage.models.common.regular import require_modest
 from photon_triage.models.darknet.detector import Detector, best_of_class, load_detector
 from photon_triage.models.inference.precision import best_device
 from photon_triage.models.inference.runtime import prepare_for_inference

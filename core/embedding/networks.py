@@ -15,8 +15,8 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import image_in
 from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.normalise import Normalisation
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.features import Features, Representation
 from photon_triage.models.inference.precision import best_device

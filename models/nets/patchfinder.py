@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.common.checkpoint import load
-from photon_triage.models.common.classes import class_names
+from photon_triage.models.common.classes import EACH_FRAME, Normalisation, class_names, normalisation_of
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.nets.lenet import LeNetPatch
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photon_triage.models.common.checkpoint import load
-from photon_triage.models.common.classes import background_of, class_names
+from photon_triage.models.common.classes import EACH_FRAME, Normalisation, background_of, class_names, normalisation_of
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.normalise import EACH_FRAME, Normalisation, normalisation_of
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.unet import UNet
 

@@ -23,8 +23,8 @@ from photon_triage.core.radial import Rings
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.models.common.checkpoint import load
+from photon_triage.models.common.classes import EACH_FRAME
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.normalise import EACH_FRAME
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.features import Features
 from photon_triage.models.msd import MSDNet

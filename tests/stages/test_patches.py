@@ -8,7 +8,7 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import PatchesStage, Roi
 from photon_triage.core.stages.patches import Patches
-from photon_triage.models.common.normalise import Normalisation
+from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.nets.lenet import LeNetPatch
 from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
 

@@ -8,7 +8,7 @@ from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import Roi, SegmentStage
 from photon_triage.core.stages.segment import Segment
-from photon_triage.models.common.normalise import Normalisation
+from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.segmenter import Segmenter
 from photon_triage.models.nets.unet import UNet

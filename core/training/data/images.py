@@ -19,7 +19,7 @@ from photon_triage.core.common.errors import NotYetError, SourceError, TrainingE
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.watch import natural_order
-from photon_triage.models.common.normalise import Normalisation
+from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.common.regular import open_regular
 
 PICTURES, ARRAYS = (".png",), (".npy",)

@@ -23,7 +23,7 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
     train_segmenter,
 )
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.common.normalise import EACH_FRAME
+from photon_triage.models.common.classes import EACH_FRAME
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
 
