@@ -19,8 +19,7 @@ from torch.nn import functional
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.unet import UNet
-from photon_triage.models.nets.unet_layers import Pair
+from photon_triage.models.nets.unet import Pair, UNet
 
 OPENCV_HEADS = {"yolov2-seeds": ["conv_29"], "yolov3-1class": ["conv_81", "conv_93", "conv_105"]}
 """The layers of the raw heads, by OpenCV's names."""

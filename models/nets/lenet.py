@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from photon_triage.models.common.registry import register
-from photon_triage.models.nets.patch_classifier import PatchClassifier
-from photon_triage.models.nets.patch_options import PatchOptions
+from photon_triage.models.nets.patch_classifier import PatchClassifier, PatchOptions
 
 
 @register("lenet")

@@ -13,7 +13,7 @@ from photon_triage import models
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.tiles import mirrored
-from photon_triage.models.nets import unet_layers
+from photon_triage.models.nets import unet as unet_layers
 from photon_triage.models.nets.unet import UNet
 
 
