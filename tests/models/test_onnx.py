@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from photon_triage.models import create
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.files import onnx_export
-from photon_triage.models.files.onnx_export import export_onnx
-from photon_triage.models.files.onnx_modules import PlainMSD, plain_form
+from photon_triage.models.files.onnx_export import PlainMSD, export_onnx, plain_form
 from photon_triage.models.files.summary import summarise
 from photon_triage.models.msd import MSDNet
 
