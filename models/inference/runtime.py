@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.cpu.packing import pack_convolutions
+from photon_triage.models.cpu.winograd import pack_convolutions
 from photon_triage.models.inference import autotune as speed
 from photon_triage.models.inference.graphs import GraphedCall
 from photon_triage.models.inference.precision import (

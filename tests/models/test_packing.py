@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from photon_triage.models.cpu import onednn, winograd
 from photon_triage.models.cpu.onednn import PackedConvolution
-from photon_triage.models.cpu.packing import pack_convolutions
-from photon_triage.models.cpu.winograd import WinogradConvolution
+from photon_triage.models.cpu.winograd import WinogradConvolution, pack_convolutions
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.layers import Convolution
 
