@@ -22,9 +22,8 @@ from photon_triage.tui.screens.palette import commands
 from photon_triage.tui.terminal.display import Display
 from photon_triage.tui.terminal.images import Output, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal
-from photon_triage.tui.terminal.passthrough import clipboard
 from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver
-from photon_triage.tui.terminal.terminal import this_terminal
+from photon_triage.tui.terminal.terminal import clipboard, this_terminal
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, PLAIN_THEME
 from photon_triage.tui.widgets.keys import KEYS, PALETTE

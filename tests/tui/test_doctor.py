@@ -15,8 +15,16 @@ from photon_triage.tui.cli import main
 from photon_triage.tui.commands import terminal_checks
 from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal, read_answer
-from photon_triage.tui.terminal.passthrough import SCREEN_LIMIT, clipboard, passed_through
-from photon_triage.tui.terminal.terminal import Terminal, colours_of, encoding_of, multiplexer_of, screen_obstacle
+from photon_triage.tui.terminal.terminal import (
+    SCREEN_LIMIT,
+    Terminal,
+    clipboard,
+    colours_of,
+    encoding_of,
+    multiplexer_of,
+    passed_through,
+    screen_obstacle,
+)
 
 from .fake_session import FakeSession
 from .ptys import Line

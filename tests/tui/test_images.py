@@ -20,10 +20,19 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal import images
 from photon_triage.tui.terminal.display import Images
 from photon_triage.tui.terminal.images import Output, choose_output
-from photon_triage.tui.terminal.images.bitmap import BYTES_A_PICTURE, Bitmap, png, within_budget
-from photon_triage.tui.terminal.images.kitty import CHUNK, NUMBERS, PLACEHOLDER, encode_kitty, placeholders
+from photon_triage.tui.terminal.images.bitmap import (
+    BYTES_A_PICTURE,
+    CHUNK,
+    NUMBERS,
+    PLACEHOLDER,
+    Bitmap,
+    encode_kitty,
+    encode_sixel,
+    placeholders,
+    png,
+    within_budget,
+)
 from photon_triage.tui.terminal.images.query import Graphics
-from photon_triage.tui.terminal.images.sixel import encode_sixel
 from photon_triage.tui.terminal.painting import Painted
 from photon_triage.tui.terminal.terminal import Terminal
 from photon_triage.tui.widgets.halfblock import Look

@@ -29,7 +29,7 @@ def list_trainings(
     """List the session's trainings with their state, those at work first."""
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.trainings.trainings import AT_WORK, TrainingsFollower
-    from photon_triage.tui.terminal.progress import left, state_sign
+    from photon_triage.tui.terminal.text import left, state_sign
 
     trainings = TrainingsFollower(Session.open(session_path)).read()
     if as_json:

@@ -11,7 +11,7 @@ from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.screens.training import TrainingScreen
 from photon_triage.tui.screens.triage import TriageScreen
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
-from photon_triage.tui.terminal.progress import duration
+from photon_triage.tui.terminal.text import duration
 
 TOLD = {"done": "✓", "failed": "✗", "interrupted": "!"}
 

@@ -14,8 +14,7 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.deciding import Decisions
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
-from photon_triage.tui.terminal.compositing import NarrowCompositor
-from photon_triage.tui.terminal.paint_timer import PaintTimer
+from photon_triage.tui.terminal.painting import NarrowCompositor, PaintTimer
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.columns import measures_of
 from photon_triage.tui.widgets.engine import LogPane

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.session.store.contrast import reduced
-from photon_triage.tui.terminal.images.bitmap import COARSENESS, Bitmap, within_budget
-from photon_triage.tui.terminal.images.kitty import encode_kitty
-from photon_triage.tui.terminal.images.sixel import BAND, encode_sixel
+from photon_triage.tui.terminal.images.bitmap import BAND, COARSENESS, Bitmap, encode_kitty, encode_sixel, within_budget
 from photon_triage.tui.terminal.terminal import Multiplexer
 from photon_triage.tui.widgets.halfblock import Look, levels_of, rgb_of
 from photon_triage.tui.widgets.overlay import OUTSIDE, draw_over

@@ -13,8 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from photon_triage.tui.terminal.images import Output
-from photon_triage.tui.terminal.images.bitmap import BYTES_A_SECOND
-from photon_triage.tui.terminal.images.kitty import LARGEST_ID, NUMBERS, delete_kitty, placeholders
+from photon_triage.tui.terminal.images.bitmap import BYTES_A_SECOND, LARGEST_ID, NUMBERS, delete_kitty, placeholders
 from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.widgets.picture_drawing import kitty_of, sixel_of
 from photon_triage.tui.widgets.pictures import Canvas, Picture

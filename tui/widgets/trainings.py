@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from photon_triage.core.session.trainings.trainings import AT_WORK, Training
-from photon_triage.tui.terminal.progress import duration, left, progress, state_sign
-from photon_triage.tui.terminal.text import cells, cut, safe_text
+from photon_triage.tui.terminal.text import cells, cut, duration, left, progress, safe_text, state_sign
 from photon_triage.tui.widgets.pane import Pane
 
 STYLES = {"failed": "bold $text-error", "interrupted": "$text-warning", "paused": "$text-warning", "done": ""}
