@@ -15,9 +15,9 @@ from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import parse_recipe
 from photon_triage.core.session.store.preview import Preview, Previewer
+from photon_triage.tui.snapshot.measured_rates import Paced
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
-from photon_triage.tui.snapshot.throttled_value import Paced
 from photon_triage.tui.terminal.text import cells
 from photon_triage.tui.widgets.columns import fit_columns, header
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
@@ -118,7 +118,7 @@ def test_columns_fill_exactly_the_width(width: int) -> None:
 
 def test_a_paced_value_rests_in_proportion_to_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("photon_triage.tui.snapshot.throttled_value.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("photon_triage.tui.snapshot.measured_rates.time.monotonic", lambda: now[0])
     calls: list[int] = []
 
     def costly() -> int:

@@ -15,7 +15,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.screens.onlooking import ONLY_LOOKS
 from photon_triage.tui.snapshot.comparison_view import Comparison, compared
-from photon_triage.tui.snapshot.throttled_value import REST_FACTOR
+from photon_triage.tui.snapshot.measured_rates import REST_FACTOR
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane

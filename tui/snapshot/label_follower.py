@@ -15,8 +15,7 @@ from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.tui.snapshot.audit_view import AuditView, drawn_keys, view_audit
 from photon_triage.tui.snapshot.label_index import NO_TRUTH, NOWHERE, ById, Truth, labels_by_id
-from photon_triage.tui.snapshot.measured_rates import TABLE_THRESHOLDS
-from photon_triage.tui.snapshot.throttled_value import Paced
+from photon_triage.tui.snapshot.measured_rates import TABLE_THRESHOLDS, Paced
 
 AGAIN_S, MANY_LABELS = 15.0, 1000
 

@@ -22,12 +22,10 @@ from photon_triage.core.session.trainings.trainings import Training, TrainingsFo
 from photon_triage.tui.snapshot.audit_view import AuditView
 from photon_triage.tui.snapshot.label_follower import LabelFollower
 from photon_triage.tui.snapshot.label_index import ById
-from photon_triage.tui.snapshot.list_follower import ListFollower
+from photon_triage.tui.snapshot.list_follower import ListFollower, RateFollower
 from photon_triage.tui.snapshot.list_query import NO_IDS, asks_labels
-from photon_triage.tui.snapshot.measured_rates import Measured, measure, measure_table
-from photon_triage.tui.snapshot.rate_follower import RateFollower
+from photon_triage.tui.snapshot.measured_rates import Measured, Paced, measure, measure_table
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
-from photon_triage.tui.snapshot.throttled_value import Paced
 
 MANY_BYTES = 200_000
 """Journals of that size, about a thousand labels, are read after the list has been shown once."""
