@@ -15,10 +15,8 @@ from textual.screen import Screen
 
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.tui.screens.help import own_bindings
-from photon_triage.tui.screens.keymap import keymap_path, load_keymap
+from photon_triage.tui.screens.help import commands, keymap_path, load_keymap, own_bindings
 from photon_triage.tui.screens.main import MainScreen
-from photon_triage.tui.screens.palette import commands
 from photon_triage.tui.terminal.display import Display
 from photon_triage.tui.terminal.images import Output, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal

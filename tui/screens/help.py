@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+import platformdirs
 from rich.table import Table
 from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
+
+from photon_triage.tui.themes import ALL_THEMES, MEANINGS
+
+
+def keymap_path() -> Path:
+    """Where the keymap is looked for."""
+    return platformdirs.user_config_path("photon-triage") / "keymap.toml"
+
+
+def load_keymap(path: Path, known: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The keys by binding id, and what is wrong with the file; a missing file is an empty keymap.
+
+    The file holds one table: `[keys]` with lines such as `accept = "a,plus"`.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"Could not read the keymap {path}: {error}."]
+    keys = table.get("keys", {})
+    if not isinstance(keys, dict):
+        return {}, [f"Could not use the keymap {path}: expected a table [keys]."]
+    ids = set(known)
+    complaints = [f"Keymap {path}: there is no binding {name!r}." for name in keys if name not in ids]
+    complaints += [
+        f"Keymap {path}: expected a text for {name!r}. Got {value!r} instead."
+        for name, value in keys.items()
+        if name in ids and not (isinstance(value, str) and value)
+    ]
+    return {name: value for name, value in keys.items() if name in ids and isinstance(value, str) and value}, complaints
+
 
 Described = Sequence[tuple[str, str]]
 """Keys, and what they do."""
@@ -119,3 +154,30 @@ def keys_now(screen: Screen[Any], app: App[Any]) -> dict[str, list[str]]:
         if active.enabled and (binding.id or active.node is screen):
             found.setdefault(name_of(binding), []).append(app.get_key_display(replace(binding, key_display=None)))
     return found
+
+
+def commands(app: App[Any], screen: Screen[Any], bindings: Iterable[Binding]) -> Iterable[SystemCommand]:
+    """An entry for each binding, by its name and its keys as they are now; then the themes and the screenshot."""
+    keys = keys_now(screen, app)
+    for binding in bindings:
+        if binding.id != "palette":
+            shown = " ".join(keys.get(name_of(binding), []))
+            title = f"{entry_name(binding)} · {shown}" if shown else entry_name(binding)
+            yield SystemCommand(title, binding.tooltip, _runner(screen, binding.action))
+    for theme in ALL_THEMES:
+        yield SystemCommand(f"Theme {theme.name}", f"Colours: {MEANINGS[theme.name]}", _theme_setter(app, theme.name))
+    picture = "Save the screen as an SVG picture"
+    yield SystemCommand("Screenshot", picture, lambda: app.set_timer(0.1, app.deliver_screenshot))
+
+
+def entry_name(binding: Binding) -> str:
+    """What the palette calls a binding: its id, where it has one, since some share their name with others."""
+    return (binding.id or binding.description).replace("_", " ").capitalize()
+
+
+def _runner(screen: Screen[Any], action: str) -> Callable[[], Any]:
+    return lambda: screen.call_later(screen.run_action, action)
+
+
+def _theme_setter(app: App[Any], name: str) -> Callable[[], None]:
+    return lambda: setattr(app, "theme", name)
