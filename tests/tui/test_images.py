@@ -36,7 +36,7 @@ from photon_triage.tui.terminal.images.query import Graphics
 from photon_triage.tui.terminal.painting import Painted
 from photon_triage.tui.terminal.terminal import Terminal
 from photon_triage.tui.widgets.halfblock import Look
-from photon_triage.tui.widgets.picture_drawing import kitty_of, sixel_of
+from photon_triage.tui.widgets.picture_painter import kitty_of, sixel_of
 from photon_triage.tui.widgets.pictures import Picture
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import Finds

@@ -13,8 +13,7 @@ from photon_triage.core.session.store.preview import Preview, Previewer
 from photon_triage.core.session.store.rows import FrameResult, FrameRow
 from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.widgets import pictures
-from photon_triage.tui.widgets.colours import MAPS, colour_at
-from photon_triage.tui.widgets.halfblock import Look
+from photon_triage.tui.widgets.halfblock import MAPS, Look, colour_at
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.pictures import Canvas, Gallery
 from photon_triage.tui.widgets.radial import RadialPane

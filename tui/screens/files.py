@@ -19,7 +19,7 @@ from photon_triage.core.session.store.rows import FileRow
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.widgets.files import MOST_FILES, FilesPane
-from photon_triage.tui.widgets.footer import KeyFooter
+from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.5

@@ -25,18 +25,16 @@ from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.terminal.text import cut, safe_text
-from photon_triage.tui.widgets.alarms import AlarmLine
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine import EnginePane, LogPane, engine_trouble
-from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.history import HistoryPane
-from photon_triage.tui.widgets.keys import KEYS
+from photon_triage.tui.widgets.keys import KEYS, KeyFooter
 from photon_triage.tui.widgets.message import Banner, MessageLine
 from photon_triage.tui.widgets.metrics import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.radial import RadialPane
 from photon_triage.tui.widgets.runs import RunsPane
-from photon_triage.tui.widgets.status import StatusLine
+from photon_triage.tui.widgets.status import AlarmLine, StatusLine
 
 REFRESH_S = 0.25
 REFETCH_S = 2.0

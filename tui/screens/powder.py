@@ -26,8 +26,8 @@ from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.terminal.text import safe_text
-from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
+from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.status import StatusLine
 
 VIEWS = ("hits, mean", "misses, mean", "hits less misses", "hits, maximum", "misses, maximum")

@@ -11,8 +11,8 @@ from textual.screen import Screen
 
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot.snapshot import Snapshot
-from photon_triage.tui.widgets.footer import KeyFooter
 from photon_triage.tui.widgets.history import HistoryPane
+from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.runs import RunsPane
 from photon_triage.tui.widgets.status import StatusLine
 

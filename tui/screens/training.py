@@ -17,7 +17,7 @@ from photon_triage.tui.screens.promoting import Promoting
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.snapshot.training_process import begin, resume
 from photon_triage.tui.widgets.curve import CurvePlot
-from photon_triage.tui.widgets.footer import KeyFooter
+from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.status import StatusLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
