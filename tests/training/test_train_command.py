@@ -7,7 +7,7 @@ import pytest
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import session_models
-from photon_triage.tui.commands.training_progress import shown_training
+from photon_triage.tui.commands.training_report import shown_training
 
 from ..tui.test_cli import run
 from .builders import write_scenes

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from photon_triage.tui.cli import main
-from photon_triage.tui.commands import terminal_checks
-from photon_triage.tui.commands.terminal_checks import check_clipboard, check_pictures, check_terminal
+from photon_triage.tui.commands import doctor as terminal_checks
+from photon_triage.tui.commands.doctor import check_clipboard, check_pictures, check_terminal
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal, read_answer
 from photon_triage.tui.terminal.terminal import (
     SCREEN_LIMIT,

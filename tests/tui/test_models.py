@@ -16,7 +16,7 @@ from photon_triage.models import create
 from photon_triage.models.common import checkpoint
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files import onnx_export
-from photon_triage.tui.commands.options import parse_options
+from photon_triage.tui.commands.training_options import parse_options
 
 from ..models.builders import SMALL, with_random_weights
 from ..session.builders import build_session

@@ -10,8 +10,8 @@ import typer
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.models.catalog import evaluated_on
-from photon_triage.tui.commands.options import parse_names, parse_options, parse_size
 from photon_triage.tui.commands.output import say, say_json, say_table
+from photon_triage.tui.commands.training_options import parse_names, parse_options, parse_size
 
 if TYPE_CHECKING:
     from photon_triage.models.files.opening import Opened

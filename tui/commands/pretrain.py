@@ -11,7 +11,7 @@ import typer
 
 from photon_triage.tui.commands.output import say, say_json
 from photon_triage.tui.commands.sessions import DeviceOption
-from photon_triage.tui.commands.training_progress import shown_training
+from photon_triage.tui.commands.training_report import shown_training
 from photon_triage.tui.resumption import approve_begun
 
 

@@ -13,11 +13,10 @@ import typer
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.commands import training_options as options
-from photon_triage.tui.commands.options import parse_names, parse_options
 from photon_triage.tui.commands.output import say_json
 from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
-from photon_triage.tui.commands.training_progress import shown_training
-from photon_triage.tui.commands.training_report import say_report
+from photon_triage.tui.commands.training_options import parse_names, parse_options
+from photon_triage.tui.commands.training_report import say_report, shown_training
 from photon_triage.tui.resumption import approve_begun
 
 if TYPE_CHECKING:
