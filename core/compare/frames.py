@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from photon_triage.core.export.content import Selection
-from photon_triage.core.export.crystfel import event_names
+from photon_triage.core.export.frame_lists import event_names
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.session import Session

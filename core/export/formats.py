@@ -58,21 +58,23 @@ class ListFormat:
 
 
 _TABLE = (
-    ListFormat("crystfel", "CrystFEL event list, PATH //INDEX", ".lst", "crystfel:write", scores=False),
+    ListFormat("crystfel", "CrystFEL event list, PATH //INDEX", ".lst", "frame_lists:write_crystfel", scores=False),
     ListFormat("csv", "table with every score, measure and label", ".csv", "table:write", "both"),
     ListFormat("parquet-csv", "the same table, one type a column, for Parquet", ".csv", "table:write_typed", "both"),
     ListFormat(
-        "dragonfly", "Dragonfly's indices, h5toemc -s", ".txt", "dragonfly:write_indices", each=True, scores=False
+        "dragonfly", "Dragonfly's indices, h5toemc -s", ".txt", "frame_lists:write_indices", each=True, scores=False
     ),
     ListFormat(
-        "dragonfly-vector", "the same as 0 or 1 a frame", ".txt", "dragonfly:write_vector", each=True, scores=False
+        "dragonfly-vector", "the same as 0 or 1 a frame", ".txt", "frame_lists:write_vector", each=True, scores=False
     ),
     ListFormat("spi-cxi", "frames as CXI for spi_em_class, virtual or --copy", ".cxi", "spi_cxi:write"),
-    ListFormat("cheetah", "OM's and Cheetah's frames.txt and cleaned.txt", "", "cheetah:write", scores=False),
-    ListFormat("relion", "RELION STAR, 2-D and 3-D", ".star", "relion:write", "candidates"),
-    ListFormat("eman", "EMAN .box, 2-D", ".box", "eman:write", "candidates", each=True, scores=False),
-    ListFormat("cryolo", "crYOLO .cbox, 2-D and 3-D", ".cbox", "cryolo:write", "candidates", each=True),
-    ListFormat("topaz", "Topaz table, 2-D", ".txt", "topaz:write", "candidates"),
+    ListFormat(
+        "cheetah", "OM's and Cheetah's frames.txt and cleaned.txt", "", "frame_lists:write_cheetah", scores=False
+    ),
+    ListFormat("relion", "RELION STAR, 2-D and 3-D", ".star", "particle_lists:write_relion", "candidates"),
+    ListFormat("eman", "EMAN .box, 2-D", ".box", "particle_lists:write_eman", "candidates", each=True, scores=False),
+    ListFormat("cryolo", "crYOLO .cbox, 2-D and 3-D", ".cbox", "particle_lists:write_cryolo", "candidates", each=True),
+    ListFormat("topaz", "Topaz table, 2-D", ".txt", "particle_lists:write_topaz", "candidates"),
     ListFormat("imod", "IMOD model, 2-D and 3-D", ".mod", "imod:write_model", "candidates", each=True),
     ListFormat(
         "imod-points", "IMOD point text, x y z", ".txt", "imod:write_points", "candidates", each=True, scores=False

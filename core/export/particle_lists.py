@@ -56,7 +56,7 @@ def write_eman(content: Content, path: Path) -> dict[str, Any]:
 CLASSES = "rlnClassNumber 1: accepted, or at the threshold and not rejected; 2: any other candidate"
 
 
-def write(content: Content, path: Path) -> dict[str, Any]:
+def write_relion(content: Content, path: Path) -> dict[str, Any]:
     """One table of all candidates, with their scores as rlnAutopickFigureOfMerit.
 
     Raises ExportError where images and volumes would stand in one table, and for a name with a space.

@@ -67,7 +67,7 @@ LINE_LIMIT = 1023
 """A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
 
 
-def write(content: Content, path: Path) -> dict[str, Any]:
+def write_crystfel(content: Content, path: Path) -> dict[str, Any]:
     """The event list of the selected frames."""
     keys = [row.frame.key for row in content.rows]
     write_lines(path, event_lines(keys, event_names(keys, content.recipe.source.roots)))
