@@ -215,7 +215,7 @@ def share_of_scan(folder: Path, frames: int) -> dict[str, Any]:
     import torch
 
     from photon_triage.core.engine.pipeline import Engine
-    from photon_triage.core.engine.recording import Recorder
+    from photon_triage.core.engine.recorder import Recorder
     from photon_triage.core.recipe import recipe_text
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.store.writer import ResultsWriter

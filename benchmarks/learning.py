@@ -36,7 +36,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import images_of, statistics
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.darknet.detector import Detector, load_detector
 

@@ -39,7 +39,7 @@ def write_files(folder: Path, count: int, shape: tuple[int, int], compression: s
 def run_engine(session: str, data: str, once: bool, network_disk: bool) -> None:
     """An engine until it ends or is killed; network_disk: with the data base's journal mode for such disks."""
     from photon_triage.core.engine.pipeline import Engine
-    from photon_triage.core.engine.recording import Recorder
+    from photon_triage.core.engine.recorder import Recorder
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.store import database
     from photon_triage.core.session.store.writer import ResultsWriter

@@ -45,8 +45,8 @@ def stages(folder: Path, frames: int) -> dict[str, float]:
     from photon_triage.core.session.models.catalog import find_model
     from photon_triage.core.sources import inspect, read_frames, read_mask
     from photon_triage.core.stages.classify import Classify
-    from photon_triage.core.stages.hits import LitPixels
     from photon_triage.core.stages.size import Size
+    from photon_triage.core.stages.spots import LitPixels
     from photon_triage.models.darknet.detector import load_detector
 
     torch.set_num_threads(1)

@@ -28,7 +28,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.simulate.tomo import CLASSES, CORROSION, IMPLANT, TomoRun
 from photon_triage.core.training.evaluation.pixel_losses import LOSSES, LossName
 from photon_triage.core.training.model.job import NetworkJob
-from photon_triage.core.training.tasks.segmentation.weak import WeakJob, WeakRound, run_weak_round
+from photon_triage.core.training.tasks.segmentation.weak_rounds import WeakJob, WeakRound, run_weak_round
 
 SIZE = 256
 CLEAN_RUNS = (100, 101, 102, 103)

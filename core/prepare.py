@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from photon_triage.core.common.errors import RecipeError, SourceError
 from photon_triage.core.frames import Batch, Box
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
-from photon_triage.models.common.regular import open_regular
+from photon_triage.models.common.input_files import open_regular
 
 LETTERBOX_GREY = 0.5
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
-from photon_triage.models.common import regular
-from photon_triage.models.common.regular import RefusedError, parse_json, refused
+from photon_triage.models.common import input_files as regular
+from photon_triage.models.common.input_files import RefusedError, parse_json, refused
 
 __all__ = ["RefusedError", "parse_json", "refused"]
 

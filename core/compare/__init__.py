@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from photon_triage.core.compare.comparing import Compared, compare
-from photon_triage.core.compare.frames import KnownFrames
+from photon_triage.core.compare.comparison_table import Compared, compare
 from photon_triage.core.compare.lists import LoadedList, load_list
+from photon_triage.core.compare.selected_frames import KnownFrames
 
 __all__ = ["Compared", "KnownFrames", "LoadedList", "compare", "load_list"]

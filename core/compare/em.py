@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.embedding.frame_reader import RegionReader, evenly, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.session import Session

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.compare.frames import KnownFrames
+from photon_triage.core.compare.selected_frames import KnownFrames
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.csv_tables import TableError, decode_table, index_of, table_rows
 from photon_triage.core.session.decisions.label_files import ALIASES
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FileRow
-from photon_triage.models.common.regular import read_regular
+from photon_triage.models.common.input_files import read_regular
 
 Kind = Literal["CrystFEL", "indices", "vector", "Cheetah", "CSV", "session", "folder", "EM", "checkpoint"]
 LIMIT = 2**30

@@ -15,7 +15,7 @@ from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.sources.hdf5.chunks.filters import known_filters
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.files.opening import open_network
+from photon_triage.models.files.model_file import open_network
 from photon_triage.models.inference.autotune import WORTHWHILE, processor
 from photon_triage.models.inference.precision import VARIABLE, best_device, precision_notice
 from photon_triage.models.inference.runtime import MEASURED_FRAMES, measured_precisions

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.embedding import kinds
-from photon_triage.core.embedding.networks import FrameFeatures, features_by
-from photon_triage.core.embedding.reading import BatchReader, evenly, reaching
+from photon_triage.core.embedding.embedders import FrameFeatures, features_by
+from photon_triage.core.embedding.frame_reader import BatchReader, evenly, reaching
 from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
 from photon_triage.core.session.models.catalog import find_model, models_in_use
 from photon_triage.core.session.session import Session

@@ -22,7 +22,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import EMBEDDED
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.models.common.regular import require_modest
+from photon_triage.models.common.input_files import require_modest
 
 FOLDER, LOCK, ORDER = "embeddings", "lock", "order.npz"
 LARGEST = 2**30

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 
 log = logging.getLogger("photon_triage.engine")
 

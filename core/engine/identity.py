@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from photon_triage.core.common.containment import open_regular, parse_json
-from photon_triage.models.common.regular import require_size
+from photon_triage.models.common.input_files import require_size
 
 LARGEST = 4096
 """Bytes of an identity."""

@@ -14,7 +14,7 @@ from photon_triage.core.engine.events import EventStream, FrameRequest
 from photon_triage.core.engine.readers import ReaderThread
 from photon_triage.core.engine.requests import Reply
 from photon_triage.core.engine.tracker import Stall, Tracker
-from photon_triage.core.engine.watching import FolderWatcher
+from photon_triage.core.engine.watcher import FolderWatcher
 from photon_triage.core.frames import Window
 from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import FrameReader, WatchedFile

@@ -24,8 +24,8 @@ from photon_triage.core.session.models.catalog import find_model, joint_name, st
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import Stage
 from photon_triage.core.stages.classify import Classify
-from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.spots import LitPixels, Spots
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.detector import load_detector
 from photon_triage.models.inference.precision import precision_notice
@@ -119,8 +119,8 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
     log.info("%s with the model %s (%s) on %s", table.kind, model, entry.path, device)
     match table:
         case ClassifyStage() if entry.family == "radial":
-            from photon_triage.core.stages.profile import ClassifyProfile
-            from photon_triage.models.nets.radialnet import load_profile_classifier
+            from photon_triage.core.stages.rings import ClassifyProfile
+            from photon_triage.models.nets.radial_net import load_profile_classifier
 
             return ClassifyProfile(table, load_profile_classifier(entry.path), device, roi)
         case ClassifyStage():
@@ -143,6 +143,6 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
             return Segment(table, segmenter, device, roi)
         case PatchesStage():
             from photon_triage.core.stages.patches import Patches
-            from photon_triage.models.nets.patchfinder import load_patch_finder
+            from photon_triage.models.nets.patch_finder import load_patch_finder
 
             return Patches(table, load_patch_finder(entry.path), device, roi)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.engine.alarms import Alarms
+from photon_triage.core.engine.alarm_rules import Alarms
 from photon_triage.core.engine.events import (
     Digests,
     Event,
@@ -30,7 +30,7 @@ from photon_triage.core.engine.events import (
 )
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.load import BARRIERS
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.engine.rereads import Rereads
 from photon_triage.core.engine.score import FrameFailure, ScoredBatch, ScoredParcel
 from photon_triage.core.engine.shadow import Shadow, ShadowScores

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.common.index_ranges import Span, Spans
 from photon_triage.core.engine.events import FrameRequest
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.session.decisions.commands import Retry
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import FileRow

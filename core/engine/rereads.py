@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from photon_triage.core.engine.events import FrameRequest, Purpose
 from photon_triage.core.engine.networks import RunningStages
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.engine.tracked_file import frames_in_chunk
 from photon_triage.core.session.decisions.labels import LabelBook

@@ -17,7 +17,7 @@ from photon_triage.core.common.errors import TriageError
 from photon_triage.core.engine.events import Frames, Purpose
 from photon_triage.core.engine.load import LoadedBatch, Parcel, cut, load_batch
 from photon_triage.core.engine.networks import RunningStages
-from photon_triage.core.engine.powder import GrowingPowder
+from photon_triage.core.engine.powder_sum import GrowingPowder
 from photon_triage.core.engine.shadow import Shadow, ShadowScores
 from photon_triage.core.frames import Batch, Geometry
 from photon_triage.core.session.decisions.commands import Wishes

@@ -18,7 +18,7 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.engine.events import FrameRequest, Purpose
 from photon_triage.core.engine.networks import RunningStages
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.models.catalog import joint_name

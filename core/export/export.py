@@ -14,8 +14,8 @@ from typing import Any
 from photon_triage.core.common.atomic import atomic_file, sync_folder
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import Content, Options, Select, Selection, stem_of
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
+from photon_triage.core.export.list_content import Content, Options, Select, Selection, stem_of
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.content import SIMULATED, Content, plain_name, write_lines
+from photon_triage.core.export.list_content import SIMULATED, Content, plain_name, write_lines
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.content import Content
+    from photon_triage.core.export.list_content import Content
 
 
 USE_A_VECTOR = "Export as dragonfly-vector, which can say it."

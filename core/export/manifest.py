@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.containment import read_bytes
-from photon_triage.core.export.content import SIMULATED, Selection
+from photon_triage.core.export.list_content import SIMULATED, Selection
 from photon_triage.core.session.decisions.label_files import iso_time
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content, plain_name, stem_of, write_lines
+from photon_triage.core.export.list_content import SIMULATED, Content, plain_name, stem_of, write_lines
 from photon_triage.core.export.points import (
     ORIGIN,
     TIFF_FLIPPED,

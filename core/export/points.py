@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import Content
+from photon_triage.core.export.list_content import Content
 from photon_triage.core.export.table import TableRow
 from photon_triage.core.session.store.rows import FileRow
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content, looked_at, pixels
+from photon_triage.core.export.list_content import SIMULATED, Content, looked_at, pixels
 from photon_triage.core.export.table import TableRow
-from photon_triage.core.export.virtual import check_virtual, virtual_layout
+from photon_triage.core.export.virtual_cxi import check_virtual, virtual_layout
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import FrameReader, SourceInfo

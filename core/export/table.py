@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.csv_safety import csv_lines
-from photon_triage.core.export.content import write_lines
+from photon_triage.core.export.list_content import write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.rows import FrameRow
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.content import Content
+    from photon_triage.core.export.list_content import Content
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content, looked_at, pixels, stem_of
+from photon_triage.core.export.list_content import SIMULATED, Content, looked_at, pixels, stem_of
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.sources import FrameReader
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from photon_triage.core.frames import Box
 from photon_triage.core.metrics import Curve, wilson
-from photon_triage.core.report.content import Report, RunRow, Sizes
+from photon_triage.core.report.report_content import Report, RunRow, Sizes
 from photon_triage.core.session.store.contrast import CLIPS, reduced
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.reader import HISTORY_BIN_S

@@ -15,7 +15,7 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import grow
 from photon_triage.core.recipe import PatchesStage, Roi
 from photon_triage.core.stages.cascade import StageResult, image_in
-from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
+from photon_triage.models.nets.patch_finder import PatchFinder, log_odds
 
 
 class Patches:

@@ -17,9 +17,9 @@ from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, load_recipe
 from photon_triage.core.simulate.spi import NOMINAL, SpiRun
 from photon_triage.core.stages.cascade import Stage, run_cascade
-from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.size import Size
-from photon_triage.core.study.size import StudySize
+from photon_triage.core.stages.spots import LitPixels
+from photon_triage.core.study.study_size import StudySize
 from photon_triage.core.training.data.examples import Examples, pattern_box
 
 RECIPE = "spi-presort"

@@ -19,9 +19,9 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.input_files import open_regular, parse_json, read_regular, require_size
 from photon_triage.models.common.limits import LARGEST_FILE, LARGEST_HEADER
 from photon_triage.models.common.registry import create, outline
-from photon_triage.models.common.regular import open_regular, parse_json, read_regular, require_size
 
 HEADER_KEY = "photon_triage"
 """The key of the metadata within the safetensors header."""

@@ -18,7 +18,7 @@ FAMILY_MODULES = (
     "photon_triage.models.darknet.darknet",
     "photon_triage.models.nets.lenet",
     "photon_triage.models.msd",
-    "photon_triage.models.nets.radialnet",
+    "photon_triage.models.nets.radial_net",
     "photon_triage.models.nets.unet",
 )
 """The modules that register architectures when they are imported."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.input_files import read_regular
 from photon_triage.models.common.limits import LONGEST_TEXT
-from photon_triage.models.common.regular import read_regular
 
 T = TypeVar("T")
 

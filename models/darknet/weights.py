@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.input_files import read_regular
 from photon_triage.models.common.limits import LARGEST_NETWORK
-from photon_triage.models.common.regular import read_regular
 from photon_triage.models.darknet.layers import Convolution
 
 VERSION = (0, 2, 0)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from photon_triage.models.common.checkpoint import described, load_state
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.input_files import RefusedError, open_regular, refused, require_modest, require_size
 from photon_triage.models.common.limits import LARGEST_FILE, require_numbers
-from photon_triage.models.common.regular import RefusedError, open_regular, refused, require_modest, require_size
 
 NESTS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params")
 """The keys under which training scripts keep the tensors."""

@@ -11,7 +11,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.patch_classifier import PatchClassifier
-from photon_triage.models.nets.radialnet import RadialNet
+from photon_triage.models.nets.radial_net import RadialNet
 
 USUAL_SIZE = (512, 512)
 """Pixels for which the work of a network is counted that takes frames of any size."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photon_triage.core.audit.paired import McNemar, f1_difference, frames_needed, mcnemar
+from photon_triage.core.audit.paired_difference import McNemar, f1_difference, frames_needed, mcnemar
 
 Bools = NDArray[np.bool_]
 

@@ -10,7 +10,7 @@ import pytest
 
 from photon_triage.core.common import containment
 from photon_triage.core.common.containment import RefusedError
-from photon_triage.models.common.regular import DEEPEST, parse_json, require_modest
+from photon_triage.models.common.input_files import DEEPEST, parse_json, require_modest
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.radialnet import RadialNet
+from photon_triage.models.nets.radial_net import RadialNet
 from photon_triage.models.nets.unet import UNet
 
 from ..builders.detector_files import write_cxi

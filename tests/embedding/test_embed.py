@@ -14,8 +14,8 @@ import torch
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.embedding import embed as embedding
 from photon_triage.core.embedding.embed import embed
-from photon_triage.core.embedding.networks import OfDetector
-from photon_triage.core.embedding.reading import BatchReader
+from photon_triage.core.embedding.embedders import OfDetector
+from photon_triage.core.embedding.frame_reader import BatchReader
 from photon_triage.core.embedding.store import EmbeddingStore, Places, read_arrays
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
@@ -26,10 +26,10 @@ from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import EACH_FRAME
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.features import Features
+from photon_triage.models.darknet.representation import Features
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.radialnet import RadialNet, profile_input
+from photon_triage.models.nets.radial_net import RadialNet, profile_input
 from photon_triage.models.nets.unet import UNet
 
 from ..builders.detector_files import write_cxi
@@ -95,7 +95,7 @@ def test_slices_are_embedded_by_what_their_networks_read(
     network: MSDNet | UNet | LeNetPatch, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builders, "RECIPE", "cryoet")
-    monkeypatch.setattr("photon_triage.core.embedding.reading.PIXELS_AT_ONCE", 48 * 64 * 7)
+    monkeypatch.setattr("photon_triage.core.embedding.frame_reader.PIXELS_AT_ONCE", 48 * 64 * 7)
     session = kind_session(tmp_path, 20, misses=0)
     register_own(session, network)
     assert embed(session, "own").features == size
@@ -137,7 +137,7 @@ def test_an_interruption_within_the_network_leaves_no_frame_without_its_features
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = kind_session(tmp_path)
-    monkeypatch.setattr("photon_triage.core.embedding.reading.AT_ONCE", 10)
+    monkeypatch.setattr("photon_triage.core.embedding.frame_reader.AT_ONCE", 10)
     whole, calls = OfDetector.__call__, []
 
     def interrupted(self: OfDetector, batch: Batch) -> torch.Tensor:
@@ -156,7 +156,7 @@ def test_an_interruption_within_the_network_leaves_no_frame_without_its_features
 
 def test_what_an_interrupted_embedding_has_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = kind_session(tmp_path)
-    monkeypatch.setattr("photon_triage.core.embedding.reading.AT_ONCE", 10)
+    monkeypatch.setattr("photon_triage.core.embedding.frame_reader.AT_ONCE", 10)
     monkeypatch.setattr(embedding, "PART_FRAMES", 20)
 
     def interrupt(done: int, planned: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.common.errors import RecipeError, UsageError
-from photon_triage.core.engine.alarms import CHECK_S, HELD_S, Alarms, kolmogorov_smirnov, stability_index
+from photon_triage.core.engine.alarm_rules import CHECK_S, HELD_S, Alarms, kolmogorov_smirnov, stability_index
 from photon_triage.core.recipe import AlarmsTable, parse_recipe
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.alarms import Alarm, alarms_in, command_words, run_command

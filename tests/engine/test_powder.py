@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from photon_triage.core.common.errors import SessionError, UsageError
-from photon_triage.core.engine.powder import GrowingPowder
+from photon_triage.core.engine.powder_sum import GrowingPowder
 from photon_triage.core.engine.process import start_engine
-from photon_triage.core.export.powder import export_powder
+from photon_triage.core.export.powder_files import export_powder
 from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_counts
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.powder import FILE, read_powder
@@ -91,7 +91,7 @@ def test_sums_of_any_type_are_those_of_the_counts_pixel_by_pixel(
     growing = GrowingPowder(folder)
     sums, highest = (np.zeros((2, HEIGHT, WIDTH)) for _ in range(2))
     seen, n = np.zeros((HEIGHT, WIDTH), bool), [0, 0]
-    with patch("photon_triage.core.engine.powder.SUMMED_PIXELS", pixels_at_once):
+    with patch("photon_triage.core.engine.powder_sum.SUMMED_PIXELS", pixels_at_once):
         for frames, hits in added:
             growing.add(frames, hits)
             place = (frames.window.rows, frames.window.columns) if frames.window else (slice(None), slice(None))

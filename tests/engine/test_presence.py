@@ -15,7 +15,7 @@ from photon_triage.core.engine.process import EngineProcess, ending_of, engine_s
 from photon_triage.core.session.session import Session
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
-from photon_triage.tui.widgets.engine import engine_summary, engine_trouble
+from photon_triage.tui.widgets.engine_log import engine_summary, engine_trouble
 from photon_triage.tui.widgets.status import engine_word
 
 from ..builders.detector_files import frames_of, write_cxi

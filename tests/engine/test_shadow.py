@@ -9,7 +9,7 @@ import torch
 from photon_triage.core.engine.events import Purpose
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.process import start_engine, stop_engine
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.engine.second_look import look_again
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.frames import Batch, FrameKey, Geometry

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from photon_triage.core.engine.watching import FolderWatcher
+from photon_triage.core.engine.watcher import FolderWatcher
 from photon_triage.core.sources import WatchedFile
 from tests.builders.detector_files import frames_of, write_plain
 

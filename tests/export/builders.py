@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from photon_triage.core.candidates import Candidate
-from photon_triage.core.export.content import Options, Select
 from photon_triage.core.export.export import Exported, export
+from photon_triage.core.export.list_content import Options, Select
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter, Verdict

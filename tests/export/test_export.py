@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from photon_triage.core.common.errors import ExportError, SessionError
-from photon_triage.core.export.content import Select
 from photon_triage.core.export.export import Exported, export
 from photon_triage.core.export.frame_lists import event_lines
+from photon_triage.core.export.list_content import Select
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter, Verdict

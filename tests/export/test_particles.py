@@ -14,8 +14,8 @@ import starfile
 import tifffile
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import Select
 from photon_triage.core.export.formats import FORMATS
+from photon_triage.core.export.list_content import Select
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import read_frames

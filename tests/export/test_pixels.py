@@ -15,7 +15,7 @@ from PIL import Image
 from spi_em_class import config, em_data
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.masks import NO_CLASS
+from photon_triage.core.export.mask_files import NO_CLASS
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import ClassMap

@@ -13,7 +13,7 @@ from typing import Any
 from photon_triage.core.engine.events import FileUpdate, Frames, load_of
 from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.pipeline import Engine
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import Counts, FileRow

@@ -35,7 +35,7 @@ def begin(target: Callable[..., None], *arguments: Any) -> BaseProcess:
 def run_engine(session: Path, data: Path) -> None:
     """An engine on a session, until it is killed."""
     from photon_triage.core.engine.pipeline import Engine
-    from photon_triage.core.engine.recording import Recorder
+    from photon_triage.core.engine.recorder import Recorder
     from photon_triage.core.session.session import Session
     from photon_triage.core.session.store.reader import ResultsWriter
 

@@ -18,7 +18,7 @@ import pytest
 
 from photon_triage.core.embedding.store import EmbeddingStore
 from photon_triage.core.engine.process import engine_status, lock_session, stop_engine
-from photon_triage.core.engine.recording import Recorder
+from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.engine.restart import EngineJob, job_of
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session

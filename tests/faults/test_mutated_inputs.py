@@ -33,9 +33,10 @@ from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResu
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector, load_detector
-from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
+from photon_triage.models.files.model_file import open_cfg, open_foreign, open_network
 from photon_triage.models.files.summary import summarise
-from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, networks, report, session
+from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, report, session
+from photon_triage.tui.commands import network_files as networks
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from photon_triage.models.common.errors import ModelError, ModelWarning
 from photon_triage.models.darknet.cfg import parse_cfg, read_net, shipped_cfg
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.files.opening import open_network
+from photon_triage.models.files.model_file import open_network
 
 from .builders import NET, SMALL, convolution
 

@@ -9,7 +9,7 @@ from photon_triage.models import available, create
 from photon_triage.models.common import checkpoint
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
+from photon_triage.models.files.model_file import open_cfg, open_foreign, open_network
 from photon_triage.models.files.summary import summarise
 
 from .builders import SMALL, TINY, with_random_weights

@@ -8,7 +8,7 @@ import torch
 from photon_triage.models import create
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.nets.radialnet import FLOOR, RadialNet, load_profile_classifier, profile_input
+from photon_triage.models.nets.radial_net import FLOOR, RadialNet, load_profile_classifier, profile_input
 
 
 def test_a_profile_is_the_logarithm_of_means_over_usable_pixels() -> None:

@@ -5,7 +5,7 @@ import torch
 from photon_triage.core.frames import Batch, Box, FrameKey, Geometry
 from photon_triage.core.recipe import LitPixelsStage
 from photon_triage.core.stages.cascade import Found, StageResult, run_cascade
-from photon_triage.core.stages.hits import LitPixels
+from photon_triage.core.stages.spots import LitPixels
 
 
 class Above:

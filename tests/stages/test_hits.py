@@ -7,7 +7,7 @@ from torch import Tensor
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.recipe import LitPixelsStage, Roi, SpotsStage
-from photon_triage.core.stages.hits import LitPixels, Spots, count_spots, window_sum
+from photon_triage.core.stages.spots import LitPixels, Spots, count_spots, window_sum
 
 CENTER = Geometry(beam_center_x=20.0, beam_center_y=0.0)
 

@@ -10,7 +10,7 @@ from photon_triage.core.recipe import PatchesStage, Roi
 from photon_triage.core.stages.patches import Patches
 from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
+from photon_triage.models.nets.patch_finder import PatchFinder, log_odds
 
 CPU = torch.device("cpu")
 GREY = Normalisation(0.0, 1.0)

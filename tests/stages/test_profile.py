@@ -13,8 +13,8 @@ from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL
-from photon_triage.core.stages.profile import ClassifyProfile
-from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, profile_input
+from photon_triage.core.stages.rings import ClassifyProfile
+from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, profile_input
 
 BINS, Q_MAX, HEIGHT, WIDTH = 40, 0.4, 96, 192
 HERE = replace(NOMINAL, beam_center_x=96.0, beam_center_y=-4.0)

@@ -15,11 +15,11 @@ from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, PrepareTable, Roi
 from photon_triage.core.stages.cascade import UnusableFrameError, counts_in, image_in
 from photon_triage.core.stages.classify import Classify
-from photon_triage.core.stages.hits import LitPixels
-from photon_triage.core.stages.profile import ClassifyProfile
+from photon_triage.core.stages.rings import ClassifyProfile
+from photon_triage.core.stages.spots import LitPixels
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector
-from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet
+from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet
 
 ROI = Roi(top=3, left=5, height=20, width=25)
 GEOMETRY = Geometry(8000.0, 0.1, 1e-4, 20.0, 15.0)

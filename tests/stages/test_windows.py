@@ -12,8 +12,8 @@ from photon_triage.core.frames import Batch, FrameKey, Geometry, Window, as_coun
 from photon_triage.core.prepare import Preparation, counts_of
 from photon_triage.core.recipe import LitPixelsStage, PrepareTable, Recipe, Roi, SizeStage, SpotsStage, load_recipe
 from photon_triage.core.stages.cascade import counts_in
-from photon_triage.core.stages.hits import LitPixels
 from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.spots import LitPixels
 
 ROI = Roi(top=4, left=30, height=40, width=50)
 WINDOW = Window(2, 25, 50, 60)

@@ -10,7 +10,7 @@ import pytest
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.trainings.trainings import read_curve
-from photon_triage.core.training.sweeping import parse_grid, points_of
+from photon_triage.core.training.sweep import parse_grid, points_of
 from photon_triage.tui.cli import main
 
 from .builders import new_session, write_scenes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from photon_triage.core.export import export
-from photon_triage.core.report.content import gather
+from photon_triage.core.report.report_content import gather
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import audit_now, draw_more
 from photon_triage.core.session.models.comparison import judge

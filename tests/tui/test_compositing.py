@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
 
-from photon_triage.tui.terminal.painting import NarrowCompositor
+from photon_triage.tui.terminal.repaint import NarrowCompositor
 from photon_triage.tui.widgets.pane import entitle
 
 

@@ -14,7 +14,7 @@ from textual.filter import LineFilter
 from textual.geometry import Region
 from textual.strip import Strip
 
-from photon_triage.tui.terminal.painting import sequences_of
+from photon_triage.tui.terminal.repaint import sequences_of
 from photon_triage.tui.widgets.halfblock import cells_of
 
 from .driver import SIZES, Driver, opened

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from photon_triage.core.export import fitting
 from photon_triage.core.recipe import load_recipe
-from photon_triage.tui.screens.export import ExportScreen
+from photon_triage.tui.screens.export_screen import ExportScreen
 
 from .driver import SIZES, opened
 from .fake_session import FakeSession, make_session

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from photon_triage.core.export import export
-from photon_triage.core.report.content import gather
+from photon_triage.core.report.report_content import gather
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.tui.report_page import page

@@ -20,7 +20,7 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal import images
 from photon_triage.tui.terminal.display import Images
 from photon_triage.tui.terminal.images import Output, choose_output
-from photon_triage.tui.terminal.images.bitmap import (
+from photon_triage.tui.terminal.images.encoders import (
     BYTES_A_PICTURE,
     CHUNK,
     NUMBERS,
@@ -33,7 +33,7 @@ from photon_triage.tui.terminal.images.bitmap import (
     within_budget,
 )
 from photon_triage.tui.terminal.images.query import Graphics
-from photon_triage.tui.terminal.painting import Painted
+from photon_triage.tui.terminal.repaint import Painted
 from photon_triage.tui.terminal.terminal import Terminal
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.picture_painter import kitty_of, sixel_of

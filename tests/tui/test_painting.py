@@ -7,7 +7,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from photon_triage.tui.terminal.painting import Painted, Together
+from photon_triage.tui.terminal.repaint import Painted, Together
 
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 

@@ -16,8 +16,8 @@ from PIL import Image
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.export import export
 from photon_triage.core.frames import Box, FrameKey
-from photon_triage.core.report.content import SHEET_FRAMES, gather
 from photon_triage.core.report.figures import EDGE, INVALID, thumbnail
+from photon_triage.core.report.report_content import SHEET_FRAMES, gather
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.store.preview import Preview

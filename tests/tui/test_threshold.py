@@ -6,7 +6,7 @@ import pytest
 
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import draw_more
-from photon_triage.tui.widgets.metrics import CURVE_HEIGHT
+from photon_triage.tui.widgets.metrics_pane import CURVE_HEIGHT
 
 from .driver import SIZES, opened
 from .fake_session import FakeSession

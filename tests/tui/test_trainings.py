@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.audit.paired import Difference, McNemar
+from photon_triage.core.audit.paired_difference import Difference, McNemar
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
@@ -18,7 +18,8 @@ from photon_triage.core.session.models.promotion_rule import Changed, Figures, J
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Status, read_status, write_status
 from photon_triage.tui import cli
-from photon_triage.tui.screens import promoting, training
+from photon_triage.tui.screens import model_comparison as promoting
+from photon_triage.tui.screens import trainings_screen as training
 from photon_triage.tui.snapshot.comparison_view import Comparison
 from photon_triage.tui.widgets.curve import plotted
 

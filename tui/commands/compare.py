@@ -74,7 +74,7 @@ def compare(
     members: list[LoadedList] = []
     common = None
     if checkpoints is not None:
-        from photon_triage.core.compare.checkpoints import checkpoint_lists
+        from photon_triage.core.compare.checkpoint_scores import checkpoint_lists
 
         cut = session.threshold() if threshold is None else threshold
         with progress_bar("scoring", None, quiet=as_json) as advance:

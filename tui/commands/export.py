@@ -77,8 +77,8 @@ def export(
     ] = False,
 ) -> None:
     """Write the selected frames or candidates as a list, and beside it a .json that says where it comes from."""
-    from photon_triage.core.export.content import Options
     from photon_triage.core.export.export import export as write_list
+    from photon_triage.core.export.list_content import Options
     from photon_triage.core.session.session import Session
 
     session = Session.open(session_path)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_triage.tui.commands import networks, promotion
+from photon_triage.tui.commands import network_files as networks
+from photon_triage.tui.commands import promotion
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 if TYPE_CHECKING:

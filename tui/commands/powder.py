@@ -16,7 +16,7 @@ def powder(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the virtual powder: mean and maximum of all hits and of all misses, and the difference of the means."""
-    from photon_triage.core.export.powder import export_powder
+    from photon_triage.core.export.powder_files import export_powder
     from photon_triage.core.session.session import Session
 
     made = export_powder(Session.open(session_path), output)

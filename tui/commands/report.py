@@ -11,7 +11,7 @@ import typer
 from photon_triage.tui.commands.output import progress_bar, say, say_json
 
 if TYPE_CHECKING:
-    from photon_triage.core.report.content import Report
+    from photon_triage.core.report.report_content import Report
     from photon_triage.tui.report_page import Picture
 
 
@@ -28,8 +28,8 @@ def report(
     read from their files again.
     """
     from photon_triage.core.common.atomic import atomic_file
-    from photon_triage.core.report.content import gather
     from photon_triage.core.report.figures import figures
+    from photon_triage.core.report.report_content import gather
     from photon_triage.core.session.session import Session
     from photon_triage.tui.report_page import page
 

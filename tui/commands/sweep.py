@@ -31,8 +31,8 @@ def sweep(
     """
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.loop.checkpoints import checked_name
-    from photon_triage.core.training.sweeping import parse_grid, points_of
-    from photon_triage.core.training.sweeping import sweep as run
+    from photon_triage.core.training.sweep import parse_grid, points_of
+    from photon_triage.core.training.sweep import sweep as run
 
     session, fixed = Session.open(session_path), tuple(context.args)
     options = {word.partition("=")[0] for word in fixed}

@@ -89,7 +89,7 @@ def train(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.data.augment import checked_augmentations
-    from photon_triage.core.training.data.preselecting import checked_how
+    from photon_triage.core.training.data.preselection import checked_how
     from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
     from photon_triage.core.training.dispatch import run_network_training, trains_network
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
@@ -98,7 +98,7 @@ def train(
     from photon_triage.core.training.model.model_choice import asked
     from photon_triage.core.training.tasks.detector.batch_sampler import parse_balance
     from photon_triage.core.training.tasks.detector.config import TrainingJob
-    from photon_triage.core.training.tasks.detector.job import run_training
+    from photon_triage.core.training.tasks.detector.detector_job import run_training
 
     if epochs is not None and iterations is not None:
         raise UsageError("Could not train for --epochs and --iterations.", "Give one of them.")

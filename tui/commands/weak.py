@@ -69,7 +69,7 @@ def weak(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.model.job import NetworkJob
-    from photon_triage.core.training.tasks.segmentation.weak import WeakJob, run_weak_round
+    from photon_triage.core.training.tasks.segmentation.weak_rounds import WeakJob, run_weak_round
 
     checked = checked_loss(loss)
     lower_priority()

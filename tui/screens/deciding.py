@@ -13,7 +13,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.saving import SaveQueue
 from photon_triage.tui.widgets.candidates import CandidateList
-from photon_triage.tui.widgets.standing import Standing
+from photon_triage.tui.widgets.frame_states import Standing
 
 MARKS: dict[Verdict, str] = {"accepted": "✓", "rejected": "✗", "skipped": "–"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from photon_triage.core.common.errors import TriageError
-from photon_triage.tui.screens.export import ExportScreen, ExportWish
+from photon_triage.tui.screens.export_screen import ExportScreen, ExportWish
 from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now
 from photon_triage.tui.screens.judging import Judging
 from photon_triage.tui.terminal.display import config_path

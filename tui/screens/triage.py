@@ -14,17 +14,17 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.screens.deciding import Decisions
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
-from photon_triage.tui.terminal.painting import NarrowCompositor, PaintTimer
+from photon_triage.tui.terminal.repaint import NarrowCompositor, PaintTimer
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.columns import measures_of
-from photon_triage.tui.widgets.engine import LogPane
+from photon_triage.tui.widgets.engine_log import LogPane
+from photon_triage.tui.widgets.frame_states import Standing
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.message import Banner, MessageLine
 from photon_triage.tui.widgets.pictures import Gallery
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.sheet import ContactSheet
-from photon_triage.tui.widgets.standing import Standing
 
 
 @dataclass(frozen=True)

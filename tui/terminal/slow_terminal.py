@@ -24,7 +24,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.screen import Screen
 
-from photon_triage.tui.terminal.painting import Painted, Together
+from photon_triage.tui.terminal.repaint import Painted, Together
 
 WAITING_MOST = 30
 """Updates that are kept for a terminal that is behind."""

@@ -16,9 +16,9 @@ from textual.strip import Strip
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.snapshot.list_query import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import fit_columns, header, row_text
+from photon_triage.tui.widgets.frame_states import Standing, letter_style
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.rows import RowStore
-from photon_triage.tui.widgets.standing import Standing, letter_style
 
 ROWS_KEPT = 4000
 

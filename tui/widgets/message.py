@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.terminal.text import cells, cut, safe_text
-from photon_triage.tui.widgets.engine import engine_summary
+from photon_triage.tui.widgets.engine_log import engine_summary
 from photon_triage.tui.widgets.pane import Line
 
 

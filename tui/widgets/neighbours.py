@@ -6,9 +6,9 @@ from textual.content import Content
 
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal.text import cells, safe_text
+from photon_triage.tui.widgets.frame_states import Standing
 from photon_triage.tui.widgets.pane import Pane
 from photon_triage.tui.widgets.pictures import Picture
-from photon_triage.tui.widgets.standing import Standing
 
 
 class NeighbourPane(Pane):

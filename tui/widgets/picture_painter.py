@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from photon_triage.core.session.store.contrast import reduced
 from photon_triage.tui.terminal.images import Output
-from photon_triage.tui.terminal.images.bitmap import (
+from photon_triage.tui.terminal.images.encoders import (
     BAND,
     BYTES_A_SECOND,
     COARSENESS,

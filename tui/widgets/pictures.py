@@ -17,7 +17,7 @@ from photon_triage.core.radial import RadialProfile, radial_profile
 from photon_triage.core.session.store.contrast import reduced
 from photon_triage.core.session.store.preview import Preview, Previewer
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.terminal.painting import sequences_of, set_sequences
+from photon_triage.tui.terminal.repaint import sequences_of, set_sequences
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
 from photon_triage.tui.widgets.overlay import Drawn, draw_over

@@ -19,8 +19,8 @@ from textual.widget import Widget
 from photon_triage.core.session.store.contrast import CLIPS
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal.images import Output
-from photon_triage.tui.terminal.images.bitmap import BYTES_A_SECOND
-from photon_triage.tui.terminal.painting import bytes_of, set_sequences
+from photon_triage.tui.terminal.images.encoders import BYTES_A_SECOND
+from photon_triage.tui.terminal.repaint import bytes_of, set_sequences
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.pane import entitle

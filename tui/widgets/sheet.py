@@ -19,10 +19,10 @@ from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.snapshot.list_query import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
+from photon_triage.tui.widgets.frame_states import Standing, letter_style
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.rows import RowStore
-from photon_triage.tui.widgets.standing import Standing, letter_style
 
 LEAST_CELLS = 95
 """Cells of a thumbnail with its caption: some 18 by 6, or 13 by 7. In fewer a frame is not told from another."""

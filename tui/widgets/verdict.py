@@ -8,7 +8,7 @@ from textual.content import Content
 
 from photon_triage.core.session.models.promotion_rule import Changed, Figures, Verdict
 from photon_triage.tui.terminal.text import cells, cut, safe_text
-from photon_triage.tui.widgets.metrics import with_interval
+from photon_triage.tui.widgets.metrics_pane import with_interval
 from photon_triage.tui.widgets.pane import Pane
 
 LONGEST_NAME = 20

@@ -13,7 +13,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.commands import CommandFollower
 from photon_triage.core.session.session import Session
-from photon_triage.models.common.regular import open_regular, read_regular
+from photon_triage.models.common.input_files import open_regular, read_regular
 
 LARGEST_HEADER = 2**24
 """Bytes of a safetensors file's header that are read: names and shapes of a hundred thousand tensors."""

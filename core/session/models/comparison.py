@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.audit.estimate import estimate
-from photon_triage.core.audit.paired import f1_difference, mcnemar
+from photon_triage.core.audit.paired_difference import f1_difference, mcnemar
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import confusion_at

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from photon_triage.core.audit.paired import Difference, McNemar, frames_needed
+from photon_triage.core.audit.paired_difference import Difference, McNemar, frames_needed
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Estimate
 

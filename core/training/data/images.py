@@ -20,7 +20,7 @@ from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.watch import natural_order
 from photon_triage.models.common.classes import Normalisation
-from photon_triage.models.common.regular import open_regular
+from photon_triage.models.common.input_files import open_regular
 
 PICTURES, ARRAYS = (".png",), (".npy",)
 DETECTOR_FILES = (".tif", ".tiff", ".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi")

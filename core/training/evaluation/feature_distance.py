@@ -18,7 +18,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import gather
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.features import Features
+from photon_triage.models.darknet.representation import Features
 
 MOST = 256
 """Frames of either kind, drawn at random."""

@@ -16,7 +16,7 @@ from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.images import Image, normalisation_from
-from photon_triage.core.training.data.preselecting import How
+from photon_triage.core.training.data.preselection import How
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.data.split import Split
 from photon_triage.core.training.evaluation.pixel_losses import LossName
@@ -27,8 +27,8 @@ from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.models.common.classes import EACH_FRAME, Normalisation
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import available, create
-from photon_triage.models.nets.patchfinder import PatchFinder
-from photon_triage.models.nets.radialnet import ProfileClassifier
+from photon_triage.models.nets.patch_finder import PatchFinder
+from photon_triage.models.nets.radial_net import ProfileClassifier
 from photon_triage.models.nets.segmenter import Segmenter
 
 SEGMENTERS, FINDERS, PROFILERS = ("msd", "unet"), ("lenet",), ("radial",)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.data.preselecting import (
+from photon_triage.core.training.data.preselection import (
     SELDOM,
     STATISTICS,
     mined,

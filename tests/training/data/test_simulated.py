@@ -9,7 +9,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.simulate.spi import SpiRun
-from photon_triage.core.training.data.simulated import SEED_OFFSET, simulated_examples
+from photon_triage.core.training.data.simulated_examples import SEED_OFFSET, simulated_examples
 from photon_triage.core.training.loop.runs import TrainingRun
 
 from ..builders import new_session

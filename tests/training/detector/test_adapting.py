@@ -18,7 +18,7 @@ from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEASURED, adapt, images_of, statistics
 from photon_triage.core.training.tasks.detector.config import FAR_PART, TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import load_detector

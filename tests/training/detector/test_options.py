@@ -22,7 +22,7 @@ from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.model.model_choice import Asked, asked
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw, parse_balance
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.common.checkpoint import read_metadata, save
 from photon_triage.models.common.errors import ModelError

@@ -19,7 +19,7 @@ from photon_triage.core.training.tasks.detector.pretraining import contrast, pre
 from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
 from photon_triage.models.common.checkpoint import load, read_metadata
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.features import Features
+from photon_triage.models.darknet.representation import Features
 
 from ...embedding.builders import kind_frames, kind_session
 from ..running.test_runs import interrupting

@@ -18,7 +18,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.augment import augment
 from photon_triage.core.training.data.examples import Examples, gather, pattern_box
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, class_indices, score, train
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet.darknet import Darknet

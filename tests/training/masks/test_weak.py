@@ -16,7 +16,8 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped
-from photon_triage.core.training.tasks.segmentation.weak import (
+from photon_triage.core.training.tasks.segmentation.weak_masks import doubts
+from photon_triage.core.training.tasks.segmentation.weak_rounds import (
     ROUNDS,
     WeakJob,
     WeakRound,
@@ -24,7 +25,6 @@ from photon_triage.core.training.tasks.segmentation.weak import (
     read_rounds,
     run_weak_round,
 )
-from photon_triage.core.training.tasks.segmentation.weak_masks import doubts
 from photon_triage.models.nets.segmenter import load_segmenter
 from photon_triage.tui.cli import main
 
@@ -157,7 +157,7 @@ def killed_before_the_record(made: WeakJob, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("photon_triage.core.training.tasks.segmentation.weak.append_round", killed)
+        patched.setattr("photon_triage.core.training.tasks.segmentation.weak_rounds.append_round", killed)
         with pytest.raises(KeyboardInterrupt):
             run_weak_round(made)
 

@@ -13,11 +13,11 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.model.job import NetworkJob
-from photon_triage.core.training.tasks.patches.finding import search
-from photon_triage.core.training.tasks.patches.patches import Marked, Patches, elsewhere_drawn, objects_drawn
+from photon_triage.core.training.tasks.patches.finder_learner import search
+from photon_triage.core.training.tasks.patches.patch_sampler import Marked, Patches, elsewhere_drawn, objects_drawn
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.patchfinder import PatchFinder, load_patch_finder
+from photon_triage.models.nets.patch_finder import PatchFinder, load_patch_finder
 
 from ..builders import Scene, new_session, scene, write_mask, write_scenes
 

@@ -20,7 +20,7 @@ from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.loop.checkpoints import FOLDER, written
 from photon_triage.core.training.model.job import NetworkJob
-from photon_triage.core.training.tasks.profiles.learning import (
+from photon_triage.core.training.tasks.profiles.profile_learner import (
     ProfilePlan,
     Profiles,
     read_profiles,
@@ -29,7 +29,7 @@ from photon_triage.core.training.tasks.profiles.learning import (
     train_classifier,
 )
 from photon_triage.models.common.checkpoint import read_metadata
-from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
+from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, load_profile_classifier
 
 from ...builders.detector_files import write_cxi
 from ..detector.test_training import CPU, RECIPE, disc_frames, labelled

@@ -18,7 +18,7 @@ from photon_triage.core.training.loop.distributed import is_first, joined, rank
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.learner import Plan, train
-from photon_triage.core.training.tasks.profiles.learning import ProfilePlan, train_classifier
+from photon_triage.core.training.tasks.profiles.profile_learner import ProfilePlan, train_classifier
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from tests.training.detector.test_training import CPU, detector, disc_examples, preparation
 from tests.training.masks.test_segmentation import mapped, segmenter

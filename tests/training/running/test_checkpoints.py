@@ -9,14 +9,14 @@ import torch
 
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare import KnownFrames, compare
-from photon_triage.core.compare import checkpoints as selections
-from photon_triage.core.compare.checkpoints import checkpoint_lists
+from photon_triage.core.compare import checkpoint_scores as selections
+from photon_triage.core.compare.checkpoint_scores import checkpoint_lists
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import read_curve
 from photon_triage.core.training.loop.checkpoints import Checkpoints, written
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.core.training.tasks.detector.learner import Plan, train
 from photon_triage.models.darknet.detector import load_detector
 

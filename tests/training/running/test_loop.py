@@ -15,10 +15,10 @@ from photon_triage.core.training.data.images import normalisation_from
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper, Kept
 from photon_triage.core.training.tasks.detector.learner import Plan, train
-from photon_triage.core.training.tasks.patches.finding import FindingPlan, train_finder
+from photon_triage.core.training.tasks.patches.finder_learner import FindingPlan, train_finder
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from photon_triage.models.common.registry import create
-from photon_triage.models.nets.patchfinder import PatchFinder
+from photon_triage.models.nets.patch_finder import PatchFinder
 
 from ..builders import scene
 from ..detector.test_training import CPU, detector, disc_examples, preparation

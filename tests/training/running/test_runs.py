@@ -20,7 +20,7 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.job import run_training
+from photon_triage.core.training.tasks.detector.detector_job import run_training
 
 from ..builders import write_scenes
 from ..detector.test_training import CFG, labelled

@@ -22,7 +22,7 @@ from torch import Tensor
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import parse_json, require_regular
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.embedding.reading import RegionReader, evenly, reaching
+from photon_triage.core.embedding.frame_reader import RegionReader, evenly, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.models.lineage import near

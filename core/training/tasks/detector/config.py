@@ -12,8 +12,8 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS
-from photon_triage.core.training.data.preselecting import How
-from photon_triage.core.training.data.simulated import FRAMES
+from photon_triage.core.training.data.preselection import How
+from photon_triage.core.training.data.simulated_examples import FRAMES
 from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.loop.checkpoints import KEPT
 from photon_triage.core.training.model.initial_weights import initialise

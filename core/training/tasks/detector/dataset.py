@@ -16,7 +16,7 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.examples import Examples, gather, joined
-from photon_triage.core.training.data.simulated import simulated_examples
+from photon_triage.core.training.data.simulated_examples import simulated_examples
 from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels
 from photon_triage.core.training.data.split import apart, as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels, labels_of

@@ -16,7 +16,7 @@ from photon_triage.core.metrics import best_threshold, confusion_at
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.training.data.augment import DEFAULT_AUGMENTATIONS, augment
 from photon_triage.core.training.data.examples import Examples
-from photon_triage.core.training.data.preselecting import How, mined, run_weights
+from photon_triage.core.training.data.preselection import How, mined, run_weights
 from photon_triage.core.training.evaluation.pixel_losses import decision_loss
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress

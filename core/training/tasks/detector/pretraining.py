@@ -21,7 +21,7 @@ from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.features import Features
+from photon_triage.models.darknet.representation import Features
 
 PROJECTED = 128
 TEMPERATURE = 0.2

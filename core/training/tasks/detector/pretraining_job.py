@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.embedding.reading import RegionReader, evenly, frames_in_memory, reaching
+from photon_triage.core.embedding.frame_reader import RegionReader, evenly, frames_in_memory, reaching
 from photon_triage.core.embedding.store import Places, joined
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import preparation_for

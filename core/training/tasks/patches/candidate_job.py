@@ -22,7 +22,7 @@ from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.tasks.patches.candidates import labelled_candidates, preselected
 from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
-from photon_triage.core.training.tasks.patches.patches import (
+from photon_triage.core.training.tasks.patches.patch_sampler import (
     Draw,
     Patches,
     PatchLearner,
@@ -31,7 +31,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     score_patches,
 )
 from photon_triage.models.inference.precision import best_device
-from photon_triage.models.nets.patchfinder import load_patch_finder
+from photon_triage.models.nets.patch_finder import load_patch_finder
 
 
 def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:

@@ -15,10 +15,10 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
-from photon_triage.core.training.data.preselecting import AT_ONCE, How, preselect, statistics_of
+from photon_triage.core.training.data.preselection import AT_ONCE, How, preselect, statistics_of
 from photon_triage.core.training.data.sources import readable_frames, runs_of
 from photon_triage.core.training.model.job import GIVE_IMAGES
-from photon_triage.core.training.tasks.patches.patches import Draw, Marked, Patches, Sites
+from photon_triage.core.training.tasks.patches.patch_sampler import Draw, Marked, Patches, Sites
 
 POOL, KEPT = 4096, 1024
 """Patches looked at, and those of them that are learned from."""

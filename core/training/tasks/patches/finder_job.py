@@ -32,11 +32,11 @@ from photon_triage.core.training.model.job import (
     new_normalisation,
     registered,
 )
-from photon_triage.core.training.tasks.patches.finding import FindingPlan, score_finder, train_finder
-from photon_triage.core.training.tasks.patches.patches import NOTHING_WRONG, Marked
+from photon_triage.core.training.tasks.patches.finder_learner import FindingPlan, score_finder, train_finder
+from photon_triage.core.training.tasks.patches.patch_sampler import NOTHING_WRONG, Marked
 from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.patchfinder import PatchFinder, load_patch_finder
+from photon_triage.models.nets.patch_finder import PatchFinder, load_patch_finder
 
 ITERATIONS, BATCH, RATE = 1200, 64, 1e-3
 CONTINUED = 0.3

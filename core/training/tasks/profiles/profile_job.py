@@ -15,14 +15,14 @@ from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import NetworkJob, batches, keep_layers, name_for, new_network, registered
-from photon_triage.core.training.tasks.profiles.learning import (
+from photon_triage.core.training.tasks.profiles.profile_learner import (
     ProfilePlan,
     read_profiles,
     score_profiles,
     train_classifier,
 )
 from photon_triage.models.inference.precision import best_device
-from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, load_profile_classifier
+from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, load_profile_classifier
 
 CLASSES = ("other", "single")
 ITERATIONS, BATCH, RATE = 1500, 64, 2e-3

@@ -25,7 +25,7 @@ from photon_triage.core.training.model.job import (
     new_normalisation,
     registered,
 )
-from photon_triage.core.training.tasks.segmentation.accepted import accepted_masks
+from photon_triage.core.training.tasks.segmentation.accepted_masks import accepted_masks
 from photon_triage.core.training.tasks.segmentation.segmentation import (
     Mapped,
     SegmentationPlan,

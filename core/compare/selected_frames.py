@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from photon_triage.core.export.content import Selection
 from photon_triage.core.export.frame_lists import event_names
+from photon_triage.core.export.list_content import Selection
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.session import Session

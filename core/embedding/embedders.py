@@ -18,11 +18,11 @@ from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.features import Features, Representation
+from photon_triage.models.darknet.representation import Features, Representation
 from photon_triage.models.inference.precision import best_device
 from photon_triage.models.inference.runtime import prepare_for_inference
-from photon_triage.models.nets.patchfinder import load_patch_finder
-from photon_triage.models.nets.radialnet import RadialNet, load_profile_classifier, profile_input
+from photon_triage.models.nets.patch_finder import load_patch_finder
+from photon_triage.models.nets.radial_net import RadialNet, load_profile_classifier, profile_input
 from photon_triage.models.nets.segmenter import load_segmenter
 
 

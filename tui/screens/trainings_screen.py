@@ -13,7 +13,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import AT_WORK, PAUSE, RESUMABLE, STOP, Training, wish
 from photon_triage.tui.screens.begin import BeginScreen, TrainingWish
 from photon_triage.tui.screens.help import HELP, explain
-from photon_triage.tui.screens.promoting import Promoting
+from photon_triage.tui.screens.model_comparison import Promoting
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.snapshot.training_process import begin, resume
 from photon_triage.tui.widgets.curve import CurvePlot

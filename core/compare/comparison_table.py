@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
-from photon_triage.core.compare.frames import KnownFrames
 from photon_triage.core.compare.lists import LoadedList
+from photon_triage.core.compare.selected_frames import KnownFrames
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
 

@@ -8,7 +8,7 @@ from photon_triage.core.frames import Batch
 from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage, Roi
 from photon_triage.core.stages.cascade import StageResult, require_usable
-from photon_triage.models.nets.radialnet import ProfileClassifier
+from photon_triage.models.nets.radial_net import ProfileClassifier
 
 
 class ClassifyProfile:

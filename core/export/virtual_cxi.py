@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import pixels
+from photon_triage.core.export.list_content import pixels
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 READ_BACK_S = 60.0
 MEMORY_LIMIT = 4 * 2**30
-_READER = "photon_triage.core.export.virtual"
+_READER = "photon_triage.core.export.virtual_cxi"
 
 
 def virtual_layout(parts: Sequence[Part], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Any:

@@ -14,7 +14,7 @@ from photon_triage.tui.commands.output import say, say_json, say_table
 from photon_triage.tui.commands.training_options import parse_names, parse_options, parse_size
 
 if TYPE_CHECKING:
-    from photon_triage.models.files.opening import Opened
+    from photon_triage.models.files.model_file import Opened
     from photon_triage.models.files.summary import Summary
 
 SessionOption = Annotated[
@@ -86,7 +86,7 @@ def import_network(
     No code of the file is run: of a .pt or .pth file tensors alone are read (weights_only=True).
     """
     from photon_triage.models.common.checkpoint import save
-    from photon_triage.models.files.opening import open_cfg, open_foreign, open_network
+    from photon_triage.models.files.model_file import open_cfg, open_foreign, open_network
 
     if (session is None) == (output is None):
         raise UsageError(
@@ -153,7 +153,7 @@ def _open(what: str, session: Path | None, option: list[str] | None, weights: Pa
     """Where the network is from, and the network."""
     from photon_triage.core.session.models.catalog import session_models, shipped_models
     from photon_triage.core.session.session import Session
-    from photon_triage.models.files.opening import open_network
+    from photon_triage.models.files.model_file import open_network
 
     known = shipped_models() | (session_models(Session.open(session).models_path) if session else {})
     entry = known.get(what)

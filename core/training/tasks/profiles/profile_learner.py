@@ -22,7 +22,7 @@ from photon_triage.core.sources import FrameReader
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.models.nets.radialnet import ProfileClassifier, RadialNet, profile_input
+from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, profile_input
 
 LEAST_LABELS = 10
 FRAMES_AT_ONCE = 64

@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.content import Select
     from photon_triage.core.export.formats import ListFormat
+    from photon_triage.core.export.list_content import Select
 
 FORMATS_SHOWN = 5
 

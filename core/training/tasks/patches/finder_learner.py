@@ -18,7 +18,7 @@ from photon_triage.core.training.loop.loop import learn
 from photon_triage.core.training.loop.progress import Progress, is_check
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.patches.candidates import preselected
-from photon_triage.core.training.tasks.patches.patches import (
+from photon_triage.core.training.tasks.patches.patch_sampler import (
     Marked,
     Patches,
     PatchLearner,
@@ -29,7 +29,7 @@ from photon_triage.core.training.tasks.patches.patches import (
     on_image,
     score_patches,
 )
-from photon_triage.models.nets.patchfinder import PatchFinder, log_odds
+from photon_triage.models.nets.patch_finder import PatchFinder, log_odds
 
 LISTED_FROM = -2.2
 """Log-odds of the score 0.1, from which peaks are listed."""

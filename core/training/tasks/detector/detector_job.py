@@ -8,8 +8,8 @@ from typing import Any
 
 from photon_triage.core.prepare import preparation_for
 from photon_triage.core.session.models.catalog import ModelEntry
-from photon_triage.core.training.data.preselecting import MOST_OF_A_RUN, preselection
-from photon_triage.core.training.data.simulated import CACHE
+from photon_triage.core.training.data.preselection import MOST_OF_A_RUN, preselection
+from photon_triage.core.training.data.simulated_examples import CACHE
 from photon_triage.core.training.data.sources import checked_sources
 from photon_triage.core.training.evaluation.labels_report import representation_of
 from photon_triage.core.training.loop.checkpoints import Trained, checked_name, free_name, register

@@ -19,8 +19,8 @@ from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, SpotsSt
 from photon_triage.core.session.session import Session
 from photon_triage.core.simulate.spi import BEAM_X, BEAM_Y, HEIGHT, NOMINAL, WIDTH, SpiRun, Truth
 from photon_triage.core.stages.cascade import Stage, run_cascade
-from photon_triage.core.stages.hits import LitPixels, Spots
 from photon_triage.core.stages.size import Size
+from photon_triage.core.stages.spots import LitPixels, Spots
 from photon_triage.core.training.data.examples import Examples, beam_in_region, pattern_box
 from photon_triage.core.training.loop.runs import TrainingRun
 

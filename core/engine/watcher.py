@@ -59,7 +59,7 @@ STALLED_S = 2.0
 """Seconds without a sign from which the file system counts as not answering."""
 GIVEN_UP_S = 120.0
 Found = Callable[[Sequence[WatchedFile], Sequence[str], bool], None]
-_WORKER = "photon_triage.core.engine.watching"
+_WORKER = "photon_triage.core.engine.watcher"
 
 
 class FolderWatcher(threading.Thread):

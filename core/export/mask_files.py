@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.content import SIMULATED, Content
+from photon_triage.core.export.list_content import SIMULATED, Content
 from photon_triage.core.session.store.rows import ClassMap, FileRow
 
 NO_CLASS = 255

@@ -16,14 +16,14 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import open_binary
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.compare.lists import LoadedList
-from photon_triage.core.embedding.reading import RegionReader, reaching
+from photon_triage.core.embedding.frame_reader import RegionReader, reaching
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.loop.checkpoints import FOLDER, Written, written
 from photon_triage.core.training.tasks.detector.learner import WANTED
-from photon_triage.models.common.regular import require_modest
+from photon_triage.models.common.input_files import require_modest
 from photon_triage.models.darknet.detector import Detector, best_of_class, load_detector
 from photon_triage.models.inference.precision import best_device
 from photon_triage.models.inference.runtime import prepare_for_inference
