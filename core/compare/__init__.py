@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from photon_triage.core.compare.comparison_table import Compared, compare
 from photon_triage.core.compare.lists import LoadedList, load_list
-from photon_triage.core.compare.selected_frames import KnownFrames
+from photon_triage.core.compare.selected_frames import Compared, KnownFrames, compare
 
 __all__ = ["Compared", "KnownFrames", "LoadedList", "compare", "load_list"]

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.compare import em
-from photon_triage.core.compare.em import EmSettings, chosen_by_labels, chosen_by_oracle, sort_frames
-from photon_triage.core.compare.em_results import em_lists, load_classes, save_sorted
+from photon_triage.core.compare.em import (
+    EmSettings,
+    chosen_by_labels,
+    chosen_by_oracle,
+    em_lists,
+    load_classes,
+    save_sorted,
+    sort_frames,
+)
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 

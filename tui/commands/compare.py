@@ -68,7 +68,7 @@ def compare(
     known = KnownFrames.of(session, threshold)
     loaded = [load_list(path, known) for path in lists]
     if em:
-        from photon_triage.core.compare.em_results import em_lists
+        from photon_triage.core.compare.em import em_lists
 
         loaded += em_lists(session)[0]
     members: list[LoadedList] = []

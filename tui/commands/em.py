@@ -36,8 +36,7 @@ def em(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.compare import KnownFrames
     from photon_triage.core.compare import compare as hold
-    from photon_triage.core.compare.em import EmSettings, sort_frames
-    from photon_triage.core.compare.em_results import em_lists, save_sorted
+    from photon_triage.core.compare.em import EmSettings, em_lists, save_sorted, sort_frames
     from photon_triage.core.session.session import Session
 
     lower_priority()
