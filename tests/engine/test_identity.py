@@ -16,7 +16,7 @@ import pytest
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine import process
-from photon_triage.core.engine.identity import engine_process
+from photon_triage.core.engine.process import engine_process
 from photon_triage.core.session.presence import ENGINE_LOCK
 from photon_triage.core.session.session import Session
 
