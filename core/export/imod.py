@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import Content, write_lines
-from photon_triage.core.export.points import Point, is_volume, points_of
+from photon_triage.core.export.list_content import Content, Point, is_volume, points_of, write_lines
 from photon_triage.core.session.store.rows import FileRow
 
 ORIGIN = (

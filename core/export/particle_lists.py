@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import SIMULATED, Content, plain_name, stem_of, write_lines
-from photon_triage.core.export.points import (
+from photon_triage.core.export.list_content import (
     ORIGIN,
+    SIMULATED,
     TIFF_FLIPPED,
+    Content,
     Point,
     is_volume,
     pixel_angstrom,
+    plain_name,
     points_of,
     require_images,
+    stem_of,
+    write_lines,
 )
 
 TOPAZ_COLUMNS = ("image_name", "x_coord", "y_coord", "score")
