@@ -12,8 +12,7 @@ from pathlib import PurePath
 
 from photon_triage.core.audit.estimate import Estimates
 from photon_triage.core.metrics import Estimate
-from photon_triage.core.report.report_content import Report, Shown
-from photon_triage.core.report.tables import ModelFacts
+from photon_triage.core.report.report_content import ModelFacts, Report, Shown
 from photon_triage.tui.terminal.text import safe_text
 
 SIMULATED = "SIMULATED DATA: these numbers are of a simulation, not of an experiment."
