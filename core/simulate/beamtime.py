@@ -14,9 +14,19 @@ from photon_triage.core.common.errors import UsageError
 from photon_triage.core.simulate.cryoet import CryoetRun
 from photon_triage.core.simulate.spi import SpiRun, Truth
 from photon_triage.core.simulate.tomo import TomoRun
-from photon_triage.core.simulate.truth import OpenTruth, held_truth, mask_and_point_truth, mask_truth, spi_truth
 from photon_triage.core.simulate.volume import SliceTruth
-from photon_triage.core.simulate.writers import FramesOfRun, OpenRun, cxi_run, data_exchange_run, tiff_run
+from photon_triage.core.simulate.writers import (
+    FramesOfRun,
+    OpenRun,
+    OpenTruth,
+    cxi_run,
+    data_exchange_run,
+    held_truth,
+    mask_and_point_truth,
+    mask_truth,
+    spi_truth,
+    tiff_run,
+)
 
 FLUSH_S = 0.25
 

@@ -11,7 +11,7 @@ from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.simulate.beamtime import Beamtime, spi, write_beamtime
 from photon_triage.core.simulate.spi import NOMINAL, SpiRun, detector_mask
-from photon_triage.core.simulate.truth import TRUTH_FILE
+from photon_triage.core.simulate.writers import TRUTH_FILE
 from photon_triage.core.sources import inspect, read_frames, read_mask
 
 

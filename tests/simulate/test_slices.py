@@ -12,8 +12,8 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.simulate import beamtime
 from photon_triage.core.simulate.beamtime import Beamtime, Simulation, cryoet, tomo, write_beamtime
-from photon_triage.core.simulate.truth import true_mask
 from photon_triage.core.simulate.volume import SliceTruth
+from photon_triage.core.simulate.writers import true_mask
 from photon_triage.core.sources import FolderWatch, FrameReader, inspect, read_frames
 
 SIZE = 96

@@ -38,7 +38,7 @@ def spi_report(session: Session, folder: Path) -> dict[str, Any]:
     """Single hits at the session's threshold, and what the best rule on lit pixels would have found."""
     from photon_triage.core.metrics import best_threshold, confusion_at
     from photon_triage.core.session.decisions.label_files import match_files, read_labels
-    from photon_triage.core.simulate.truth import TRUTH_FILE
+    from photon_triage.core.simulate.writers import TRUTH_FILE
 
     reader = session.results()
     try:
@@ -112,7 +112,7 @@ def cryoet_report(session: Session, folder: Path) -> dict[str, Any]:
     from photon_triage.core.session.decisions.label_files import match_files, read_labels
     from photon_triage.core.session.decisions.matching import points_against
     from photon_triage.core.simulate.cryoet import CLASSES
-    from photon_triage.core.simulate.truth import POINTS_FILE
+    from photon_triage.core.simulate.writers import POINTS_FILE
 
     threshold, patches = session.threshold(), session.recipe().patches
     assert patches is not None, "the recipe for cryo-electron tomography searches for candidates"
@@ -159,7 +159,7 @@ def _pixel_confusions(reader: ResultsReader, folder: Path, names: tuple[str, ...
     import numpy as np
 
     from photon_triage.core.metrics import Confusion
-    from photon_triage.core.simulate.truth import true_mask
+    from photon_triage.core.simulate.writers import true_mask
 
     frames, counts = 0, np.zeros((len(names), len(names)), np.int64)
     for row in reader.all_frames():
