@@ -19,8 +19,7 @@ import torch
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.recipe import load_recipe
 from photon_triage.core.simulate.spi import NOMINAL, detector_mask
-from photon_triage.core.study.data import RECIPE, StudyData, study_data
-from photon_triage.core.study.study_size import VARIANTS, StudySize, Variant
+from photon_triage.core.study.data import RECIPE, VARIANTS, StudyData, StudySize, Variant, study_data
 from photon_triage.core.study.trials import VariantRun, figures, write_json
 from photon_triage.core.training.data.examples import beam_in_region
 

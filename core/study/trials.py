@@ -17,8 +17,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion, best_threshold
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable, load_recipe
-from photon_triage.core.study.data import RECIPE, StudyData
-from photon_triage.core.study.study_size import PUBLISHED_BATCH, StudySize, Variant, cfg_of
+from photon_triage.core.study.data import PUBLISHED_BATCH, RECIPE, StudyData, StudySize, Variant, cfg_of
 from photon_triage.core.training.data.examples import Examples
 from photon_triage.core.training.loop.checkpoints import FOLDER, Checkpoints, written
 from photon_triage.core.training.loop.progress import Progress

@@ -44,8 +44,8 @@ def study_spi(
     against the truth of other frames. Without --size it is full on a GPU and small otherwise.
     """
     from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.study.data import SIZES
     from photon_triage.core.study.study import run_study
-    from photon_triage.core.study.study_size import SIZES
     from photon_triage.models.inference.precision import best_device
 
     lower_priority()
