@@ -119,7 +119,7 @@ def build_stage(recipe: Recipe, table: AnyStage, model: str, models_path: Path, 
     log.info("%s with the model %s (%s) on %s", table.kind, model, entry.path, device)
     match table:
         case ClassifyStage() if entry.family == "radial":
-            from photon_triage.core.stages.rings import ClassifyProfile
+            from photon_triage.core.stages.classify import ClassifyProfile
             from photon_triage.models.nets.radial_net import load_profile_classifier
 
             return ClassifyProfile(table, load_profile_classifier(entry.path), device, roi)

@@ -13,7 +13,7 @@ from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL
-from photon_triage.core.stages.rings import ClassifyProfile
+from photon_triage.core.stages.classify import ClassifyProfile
 from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, profile_input
 
 BINS, Q_MAX, HEIGHT, WIDTH = 40, 0.4, 96, 192

@@ -14,8 +14,7 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.radial import Rings
 from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, PrepareTable, Roi
 from photon_triage.core.stages.cascade import UnusableFrameError, counts_in, image_in
-from photon_triage.core.stages.classify import Classify
-from photon_triage.core.stages.rings import ClassifyProfile
+from photon_triage.core.stages.classify import Classify, ClassifyProfile
 from photon_triage.core.stages.spots import LitPixels
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector
