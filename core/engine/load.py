@@ -14,7 +14,7 @@ import torch
 
 from photon_triage.core.engine.events import Event, EventStream, FileMoved, FileReplaced, Frames, Purpose, load_of
 from photon_triage.core.frames import Batch, FrameKey, Geometry
-from photon_triage.core.sources.process.arena import Pin
+from photon_triage.core.sources.process.channel import Pin
 
 log = logging.getLogger("photon_triage.engine")
 

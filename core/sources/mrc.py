@@ -17,10 +17,9 @@ from mrcfile.mrcinterpreter import MrcInterpreter
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.sources.common.calibration import require_frames
 from photon_triage.core.sources.common.file_probe import CutShortError, FileState, translated, waited_for
 from photon_triage.core.sources.common.formats import START
-from photon_triage.core.sources.common.headers import run_name, without_blank_end
+from photon_triage.core.sources.common.headers import require_frames, run_name, without_blank_end
 from photon_triage.core.sources.common.info import SourceInfo
 from photon_triage.core.sources.common.limits import ABANDONED, SILENT, STABLE, require_size
 

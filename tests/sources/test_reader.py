@@ -19,7 +19,7 @@ import pytest
 from photon_triage.core.common.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader
-from photon_triage.core.sources.process import arena
+from photon_triage.core.sources.process import channel as arena
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_simulated_tiff
 
 DATASET = "/entry_1/data_1/data"

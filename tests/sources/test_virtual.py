@@ -12,7 +12,7 @@ import pytest
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import inspect, read_frames
 from photon_triage.core.sources.common.file_probe import look
-from photon_triage.core.sources.common.stack_layout import StackLayout
+from photon_triage.core.sources.common.info import StackLayout
 from photon_triage.core.sources.process.in_process import open_frames
 from tests.builders.detector_files import frames_of, make_old, write_plain
 

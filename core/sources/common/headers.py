@@ -6,8 +6,57 @@ import math
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
+
+_KINDS = {
+    "a dark": "dark darks darkfield darkfields darkframe darkframes darkcurrent darkimage darkimages darkend pedestal "
+    "pedestals df",
+    "a flat field": "flat flats flatfield flatfields flatimage flatimages white whites whitefield whitefields ff "
+    "bright brightfield openbeam ob ref refs refhst reference references",
+    "a background": "bg bgs bkg bkgs background backgrounds empty emptybeam",
+}
+_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+_FIELD = ("field", "fields", "frame", "frames", "current", "image", "images", "img", "beam")
+_OTHERS = "avg average averaged mean median sum before after begin end start pre post raw corr data master ms sec us of"
+_QUALIFIERS = frozenset((*_FIELD, *_OTHERS.split(), "tomo", "scan", "exp", "det"))
+"""Words that may follow without making another thing of it."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+def calibration_name(path: str) -> str:
+    """What a file is by its name ("a dark", "a flat field", "a background"), "" where the name says nothing.
+
+    The name says it where the last of its words that is no number and no qualifier is one of those: dark_00001,
+    scan2_flats_0003, FlatField, ref0000_0000; but not dark_sample_01. Single letters and numbers do not count.
+    """
+    words = [word.lower() for word in _WORD.findall(Path(path).name.split(".")[0])]
+    joined: list[str] = []
+    for word in words:
+        if joined and word in _FIELD and joined[-1] + word in _KIND_OF:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    for word in reversed(joined):
+        if word in _KIND_OF:
+            return _KIND_OF[word]
+        if word not in _QUALIFIERS and len(word) > 1:
+            return ""
+    return ""
+
+
+def require_frames(path: str, *, any_image: bool) -> None:
+    """SourceError for a file whose name says that it is a flat, a dark or the like; any_image: take it all the same."""
+    kind = "" if any_image else calibration_name(path)
+    if kind:
+        raise SourceError(
+            f"Reading {path}: it holds no frames: {kind} (the file's name says so).",
+            "If it holds frames, give it a name without that word.",
+        )
+
 
 JOULE_PER_EV = 1.602176634e-19
 """CODATA 2018, exact."""

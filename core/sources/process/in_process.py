@@ -11,9 +11,8 @@ import numpy as np
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.file_probe import FileState, look
-from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.info import SourceInfo, StackLayout
 from photon_triage.core.sources.common.limits import require_count, require_size
-from photon_triage.core.sources.common.stack_layout import StackLayout
 
 
 class OpenFrames(Protocol):

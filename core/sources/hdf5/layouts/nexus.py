@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from photon_triage.core.common.errors import MissingError
-from photon_triage.core.sources.common.calibration import calibration_name
+from photon_triage.core.sources.common.headers import calibration_name
 from photon_triage.core.sources.hdf5.axes import counts_rows, signal_of
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, photon_energy, wavelength_energy
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images

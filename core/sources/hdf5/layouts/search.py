@@ -7,11 +7,9 @@ from typing import Any
 
 import h5py
 
-from photon_triage.core.sources.common.calibration import calibration_name
+from photon_triage.core.sources.common.headers import calibration_name
 from photon_triage.core.sources.common.info import Alternative
-from photon_triage.core.sources.hdf5.axes import counts_rows, marked
-from photon_triage.core.sources.hdf5.axis_roles import view_of
-from photon_triage.core.sources.hdf5.contents import MOST_OBJECTS, Contents, address, contents
+from photon_triage.core.sources.hdf5.axes import counts_rows, marked, view_of
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import (
     file_look_alike,
@@ -19,7 +17,15 @@ from photon_triage.core.sources.hdf5.layouts.look_alikes import (
     look_alike,
     unread_kind,
 )
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
+from photon_triage.core.sources.hdf5.links import (
+    MOST_OBJECTS,
+    Contents,
+    OpenFiles,
+    address,
+    contents,
+    names_in,
+    text_of,
+)
 from photon_triage.core.sources.hdf5.values import attribute
 
 _MOST_JUDGED = 200
