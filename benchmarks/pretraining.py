@@ -29,7 +29,7 @@ from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.config import CLASSES
 from photon_triage.core.training.tasks.detector.learner import Plan, score, train
-from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
+from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob, run_pretraining
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector
 from photon_triage.models.inference.precision import best_device

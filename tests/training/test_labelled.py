@@ -18,7 +18,7 @@ from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
-from photon_triage.core.training.tasks.segmentation.accepted_masks import accepted_masks
+from photon_triage.core.training.tasks.segmentation.segmenter_job import accepted_masks
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.msd import MSDNet
 

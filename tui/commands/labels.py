@@ -134,7 +134,7 @@ def report_labels(session_path: SessionPath, device: DeviceOption = None, as_jso
     It tells what a training would learn from; `photon-triage train` says the same of what it has learned from.
     """
     from photon_triage.core.session.session import Session
-    from photon_triage.core.training.evaluation.labels_report import labels_report
+    from photon_triage.core.training.evaluation.representativeness import labels_report
 
     said = labels_report(Session.open(session_path), device).as_json()
     if as_json:

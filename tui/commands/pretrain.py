@@ -45,7 +45,7 @@ def pretrain(
     from photon_triage.core.common.priority import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.data.augment import checked_augmentations
-    from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
+    from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob, run_pretraining
 
     lower_priority()
     approve_begun(sys.argv[1:])

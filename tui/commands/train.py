@@ -91,11 +91,10 @@ def train(
     from photon_triage.core.training.data.augment import checked_augmentations
     from photon_triage.core.training.data.preselection import checked_how
     from photon_triage.core.training.data.sources import DEFAULT_SOURCES, checked_sources
-    from photon_triage.core.training.dispatch import run_network_training, trains_network
+    from photon_triage.core.training.dispatch import asked, run_network_training, trains_network
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.loop.distributed import OtherRankDone, joined
     from photon_triage.core.training.model.job import NetworkJob
-    from photon_triage.core.training.model.model_choice import asked
     from photon_triage.core.training.tasks.detector.batch_sampler import parse_balance
     from photon_triage.core.training.tasks.detector.config import TrainingJob
     from photon_triage.core.training.tasks.detector.detector_job import run_training

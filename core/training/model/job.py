@@ -22,8 +22,7 @@ from photon_triage.core.training.data.split import Split
 from photon_triage.core.training.evaluation.pixel_losses import LossName
 from photon_triage.core.training.evaluation.scoring import held_out_images
 from photon_triage.core.training.loop.checkpoints import KEPT, Trained, checked_name, free_name, register
-from photon_triage.core.training.model.freezing import freeze
-from photon_triage.core.training.model.initial_weights import initialise
+from photon_triage.core.training.model.initial_weights import freeze, initialise
 from photon_triage.models.common.classes import EACH_FRAME, Normalisation
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import available, create

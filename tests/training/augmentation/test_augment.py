@@ -9,8 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.data.augment import AUGMENTATIONS, GAIN, augment, checked_augmentations
-from photon_triage.core.training.data.rotations import inverted, rotated
+from photon_triage.core.training.data.augment import (
+    AUGMENTATIONS,
+    GAIN,
+    augment,
+    checked_augmentations,
+    inverted,
+    rotated,
+)
 
 HALF = np.array([20.0, -4.0], np.float32)
 """A beam beside the region, as on a half-plane detector."""

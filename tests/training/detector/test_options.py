@@ -17,9 +17,8 @@ from photon_triage.core.recipe import PrepareTable
 from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.sources import checked_sources, choose
-from photon_triage.core.training.model.freezing import freeze
-from photon_triage.core.training.model.initial_weights import initialise
-from photon_triage.core.training.model.model_choice import Asked, asked
+from photon_triage.core.training.dispatch import Asked, asked
+from photon_triage.core.training.model.initial_weights import freeze, initialise
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw, parse_balance
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training

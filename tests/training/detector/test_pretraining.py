@@ -15,8 +15,7 @@ from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import PrepareTable
 from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.detector.pretraining import contrast, pretrain
-from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob, run_pretraining
+from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob, contrast, pretrain, run_pretraining
 from photon_triage.models.common.checkpoint import load, read_metadata
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.representation import Features

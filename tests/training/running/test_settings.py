@@ -13,7 +13,7 @@ from photon_triage.core.training.loop.folder import digest_of, settings_of
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance
 from photon_triage.core.training.tasks.detector.config import TrainingJob
-from photon_triage.core.training.tasks.detector.pretraining_job import PretrainingJob
+from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob
 
 from ..builders import new_session
 

@@ -11,12 +11,12 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.preselection import MOST_OF_A_RUN, preselection
 from photon_triage.core.training.data.simulated_examples import CACHE
 from photon_triage.core.training.data.sources import checked_sources
-from photon_triage.core.training.evaluation.labels_report import representation_of
+from photon_triage.core.training.evaluation.representativeness import representation_of
 from photon_triage.core.training.loop.checkpoints import Trained, checked_name, free_name, register
 from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun, training_run
-from photon_triage.core.training.model.freezing import freeze
+from photon_triage.core.training.model.initial_weights import freeze
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import MEASURED, adapt
 from photon_triage.core.training.tasks.detector.config import (
     ALL_LEARN,

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
+from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.decisions.labels import Label
+from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
 from photon_triage.core.training.data.preselection import AT_ONCE, How, preselect, statistics_of
-from photon_triage.core.training.data.sources import readable_frames, runs_of
-from photon_triage.core.training.model.job import GIVE_IMAGES
-from photon_triage.core.training.tasks.patches.patch_sampler import Draw, Marked, Patches, Sites
+from photon_triage.core.training.data.sources import CHANGED, chosen_labels, readable_frames, runs_of
+from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
+from photon_triage.core.training.evaluation.representativeness import represent
+from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels
+from photon_triage.core.training.loop.checkpoints import Trained
+from photon_triage.core.training.loop.loop import learn
+from photon_triage.core.training.loop.progress import Note
+from photon_triage.core.training.loop.runs import TrainingRun
+from photon_triage.core.training.model.job import GIVE_IMAGES, NetworkJob, keep_layers, name_for, registered
+from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
+from photon_triage.core.training.tasks.patches.patch_sampler import (
+    Draw,
+    Marked,
+    Patches,
+    PatchLearner,
+    Sites,
+    elsewhere_drawn,
+    score_patches,
+)
+from photon_triage.models.inference.precision import best_device
+from photon_triage.models.nets.patch_finder import load_patch_finder
 
 POOL, KEPT = 4096, 1024
 """Patches looked at, and those of them that are learned from."""
@@ -128,3 +150,88 @@ def _point(label: Label) -> Point:
 
 def _is_on(point: Point, image: Image) -> bool:
     return 0 <= point[0] < image.shape[1] and 0 <= point[1] < image.shape[0]
+
+
+def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
+    """Continue or begin a patch finder on accepted and rejected candidates; score old and new on held-back ones.
+
+    Raises TrainingError, SessionError or ModelError.
+    """
+    began = time.time()
+    device = best_device(job.device)
+    chosen = chosen_labels(job.session, run, job.sources)
+    accepted_count = sum(label.verdict == "accepted" for label in chosen.labels)
+    plan = finding_plan(job, accepted_count, continues=base is not None)
+    labelled = labelled_candidates(job.session, chosen.labels, plan.min_distance)
+    pixels = contents_of(image.pixels for image in labelled.images)
+    keys = as_originals(labelled.keys, copies_in(job.session))
+    on = labelled.sites[:, 0].tolist()
+    held = hold_back(keys, labelled.accepted, job.seed, [pixels[place] for place in on], labelled.runs)
+    old = None if base is None else load_patch_finder(base.path)
+    finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
+    keep_layers(job, finder.network)
+    patches = Patches(labelled.images, finder)
+    rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
+    learned_from = set(labelled.sites[held.training, 0].tolist())
+    accepted = _drawn(labelled.sites[held.training & labelled.accepted])
+    elsewhere = elsewhere_drawn(
+        [
+            each if place in learned_from else replace(each, elsewhere=np.zeros_like(each.elsewhere))
+            for place, each in enumerate(labelled.background)
+        ]
+    )
+    background = preselected(elsewhere, accepted, patches, job.negatives, job.seed)
+
+    def others(rng: np.random.Generator, count: int) -> Sites:
+        return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
+
+    learner = PatchLearner(finder, patches, accepted, others, plan, device)
+    for step in run.follow(learn(learner, plan.iterations, run.keeper)):
+        note(step.done, step.planned, step.loss, None)
+    threshold = job.session.recipe().default_threshold
+    cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
+    scores = {}
+    for name, each in ((base.name if base else "", old), (name_for(job, base), finder)):
+        if each is not None:
+            said = score_patches(each, Patches(labelled.images, each), labelled.sites[held.test], device) >= cut
+            scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
+    learned = labelled.accepted[held.training]
+    keys_held_out = [key for key, judges in zip(labelled.keys, held.test.tolist(), strict=True) if judges]
+    keys_learned = [key for key, learns in zip(labelled.keys, held.training.tolist(), strict=True) if learns]
+    job.remarks.update({"sources": chosen.counts(keys_learned), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
+    run.record_trained_on(labelled.images[place].key for place in learned_from)
+    data = {
+        "unit": "labels",
+        "trained_on": len(learned),
+        "accepted": int(learned.sum()),
+        "rejected": int((~learned).sum()),
+        "held_back": int(held.test.sum()),
+        "evaluated_on": held_out_labels(chosen.counts(keys_held_out)),
+        "unreachable": labelled.unreachable,
+        "simulated": any(image.simulated for image in labelled.images),
+        "representation": represent(
+            job.session, {key: bool(right) for key, right in zip(keys_learned, learned, strict=True)}
+        ).as_json(),
+    }
+    how = {
+        "family": finder.network.architecture["family"],
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
+        "negatives": job.negatives,
+        "threshold": threshold,
+        "seconds": time.time() - began,
+        "device": str(device),
+    }
+    return registered(job, base, finder, scores, data, how)
+
+
+def _drawn(sites: Sites) -> Draw:
+    return lambda rng, count: rng.choice(sites, count)
+
+
+def _confusion(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> Confusion:
+    return Confusion(
+        int((said & true).sum()), int((said & ~true).sum()), int((~said & true).sum()), int((~said & ~true).sum())
+    )

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from photon_triage.core.common.errors import TrainingError
+from photon_triage.core.training.data.augment import SYMMETRIES, turned
 from photon_triage.core.training.data.images import Image, normalised
 from photon_triage.core.training.data.objects import Objects
 from photon_triage.core.training.data.preselection import How
-from photon_triage.core.training.data.rotations import SYMMETRIES, turned
 from photon_triage.core.training.loop.loop import Learner
 from photon_triage.core.training.loop.progress import decayed
 from photon_triage.models.nets.patch_finder import PatchFinder, log_odds

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.common.errors import TrainingError
+from photon_triage.core.training.data.augment import SYMMETRIES, turned
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import Image, normalised
-from photon_triage.core.training.data.rotations import SYMMETRIES, turned
 from photon_triage.core.training.evaluation.pixel_losses import LossName, pixel_loss
 from photon_triage.core.training.evaluation.scoring import pixel_scores
 from photon_triage.core.training.loop.loop import Learner, learn

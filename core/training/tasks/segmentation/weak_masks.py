@@ -16,8 +16,8 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.data.images import SUFFIXES, Example, normalised, read_examples
-from photon_triage.core.training.tasks.segmentation.accepted_masks import accepted_masks
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, whole_frame
+from photon_triage.core.training.tasks.segmentation.segmenter_job import accepted_masks
 from photon_triage.models.nets.segmenter import Segmenter
 
 Place = tuple[str, int]
