@@ -17,6 +17,7 @@ from photon_triage.models.darknet.layers import (
     ACTIVATIONS,
     Convolution,
     Layer,
+    NormForm,
     Output,
     Reorg,
     Route,
@@ -24,7 +25,6 @@ from photon_triage.models.darknet.layers import (
     Shortcut,
     Upsample,
 )
-from photon_triage.models.darknet.norm import NormForm
 from photon_triage.models.darknet.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 from photon_triage.models.darknet.vocabulary import check_vocabulary
 

@@ -15,8 +15,7 @@ from photon_triage.models.darknet import weights
 from photon_triage.models.darknet.builder import NetworkBuilder, Node
 from photon_triage.models.darknet.cfg import NetConfig, parse_cfg, read_cfg, shipped_cfg, shipped_cfgs
 from photon_triage.models.darknet.heads import HeadConfig
-from photon_triage.models.darknet.layers import Convolution, Layer, Shape
-from photon_triage.models.darknet.norm import NormForm, checked_form
+from photon_triage.models.darknet.layers import Convolution, Layer, NormForm, Shape, checked_form
 from photon_triage.models.darknet.weights import Channels, WeightsReport
 
 __all__ = ["Darknet", "LayerRow", "WeightsReport", "shipped_cfg", "shipped_cfgs"]
@@ -52,7 +51,7 @@ class Darknet(nn.Module):
     `layers` one module for each section after `[net]`. `seen`, the number of images it was trained on, is kept with
     the weights. `in_channels` is what the input must have, `classes` what replaced the cfg's classes, None for nothing,
     `size_multiple` that of which the input's height and width must be multiples. `norm_form` is batch-norm's: see
-    `photon_triage.models.darknet.norm`.
+    `photon_triage.models.darknet.layers`.
     """
 
     images_seen: Tensor

@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.layers import Convolution, Reorg
-from photon_triage.models.darknet.norm import BatchNorm, NormForm
+from photon_triage.models.darknet.layers import BatchNorm, Convolution, NormForm, Reorg
 from photon_triage.models.darknet.pooling import MaxPool
 
 from .builders import NET, SMALL, convolution, with_random_weights

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.models.darknet.norm import BatchNorm
+from photon_triage.models.darknet.layers import BatchNorm
 
 WAIT = timedelta(hours=12)
 """How long a process waits for the others: a training may be paused. torchrun ends all when one of them dies."""

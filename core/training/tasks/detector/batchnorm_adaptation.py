@@ -30,7 +30,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.loop.folder import writing
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.norm import BatchNorm
+from photon_triage.models.darknet.layers import BatchNorm
 
 FRAMES, LEAST, AT_ONCE = 512, 64, 64
 FAR = 0.05
