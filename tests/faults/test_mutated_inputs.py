@@ -35,7 +35,8 @@ from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector, load_detector
 from photon_triage.models.files.model_file import open_cfg, open_foreign, open_network
 from photon_triage.models.files.summary import summarise
-from photon_triage.tui.commands import audit, engine, export, labels, metrics, models, report, session
+from photon_triage.tui.commands import engine, export, labels, metrics, models, report, session
+from photon_triage.tui.commands import metrics as audit
 from photon_triage.tui.commands import network_files as networks
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder

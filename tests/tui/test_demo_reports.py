@@ -11,7 +11,7 @@ from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
 from photon_triage.core.simulate.beamtime import Beamtime, Simulation, cryoet, tomo, write_beamtime
 from photon_triage.core.simulate.volume import SliceTruth
-from photon_triage.tui.commands.demo_reports import cryoet_report, tell_cryoet, tell_tomo, tomo_report
+from photon_triage.tui.commands.demo import cryoet_report, tell_cryoet, tell_tomo, tomo_report
 
 from ..session.builders import build_session, file_row
 

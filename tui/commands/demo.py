@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from photon_triage.tui.commands.output import say, say_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from photon_triage.core.metrics import Confusion
+    from photon_triage.core.session.session import Session
+    from photon_triage.core.session.store.reader import ResultsReader
 import json
 import shutil
 import subprocess
@@ -10,20 +24,225 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from photon_triage.tui.commands.demo_reports import DEMONSTRATIONS
-from photon_triage.tui.commands.output import progress_bar, say, say_json
-from photon_triage.tui.commands.sessions import count_frames
+from photon_triage.tui.commands.output import progress_bar, say_json
+from photon_triage.tui.commands.session import count_frames
 from photon_triage.tui.terminal.display import Display, ImagesOption, ThemeOption, chosen_display
 from photon_triage.tui.terminal.terminal import require_screen
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session
+
+
+NAMES = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A kind of demonstration.
+
+    rate_hz: frames a second. seconds_a_run: length of a run. report: the metrics as JSON values, from the session and
+    the folder simulated into. tell: the same in words.
+    """
+
+    rate_hz: int
+    seconds_a_run: int
+    report: Callable[[Session, Path], dict[str, Any]]
+    tell: Callable[[dict[str, Any]], None]
+
+
+def spi_report(session: Session, folder: Path) -> dict[str, Any]:
+    """Single hits at the session's threshold, and what the best rule on lit pixels would have found."""
+    from photon_triage.core.metrics import best_threshold, confusion_at
+    from photon_triage.core.session.decisions.label_files import match_files, read_labels
+    from photon_triage.core.simulate.writers import TRUTH_FILE
+
+    reader = session.results()
+    try:
+        frames, files, model = list(reader.all_frames()), reader.files(), reader.state().model
+    finally:
+        reader.close()
+    labels = match_files(read_labels(folder / TRUTH_FILE), files)
+    truth = {label.key: label.verdict == "accepted" for label in labels}
+    threshold = session.threshold()
+    confusion = confusion_at({frame.key: frame.score for frame in frames}, truth, threshold).confusion
+    reached = session.recipe().stages_before_network
+    lit = {frame.key: frame.measures.get("lit_pixels") if frame.passed >= reached else None for frame in frames}
+    lit_threshold = best_threshold(lit, truth)
+    baseline = confusion_at(lit, truth, lit_threshold if lit_threshold is not None else float("inf")).confusion
+    in_window = [truth[frame.key] for frame in frames if frame.passed >= reached and frame.key in truth]
+    return {
+        "frames_seen": len(frames),
+        "labels": confusion.n,
+        "threshold": threshold,
+        **_estimates(confusion),
+        "tn": confusion.tn,
+        "baseline_f1": baseline.f1.value or 0.0,
+        "baseline_lit_pixels": lit_threshold,
+        "single_hits": sum(truth.values()),
+        "in_size_window": len(in_window),
+        "single_hits_in_size_window": sum(in_window),
+        "model": model,
+        "simulated": True,
+    }
+
+
+def tell_spi(report: dict[str, Any]) -> None:
+    """The report on single hits in words."""
+    say(f"Single hits at threshold {report['threshold']:g}, against the truth of {report['labels']} frames:")
+    _say_estimates(report)
+    say(f"The best lit-pixel threshold within the size window has an F1 of {report['baseline_f1']:.3f}.")
+
+
+def tomo_report(session: Session, folder: Path) -> dict[str, Any]:
+    """Every material's pixels; `f1` is the mean over all but the background."""
+    from photon_triage.core.simulate.tomo import CLASSES
+
+    reader = session.results()
+    try:
+        frames, classes = _pixel_confusions(reader, folder, CLASSES)
+        model = reader.state().model
+    finally:
+        reader.close()
+    scores = {name: _pixel_scores(confusion) for name, confusion in classes.items()}
+    materials = [scores[name]["f1"] or 0.0 for name in CLASSES[1:]]
+    return {
+        "frames_seen": frames,
+        "labels": frames,
+        "pixels": classes[CLASSES[0]].n,
+        "classes": scores,
+        "f1": sum(materials) / len(materials),
+        "model": model,
+        "simulated": True,
+    }
+
+
+def tell_tomo(report: dict[str, Any]) -> None:
+    """The report on materials in words."""
+    say(f"Each pixel's material, against the truth of {report['labels']} slices, {report['pixels']:,} pixels:")
+    _say_pixels(report["classes"])
+    say(f"Mean F1 without the background: {report['f1']:.3f}.")
+
+
+def cryoet_report(session: Session, folder: Path) -> dict[str, Any]:
+    """The membranes' pixels, and the candidates of at least the session's threshold."""
+    from photon_triage.core.session.decisions.label_files import match_files, read_labels
+    from photon_triage.core.session.decisions.matching import points_against
+    from photon_triage.core.simulate.cryoet import CLASSES
+    from photon_triage.core.simulate.writers import POINTS_FILE
+
+    threshold, patches = session.threshold(), session.recipe().patches
+    assert patches is not None, "the recipe for cryo-electron tomography searches for candidates"
+    reader = session.results()
+    try:
+        frames, classes = _pixel_confusions(reader, folder, CLASSES)
+        labels = match_files(read_labels(folder / POINTS_FILE), reader.files())
+        truth = {label.key: label.verdict == "accepted" for label in labels}
+        confusion = points_against(truth, reader, threshold, patches.min_distance).confusion
+        model, candidates = reader.state().model, reader.counts().candidates
+    finally:
+        reader.close()
+    membrane = classes[CLASSES[1]]
+    return {
+        "frames_seen": frames,
+        "labels": len(labels),
+        "threshold": threshold,
+        **_estimates(confusion),
+        "candidates": candidates,
+        "membrane": _pixel_scores(membrane),
+        "pixels": membrane.n,
+        "model": model,
+        "simulated": True,
+    }
+
+
+def tell_cryoet(report: dict[str, Any]) -> None:
+    """The report on membranes and candidates in words."""
+    say(f"Membranes, against the truth of {report['frames_seen']} slices, {report['pixels']:,} pixels:")
+    _say_pixels({"membrane": report["membrane"]})
+    say(f"Candidates at threshold {report['threshold']:g}, against the {report['labels']} injectisomes on the slices:")
+    _say_estimates(report)
+
+
+DEMONSTRATIONS = {
+    "spi": Demonstration(20, 20, spi_report, tell_spi),
+    "tomo": Demonstration(2, 20, tomo_report, tell_tomo),
+    "cryoet": Demonstration(1, 20, cryoet_report, tell_cryoet),
+}
+
+
+def _pixel_confusions(reader: ResultsReader, folder: Path, names: tuple[str, ...]) -> tuple[int, dict[str, Confusion]]:
+    """How many slices were read, and every class's pixels on them; a slice without a mask is all background."""
+    import numpy as np
+
+    from photon_triage.core.metrics import Confusion
+    from photon_triage.core.simulate.writers import true_mask
+
+    frames, counts = 0, np.zeros((len(names), len(names)), np.int64)
+    for row in reader.all_frames():
+        frames += 1
+        true = true_mask(folder, row.key)
+        mask = reader.mask(row.id)
+        if mask is None:
+            found = np.zeros_like(true)
+        else:
+            height, width = mask.values.shape
+            true = true[mask.top : mask.top + height, mask.left : mask.left + width]
+            found = _renamed(mask.values, mask.classes, names)
+        counts += _pairs(true, found, len(names))
+    total = int(counts.sum())
+    confusions = {}
+    for place, name in enumerate(names):
+        tp = int(counts[place, place])
+        fp, fn = int(counts[:, place].sum()) - tp, int(counts[place].sum()) - tp
+        confusions[name] = Confusion(tp, fp, fn, total - tp - fp - fn)
+    return frames, confusions
+
+
+def _pairs(true: NDArray[np.uint8], found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """How many pixels are truly of a class (row) and found to be of one (column): (classes, classes)."""
+    import numpy as np
+
+    both = true.astype(np.int64) * classes + found
+    return np.bincount(both.reshape(-1), minlength=classes**2).reshape(classes, classes)
+
+
+def _renamed(values: NDArray[np.uint8], classes: Iterable[str], names: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The same classes as places among `names`; the first where a name is not among them."""
+    import numpy as np
+
+    return np.array([names.index(name) if name in names else 0 for name in classes], np.uint8)[values]
+
+
+def _pixel_scores(confusion: Confusion) -> dict[str, float | None]:
+    """Without intervals: neighbouring pixels are not independent."""
+    return {name: getattr(confusion, name).value for name in (*NAMES, "iou")}
+
+
+def _estimates(confusion: Confusion) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in NAMES:
+        estimate = getattr(confusion, name)
+        found[name] = estimate.value
+        found[f"{name}_interval"] = [estimate.low, estimate.high]
+    return found | {name: getattr(confusion, name) for name in ("tp", "fp", "fn")}
+
+
+def _say_estimates(report: dict[str, Any]) -> None:
+    say_table((name, _number(report[name]), "[{:.3f}, {:.3f}]".format(*report[f"{name}_interval"])) for name in NAMES)
+
+
+def _say_pixels(classes: dict[str, dict[str, float | None]]) -> None:
+    header = ("", *NAMES, "iou")
+    say_table([header, *((name, *(_number(scores[each]) for each in header[1:])) for name, scores in classes.items())])
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
 
 SCREEN_SECONDS, HEADLESS_SECONDS = 600, 60
 CATCH_UP_S = 60.0

@@ -13,7 +13,7 @@ import typer
 
 from photon_triage.core.doctor.machine import Check
 from photon_triage.tui.commands.output import say, say_json
-from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.session import DeviceOption
 from photon_triage.tui.terminal.images.query import Graphics
 from photon_triage.tui.terminal.terminal import UTF8_ADVICE, Terminal, tmux_option
 from photon_triage.tui.terminal.text import safe_text

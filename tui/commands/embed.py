@@ -9,7 +9,7 @@ import typer
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.tui.commands.output import progress_bar, say, say_json
-from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.session import DeviceOption
 
 
 def embed(

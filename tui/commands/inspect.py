@@ -7,12 +7,52 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_triage.tui.commands.output import say_json, say_table
-from photon_triage.tui.commands.sessions import RootsOption
+from photon_triage.tui.commands.output import say, say_json, say_table
+from photon_triage.tui.commands.session import RootsOption
 
 if TYPE_CHECKING:
     from photon_triage.core.sources import SourceInfo
     from photon_triage.core.sources.common.info import Alternative
+
+
+def recipes(
+    show: Annotated[str | None, typer.Option(metavar="NAME", help="Print this recipe, shipped or a file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the shipped recipes, or print one to begin your own with."""
+    from photon_triage.core.recipe import load_recipe, parse_recipe, recipe_text, shipped_recipes
+
+    if show is not None:
+        text = recipe_text(show)
+        recipe = parse_recipe(text, show)
+        if as_json:
+            say_json({"name": recipe.name, "title": recipe.title, "text": text, "recipe": recipe.model_dump()})
+        else:
+            for line in text.splitlines():
+                say(line)
+        return
+    shipped = [load_recipe(name) for name in shipped_recipes()]
+    if as_json:
+        say_json([{"name": recipe.name, "title": recipe.title} for recipe in shipped])
+    else:
+        say_table((recipe.name, recipe.title) for recipe in shipped)
+
+
+def powder(
+    session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="An .h5 or a .tif to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write the virtual powder: mean and maximum of all hits and of all misses, and the difference of the means."""
+    from photon_triage.core.export.powder_files import export_powder
+    from photon_triage.core.session.session import Session
+
+    made = export_powder(Session.open(session_path), output)
+    if as_json:
+        height, width = made.valid.shape
+        say_json({"hits": made.hits.n, "misses": made.misses.n, "height": height, "width": width, "path": str(output)})
+        return
+    say(f"{made.hits.n:,} hits and {made.misses.n:,} misses in {output}")
 
 
 def inspect(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from photon_triage.tui.commands.output import say, say_json
-from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.session import DeviceOption
 from photon_triage.tui.commands.training_report import say_representation
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from photon_triage.tui.commands.output import say, say_json
-from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.session import DeviceOption
 from photon_triage.tui.commands.training_report import shown_training
 from photon_triage.tui.resumption import approve_begun
 

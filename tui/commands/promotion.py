@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
-from photon_triage.tui.commands.sessions import AsOption, DeviceOption
+from photon_triage.tui.commands.session import AsOption, DeviceOption
 
 if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_triage.tui.commands.approval import ApproveOption, approved_alarm_command
+from photon_triage.tui.commands.engine import ApproveOption, approved_alarm_command
 from photon_triage.tui.commands.output import progress_bar, say, say_json
-from photon_triage.tui.commands.sessions import (
+from photon_triage.tui.commands.session import (
     DeviceOption,
     Paths,
     RecipeOption,

@@ -9,7 +9,7 @@ import typer
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.tui.commands.output import progress_bar, say, say_json, say_table
-from photon_triage.tui.commands.sessions import DeviceOption
+from photon_triage.tui.commands.session import DeviceOption
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

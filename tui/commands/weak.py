@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from photon_triage.tui.commands.output import say, say_json, say_table
-from photon_triage.tui.commands.sessions import DeviceOption, RecipeOption, open_session
+from photon_triage.tui.commands.session import DeviceOption, RecipeOption, open_session
 from photon_triage.tui.commands.training_options import parse_names, parse_options
 from photon_triage.tui.commands.training_report import shown_training
 from photon_triage.tui.resumption import approve_begun
