@@ -67,7 +67,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long and sees nothing of the input: drawing, frames, shipped networks, a width's search."""
     no_labels: Callable[..., int] = lambda *_: 0  # noqa: E731 - it is patched in twice
     monkeypatch.setattr("photon_triage.core.audit.estimate.labels_needed", no_labels)
-    monkeypatch.setattr("photon_triage.tui.snapshot.audit_view.labels_needed", no_labels)
+    monkeypatch.setattr("photon_triage.tui.snapshot.comparison_view.labels_needed", no_labels)
     monkeypatch.setattr("photon_triage.core.report.figures._svg", lambda *_: "")
     monkeypatch.setattr(Previewer, "load", _no_frame)
     monkeypatch.setattr("photon_triage.core.training.data.examples._read", _no_frame)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from photon_triage.core.metrics import Confusion
-from photon_triage.tui.snapshot.label_index import Truth
+from photon_triage.tui.snapshot.label_follower import Truth
 
 T = TypeVar("T")
 

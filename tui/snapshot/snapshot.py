@@ -10,8 +10,8 @@ from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import AXES, TIME, Bar, RunRow
 from photon_triage.core.session.trainings.trainings import Training
-from photon_triage.tui.snapshot.audit_view import AuditView
-from photon_triage.tui.snapshot.list_query import Ids
+from photon_triage.tui.snapshot.comparison_view import AuditView
+from photon_triage.tui.snapshot.list_follower import Ids
 from photon_triage.tui.snapshot.measured_rates import Measured
 
 SHOWN = ("hits", "all", "undecided", "flagged")

@@ -19,11 +19,9 @@ from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import RUN
 from photon_triage.core.session.trainings.trainings import Training, TrainingsFollower
-from photon_triage.tui.snapshot.audit_view import AuditView
-from photon_triage.tui.snapshot.label_follower import LabelFollower
-from photon_triage.tui.snapshot.label_index import ById
-from photon_triage.tui.snapshot.list_follower import ListFollower, RateFollower
-from photon_triage.tui.snapshot.list_query import NO_IDS, asks_labels
+from photon_triage.tui.snapshot.comparison_view import AuditView
+from photon_triage.tui.snapshot.label_follower import ById, LabelFollower
+from photon_triage.tui.snapshot.list_follower import NO_IDS, ListFollower, RateFollower, asks_labels
 from photon_triage.tui.snapshot.measured_rates import Measured, Paced, measure, measure_table
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 

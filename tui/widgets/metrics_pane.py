@@ -6,7 +6,7 @@ from textual.content import Content
 
 from photon_triage.core.audit.estimate import Estimates
 from photon_triage.core.metrics import Estimate
-from photon_triage.tui.snapshot.audit_view import WANTED_HALF_WIDTH
+from photon_triage.tui.snapshot.comparison_view import WANTED_HALF_WIDTH
 from photon_triage.tui.snapshot.measured_rates import Measured
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.widgets.pane import Line, Pane, bars
