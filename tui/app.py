@@ -17,11 +17,10 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.screens.help import commands, keymap_path, load_keymap, own_bindings
 from photon_triage.tui.screens.main import MainScreen
-from photon_triage.tui.terminal.display import Display
 from photon_triage.tui.terminal.images import Output, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal
 from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver
-from photon_triage.tui.terminal.terminal import clipboard, this_terminal
+from photon_triage.tui.terminal.terminal import Display, clipboard, this_terminal
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, PLAIN_THEME
 from photon_triage.tui.widgets.keys import KEYS, PALETTE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-from photon_triage.tui.terminal.display import THEMES
+from photon_triage.tui.terminal.terminal import THEMES
 
 DEFAULT_THEME, PLAIN_THEME = THEMES[0], THEMES[-1]
 """The last is for terminals of 16 colours: the terminal's own, which its owner has chosen to be told apart."""

@@ -18,7 +18,6 @@ from textual.geometry import Region
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal import images
-from photon_triage.tui.terminal.display import Images
 from photon_triage.tui.terminal.images import Output, choose_output
 from photon_triage.tui.terminal.images.encoders import (
     BYTES_A_PICTURE,
@@ -34,7 +33,7 @@ from photon_triage.tui.terminal.images.encoders import (
 )
 from photon_triage.tui.terminal.images.query import Graphics
 from photon_triage.tui.terminal.repaint import Painted
-from photon_triage.tui.terminal.terminal import Terminal
+from photon_triage.tui.terminal.terminal import Images, Terminal
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.picture_painter import kitty_of, sixel_of
 from photon_triage.tui.widgets.pictures import Picture

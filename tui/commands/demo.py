@@ -30,8 +30,7 @@ import typer
 
 from photon_triage.tui.commands.output import progress_bar, say_json
 from photon_triage.tui.commands.session import count_frames
-from photon_triage.tui.terminal.display import Display, ImagesOption, ThemeOption, chosen_display
-from photon_triage.tui.terminal.terminal import require_screen
+from photon_triage.tui.terminal.terminal import Display, ImagesOption, ThemeOption, chosen_display, require_screen
 
 if TYPE_CHECKING:
     from photon_triage.core.session.session import Session

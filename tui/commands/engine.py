@@ -30,8 +30,7 @@ from photon_triage.tui.commands.session import (
     summary,
     summary_lines,
 )
-from photon_triage.tui.terminal.display import Display, ImagesOption, ThemeOption, chosen_display
-from photon_triage.tui.terminal.terminal import require_screen
+from photon_triage.tui.terminal.terminal import Display, ImagesOption, ThemeOption, chosen_display, require_screen
 
 if TYPE_CHECKING:
     from photon_triage.core.engine.process import EngineStatus

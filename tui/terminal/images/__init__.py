@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from photon_triage.tui.terminal.display import Images
 from photon_triage.tui.terminal.images.query import Graphics
-from photon_triage.tui.terminal.terminal import Multiplexer, Terminal, tmux_option
+from photon_triage.tui.terminal.terminal import Images, Multiplexer, Terminal, tmux_option
 
 USUAL_CELL = (20, 10)
 """Height and width in pixels of a character cell that a terminal does not tell of; kitty's pictures need no more."""
