@@ -10,7 +10,7 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
-from photon_triage.tui.widgets.overlay import BOX, LEVELS, MARK, Drawn
+from photon_triage.tui.widgets.rings import BOX, LEVELS, MARK, Drawn
 
 from .driver import SIZES, opened
 from .fake_session import FakeSession

@@ -21,7 +21,7 @@ from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.terminal.text import cells
 from photon_triage.tui.widgets.columns import fit_columns, header
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, shades
-from photon_triage.tui.widgets.overlay import BOX, INVALID, LEVELS, Drawn
+from photon_triage.tui.widgets.rings import BOX, INVALID, LEVELS, Drawn
 
 from .fake_session import HEIGHT, RECIPE, WIDTH, FakeSession, FakeSource
 

@@ -21,7 +21,7 @@ from photon_triage.tui import cli
 from photon_triage.tui.screens import model_comparison as promoting
 from photon_triage.tui.screens import trainings_screen as training
 from photon_triage.tui.snapshot.comparison_view import Comparison
-from photon_triage.tui.widgets.curve import plotted
+from photon_triage.tui.widgets.trainings import plotted
 
 from ..session.test_trainings import points, write_training
 from .driver import SIZES, opened

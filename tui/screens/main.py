@@ -27,13 +27,13 @@ from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.terminal.text import cut, safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine_log import EnginePane, LogPane, engine_trouble
+from photon_triage.tui.widgets.files import RunsPane
 from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.keys import KEYS, KeyFooter
 from photon_triage.tui.widgets.message import Banner, MessageLine
 from photon_triage.tui.widgets.metrics_pane import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.radial import RadialPane
-from photon_triage.tui.widgets.runs import RunsPane
 from photon_triage.tui.widgets.status import AlarmLine, StatusLine
 
 REFRESH_S = 0.25

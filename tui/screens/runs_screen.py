@@ -11,9 +11,9 @@ from textual.screen import Screen
 
 from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.snapshot.snapshot import Snapshot
+from photon_triage.tui.widgets.files import RunsPane
 from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.keys import KeyFooter
-from photon_triage.tui.widgets.runs import RunsPane
 from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.25

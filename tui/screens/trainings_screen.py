@@ -16,11 +16,10 @@ from photon_triage.tui.screens.help import HELP, explain
 from photon_triage.tui.screens.model_comparison import Promoting
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.snapshot.training_process import begin, resume
-from photon_triage.tui.widgets.curve import CurvePlot
 from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.status import StatusLine
-from photon_triage.tui.widgets.trainings import TrainingsPane
+from photon_triage.tui.widgets.trainings import CurvePlot, TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane
 
 REFRESH_S = 0.5

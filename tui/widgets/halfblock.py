@@ -12,7 +12,7 @@ from rich.style import Style
 
 from photon_triage.core.session.store.contrast import CLIPS, Reduced, reduced
 from photon_triage.core.session.store.preview import Preview
-from photon_triage.tui.widgets.overlay import (
+from photon_triage.tui.widgets.rings import (
     BOX,
     INVALID,
     LEVELS,
@@ -20,11 +20,11 @@ from photon_triage.tui.widgets.overlay import (
     OUTSIDE,
     OVERLAYS,
     RING,
+    RINGS,
     TINTS,
     Drawn,
     draw_over,
 )
-from photon_triage.tui.widgets.rings import RINGS
 
 _STOPS = {
     "grey": "000000 ffffff",

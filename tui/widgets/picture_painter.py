@@ -33,8 +33,8 @@ from photon_triage.tui.terminal.images.encoders import (
 from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.terminal.terminal import Multiplexer
 from photon_triage.tui.widgets.halfblock import Look, levels_of, rgb_of
-from photon_triage.tui.widgets.overlay import OUTSIDE, draw_over
 from photon_triage.tui.widgets.pictures import Canvas, Picture
+from photon_triage.tui.widgets.rings import OUTSIDE, draw_over
 
 
 def sixel_of(picture: Picture, look: Look, columns: int, rows: int, cell: tuple[int, int]) -> str:

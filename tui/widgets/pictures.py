@@ -20,8 +20,7 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal.repaint import sequences_of, set_sequences
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of
-from photon_triage.tui.widgets.overlay import Drawn, draw_over
-from photon_triage.tui.widgets.rings import Rings, rings_of
+from photon_triage.tui.widgets.rings import Drawn, Rings, draw_over, rings_of
 from photon_triage.tui.widgets.rows import Finds, RowStore
 
 BYTES_KEPT = 128 * 2**20

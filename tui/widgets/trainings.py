@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -9,6 +10,105 @@ from textual.content import Content
 from photon_triage.core.session.trainings.trainings import AT_WORK, Training
 from photon_triage.tui.terminal.text import cells, cut, duration, left, progress, safe_text, state_sign
 from photon_triage.tui.widgets.pane import Pane
+
+BLANK = 0x2800
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Of a braille cell, by row and column."""
+AXIS = 7
+"""Cells of the scale on the left."""
+WIDE_RANGE = 30.0
+"""From how many times the least value on the greatest the scale is logarithmic."""
+
+Points = Sequence[tuple[float, float]]
+
+
+def plotted(points: Points, right: float, low: float, high: float, width: int, height: int) -> list[str]:
+    """Points (x from 0 to `right`, y from `low` to `high`) joined to a line, in rows of braille, the highest first."""
+    field = [[BLANK] * width for _ in range(height)]
+    across, down = 2 * width - 1, 4 * height - 1
+    last: tuple[int, int] | None = None
+    for x, y in points:
+        column = round(across * min(max(x / right, 0.0), 1.0)) if right > 0 else 0
+        row = round(down * (1 - min(max((y - low) / (high - low), 0.0), 1.0))) if high > low else down // 2
+        for at, dot in _between(last, (column, row)):
+            field[dot // 4][at // 2] |= DOTS[dot % 4][at % 2]
+        last = (column, row)
+    return ["".join(" " if cell == BLANK else chr(cell) for cell in line) for line in field]
+
+
+def _between(last: tuple[int, int] | None, here: tuple[int, int]) -> list[tuple[int, int]]:
+    """The dots from the last one to this one."""
+    if last is None:
+        return [here]
+    steps = max(abs(here[0] - last[0]), abs(here[1] - last[1]), 1)
+    return [
+        (round(last[0] + (here[0] - last[0]) * step / steps), round(last[1] + (here[1] - last[1]) * step / steps))
+        for step in range(1, steps + 1)
+    ]
+
+
+class CurvePlot(Pane):
+    """A value over the batches of a training.
+
+    marked: whether the value is one of few, each drawn as a mark of its own beside the line.
+    """
+
+    def __init__(self, title: str, *, whole: bool = False, id: str | None = None) -> None:
+        super().__init__(title, id=id)
+        self._whole = whole
+        """Whether the scale goes from 0 to 1."""
+        self._points: Points = ()
+        self._planned = 0
+        self._empty = ""
+
+    def show(self, points: Points, planned: int, empty: str) -> None:
+        """Take newer points (batch, value); `empty` stands where there are none."""
+        finite = [(x, y) for x, y in points if math.isfinite(y)]
+        if (finite, planned, empty) != (self._points, self._planned, self._empty):
+            self._points, self._planned, self._empty = finite, planned, empty
+            self._redraw()
+
+    def on_resize(self) -> None:
+        """Fill the new size."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        width, rows = self.size.width - AXIS, self.size.height - 1
+        if width < 8 or rows < 1:
+            return
+        if not self._points:
+            self.put(Content(f" {self._empty}"))
+            return
+        values = [y for _, y in self._points]
+        logarithmic = not self._whole and min(values) > 0 and max(values) > WIDE_RANGE * min(values)
+        low, high = (0.0, 1.0) if self._whole else _range(values, logarithmic=logarithmic)
+        drawn = [(x, math.log10(y)) for x, y in self._points] if logarithmic else self._points
+        ends = (math.log10(low), math.log10(high)) if logarithmic else (low, high)
+        picture = plotted(drawn, self._planned, *ends, width, rows)
+        lines = []
+        for place, line in enumerate(picture):
+            told = high if place == 0 else low if place == rows - 1 else None
+            mark = "│" if told is None else "┤"
+            scale = f"{'' if told is None else _short(told):>{AXIS - 1}}{mark}"
+            lines.append(Content.assemble(scale, (line, "$text-accent")))
+        end = f"{self._planned:,}"
+        scale = "0" + " " * max(width - 1 - cells(end), 1) + end
+        lines.append(Content.styled(" " * AXIS + scale, "$text-muted"))
+        self.set_subtitle("log" if logarithmic else "")
+        self.put(Content("\n").join(lines))
+
+
+def _range(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float]:
+    """The ends of the scale: from 0 where it is not logarithmic."""
+    high = max(values)
+    if logarithmic:
+        return min(values), high
+    return min(min(values), 0.0), high if high > 0 else 1.0
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
 
 STYLES = {"failed": "bold $text-error", "interrupted": "$text-warning", "paused": "$text-warning", "done": ""}
 FIXED = 46
