@@ -19,7 +19,7 @@ from torch.nn import functional
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch
-from photon_triage.models.nets.unet import Pair, UNet
+from photon_triage.models.nets.unet import UNet, UNetConvolutionPair
 
 OPENCV_HEADS = {"yolov2-seeds": ["conv_29"], "yolov3-1class": ["conv_81", "conv_93", "conv_105"]}
 """The layers of the raw heads, by OpenCV's names."""
@@ -176,7 +176,7 @@ def plain_unet(model: Callable[[], UNet], frames: Tensor) -> Build:
         network = model()
 
         def pair(layers: nn.Module, maps: Tensor) -> Tensor:
-            assert isinstance(layers, Pair)
+            assert isinstance(layers, UNetConvolutionPair)
             for layer in (layers.first.convolution, layers.second.convolution):
                 maps = functional.relu(functional.conv2d(maps, layer.weight, layer.bias, padding=1))
             return maps

@@ -37,7 +37,7 @@ from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.core.training.tasks.detector.batchnorm_adaptation import images_of, statistics
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training
-from photon_triage.core.training.tasks.detector.learner import Plan, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.models.darknet.detector import Detector, load_detector
 
 STRATEGIES = ("uncertain", "disagree", "score", "random")
@@ -179,7 +179,7 @@ class Study:
         models.mkdir(exist_ok=True)
         if not session_models(models):
             detector, count = load_detector(find_model(EMBEDDED).path), self.size.everything
-            plan = Plan(count, 32, EVERYTHING_RATE, frozen_norm=True, check_every=max(1, count // 6))
+            plan = TrainingPlan(count, 32, EVERYTHING_RATE, frozen_norm=True, check_every=max(1, count // 6))
             examples = self.validation.examples
             for step in train(detector, preparation_of(pool.session), pool.examples, plan, CPU, examples):
                 if step.f1 is not None:

@@ -28,7 +28,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.examples import Examples, gather
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.config import CLASSES
-from photon_triage.core.training.tasks.detector.learner import Plan, score, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, score, train
 from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob, run_pretraining
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector
@@ -71,7 +71,7 @@ def f1_after(
         initialise(network, init, models)
     preparation = preparation_for(session.recipe(), network.input_size, network.in_channels)
     detector = Detector(network, CLASSES)
-    for _ in train(detector, preparation, learned, Plan(iterations, 32, RATE, seed=seed), device):
+    for _ in train(detector, preparation, learned, TrainingPlan(iterations, 32, RATE, seed=seed), device):
         pass
     scores = dict(zip(judged.keys, score(detector, preparation, judged, device).tolist(), strict=True))
     truth = dict(zip(judged.keys, judged.positive.tolist(), strict=True))

@@ -101,7 +101,7 @@ def sphere_profile(profile: RadialProfile, q_per_pixel: float, diameter_nm: floa
     return np.asarray(mean + slope * (form - form_mean))
 
 
-class Rings:
+class RingSums:
     """Sums over `bins` rings of equal width from q = 0 to q_max (nm⁻¹), in a region of interest.
 
     A pixel belongs to the ring of its own q = 4π/λ · sin θ with tan 2θ = r p/D: the detector is flat and the beam meets

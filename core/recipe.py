@@ -19,11 +19,11 @@ MOST_DOTS = 200
 SHIPPED = Path(__file__).parent / "recipes"
 
 
-class _Table(BaseModel):
+class _RecipeTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Roi(_Table):
+class Roi(_RecipeTable):
     """A region of interest in pixels of the whole frame: first row, first column, height, width."""
 
     top: int = Field(ge=0)
@@ -42,7 +42,7 @@ class Roi(_Table):
         return slice(self.left, self.left + self.width)
 
 
-class SourceTable(_Table):
+class SourceTable(_RecipeTable):
     """Where the frames are, if the layout alone does not tell, and in which order they are read."""
 
     dataset: str | None = None
@@ -53,7 +53,7 @@ class SourceTable(_Table):
     """Folders, beside a file's own, to which its links may lead."""
 
 
-class GeometryTable(_Table):
+class GeometryTable(_RecipeTable):
     """The geometry to use where a file tells none: eV, m, pixels of the whole frame."""
 
     photon_energy_ev: float | None = Field(default=None, gt=0)
@@ -67,7 +67,7 @@ class GeometryTable(_Table):
         return Geometry(**self.model_dump())
 
 
-class PrepareTable(_Table):
+class PrepareTable(_RecipeTable):
     """How a frame becomes a network's input: mask and dark, ROI, scale, colour, fit."""
 
     roi: Roi | None = None
@@ -82,7 +82,7 @@ class PrepareTable(_Table):
     fit: Literal["letterbox", "stretch"] = "stretch"
 
 
-class AlarmsTable(_Table):
+class AlarmsTable(_RecipeTable):
     """When the engine raises an alarm; 0 turns one off."""
 
     rate_fall: float = Field(default=0.5, ge=0, lt=1)
@@ -101,7 +101,7 @@ class AlarmsTable(_Table):
     """Words of a command that is run for each alarm, its text as the last word; no shell is asked."""
 
 
-class LitPixelsStage(_Table):
+class LitPixelsStage(_RecipeTable):
     """Hit finding for single particles: enough lit pixels and photons in the region of interest."""
 
     kind: Literal["lit-pixels"]
@@ -117,7 +117,7 @@ class LitPixelsStage(_Table):
     """Photons within signal_radius above that background."""
 
 
-class SpotsStage(_Table):
+class SpotsStage(_RecipeTable):
     """Hit finding for crystals: enough spots above the local background."""
 
     kind: Literal["spots"]
@@ -128,7 +128,7 @@ class SpotsStage(_Table):
     min_pixels: int = Field(default=3, ge=1, le=9)
 
 
-class SizeStage(_Table):
+class SizeStage(_RecipeTable):
     """Size filtering: the diameter of the sphere whose form factor fits the radial profile best."""
 
     kind: Literal["size"]
@@ -146,7 +146,7 @@ class SizeStage(_Table):
         return self
 
 
-class ClassifyStage(_Table):
+class ClassifyStage(_RecipeTable):
     """Single-hit classification by a Darknet network."""
 
     kind: Literal["classify"]
@@ -155,7 +155,7 @@ class ClassifyStage(_Table):
     threshold: float = Field(default=0.5, ge=0, le=1)
 
 
-class SegmentStage(_Table):
+class SegmentStage(_RecipeTable):
     """Segmentation by an MS-D network or a U-Net: the class of every pixel."""
 
     kind: Literal["segment"]
@@ -167,7 +167,7 @@ class SegmentStage(_Table):
     """Part of the pixels that must not be background for the frame to pass."""
 
 
-class PatchesStage(_Table):
+class PatchesStage(_RecipeTable):
     """The search for small objects: a LeNet looks at the patch about every pixel; its score's peaks are candidates."""
 
     kind: Literal["patches"]
@@ -193,7 +193,7 @@ NetworkStage = ClassifyStage | SegmentStage | PatchesStage
 Unit = Literal["frames", "candidates"]
 
 
-class Recipe(_Table):
+class Recipe(_RecipeTable):
     """How frames become decisions: source, geometry, preparation and the stages in their order."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

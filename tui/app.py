@@ -17,7 +17,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.screens.help import commands, keymap_path, load_keymap, own_bindings
 from photon_triage.tui.screens.main import MainScreen
-from photon_triage.tui.terminal.images import Output, choose_output
+from photon_triage.tui.terminal.images import PictureOutput, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal
 from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver
 from photon_triage.tui.terminal.terminal import Display, clipboard, this_terminal
@@ -45,12 +45,12 @@ class TriageApp(LineApp):
         keymap: Path | None = None,
         driver: type[Driver] | None = None,
         theme: str | None = None,
-        output: Output | None = None,
+        output: PictureOutput | None = None,
         complaint: str = "",
     ) -> None:
         super().__init__(driver)
         self.animation_level = "none"
-        self.output = output or Output()
+        self.output = output or PictureOutput()
         self.letters = self.no_color or self.console.color_system in (None, "standard")
         """Whether pictures are made of characters, for want of colours."""
         for one in ALL_THEMES:

@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from photon_triage.core.audit.estimate import Estimates
 from photon_triage.core.metrics import Estimate
-from photon_triage.core.report.report_content import ModelFacts, Report, Shown
+from photon_triage.core.report.report_content import ModelFacts, Report, SheetFrame
 from photon_triage.tui.terminal.text import safe_text
 
 SIMULATED = "SIMULATED DATA: these numbers are of a simulation, not of an experiment."
@@ -56,14 +56,14 @@ footer { margin-top: 2.5rem; }
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReportPicture:
     """A frame's picture as PNG, or why there is none."""
 
     png: bytes = b""
     problem: str = ""
 
 
-def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Picture]) -> str:
+def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, ReportPicture]) -> str:
     """The page. figures: SVG by name; pictures: of the frames on the contact sheets, by their id."""
     name = _text(report.session.path.name)
     parts = [
@@ -214,15 +214,17 @@ def _sizes(report: Report, figures: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _sheet(shown: Sequence[Shown], pictures: Mapping[int, Picture]) -> str:
+def _sheet(shown: Sequence[SheetFrame], pictures: Mapping[int, ReportPicture]) -> str:
     if not shown:
         return _note("None.")
     return (
-        '<div class="sheet">' + "".join(_frame(each, pictures.get(each.row.id, Picture())) for each in shown) + "</div>"
+        '<div class="sheet">'
+        + "".join(_frame(each, pictures.get(each.row.id, ReportPicture())) for each in shown)
+        + "</div>"
     )
 
 
-def _frame(shown: Shown, picture: Picture) -> str:
+def _frame(shown: SheetFrame, picture: ReportPicture) -> str:
     row = shown.row
     place = f"{PurePath(row.key.file).name} #{row.key.index}" + (
         " at {}, {}".format(*row.key.point) if row.key.point else ""

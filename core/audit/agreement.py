@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LabellerPair:
     """Frames that two people both decided on: accepted by both, by the first alone, by the second alone, by neither."""
 
     first: str
@@ -75,7 +75,7 @@ class Pair:
         return (max(kappa - half, -1.0), min(kappa + half, 1.0))
 
 
-def pairs(verdicts: Mapping[Key, Mapping[str, bool]]) -> list[Pair]:
+def pairs(verdicts: Mapping[Key, Mapping[str, bool]]) -> list[LabellerPair]:
     """The agreement of all pairs of people with frames in common, most frames first.
 
     verdicts: of each frame, by person, whether it was accepted.
@@ -85,13 +85,13 @@ def pairs(verdicts: Mapping[Key, Mapping[str, bool]]) -> list[Pair]:
         for first, second in combinations(sorted(told), 2):
             place = 2 * (not told[first]) + (not told[second])
             counts.setdefault((first, second), [0, 0, 0, 0])[place] += 1
-    return sorted((Pair(*names, *cells) for names, cells in counts.items()), key=_most_first)
+    return sorted((LabellerPair(*names, *cells) for names, cells in counts.items()), key=_most_first)
 
 
-def disagreements(found: Iterable[Pair]) -> int:
+def disagreements(found: Iterable[LabellerPair]) -> int:
     """How often two people differed, over all pairs."""
     return sum(pair.disagreements for pair in found)
 
 
-def _most_first(pair: Pair) -> tuple[int, str, str]:
+def _most_first(pair: LabellerPair) -> tuple[int, str, str]:
     return (-pair.n, pair.first, pair.second)

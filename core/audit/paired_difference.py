@@ -43,7 +43,7 @@ class McNemar:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class F1Difference:
     """The new model's F1 less the old one's, with its 95 % interval.
 
     chance: how often it is not above 0 when the same number of frames is drawn again from those that were judged.
@@ -65,7 +65,7 @@ def mcnemar(truth: Bools, old: Bools, new: Bools) -> McNemar:
 
 def f1_difference(
     truth: Bools, old: Bools, new: Bools, stratum: NDArray[np.int64] | None = None, frames: Floats | None = None
-) -> Difference | None:
+) -> F1Difference | None:
     """The difference in F1 by a paired bootstrap within strata; None where F1 of either is not defined.
 
     truth, old, new: (n,) bool, what is so and what each selects. stratum: (n,) places among `frames`, (strata,), how
@@ -103,10 +103,10 @@ def f1_difference(
     low, high = (float(bound) for bound in np.quantile(gains, (tail, 1 - tail)))
     least = 0.5 ** mcnemar(truth, old, new).differ
     chance = max((float((gains <= 1e-12).sum()) + 1) / (RESAMPLES + 1), least)
-    return Difference(value, min(low, value), max(high, value), chance, float(gains.std()))
+    return F1Difference(value, min(low, value), max(high, value), chance, float(gains.std()))
 
 
-def frames_needed(difference: Difference, told: McNemar, judged: int, level: float) -> int | None:
+def frames_needed(difference: F1Difference, told: McNemar, judged: int, level: float) -> int | None:
     """How many more frames to judge until a difference as large would be chance in `level` of cases at most.
 
     Its deviation falls with the root of the number, and the frames on which the models differ become more with it, of

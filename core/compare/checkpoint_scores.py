@@ -21,7 +21,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.prepare import Preparation, preparation_for
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import trainings_path
-from photon_triage.core.training.loop.checkpoints import FOLDER, Written, written
+from photon_triage.core.training.loop.checkpoints import FOLDER, SavedCheckpoint, written
 from photon_triage.core.training.tasks.detector.learner import WANTED
 from photon_triage.models.common.input_files import require_modest
 from photon_triage.models.darknet.detector import Detector, best_of_class, load_detector
@@ -64,7 +64,7 @@ def checkpoint_lists(
     return [LoadedList(label, "checkpoint", keys, 0) for label, keys in zip(labels, selections, strict=True)]
 
 
-def _scored(session: Session, chosen: Sequence[Written], device: torch.device, note: Note) -> list[Scores]:
+def _scored(session: Session, chosen: Sequence[SavedCheckpoint], device: torch.device, note: Note) -> list[Scores]:
     """Scores by each checkpoint, read from beside it as far as they are there."""
     recipe = session.recipe()
     detectors = [load_detector(each.path) for each in chosen]

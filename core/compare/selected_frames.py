@@ -141,7 +141,7 @@ class AgainstAnother:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparisonTable:
     """The table. common: the frames that all lists hold."""
 
     frames: int
@@ -150,7 +150,7 @@ class Compared:
     common: frozenset[FrameKey]
 
 
-def compare(known: KnownFrames, lists: Sequence[LoadedList], members: Sequence[LoadedList] = ()) -> Compared:
+def compare(known: KnownFrames, lists: Sequence[LoadedList], members: Sequence[LoadedList] = ()) -> ComparisonTable:
     """Hold lists, what they have in common and the session's own selection against its labels; and each pair.
 
     members: what lists were made of, held against the labels alone.
@@ -167,7 +167,7 @@ def compare(known: KnownFrames, lists: Sequence[LoadedList], members: Sequence[L
         AgainstAnother(one.name, other.name, _with_another(one.keys, other.keys, len(known.digests)))
         for one, other in combinations(every, 2)
     )
-    return Compared(len(known.digests), against, pairs, common)
+    return ComparisonTable(len(known.digests), against, pairs, common)
 
 
 def _with_labels(keys: Set[FrameKey], labels: Mapping[FrameKey, bool]) -> Confusion:

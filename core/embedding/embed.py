@@ -13,7 +13,7 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.embedding import kinds
 from photon_triage.core.embedding.embedders import FrameFeatures, features_by
 from photon_triage.core.embedding.frame_reader import BatchReader, evenly, reaching
-from photon_triage.core.embedding.store import EmbeddingStore, Part, Places, joined, known, place_arrays
+from photon_triage.core.embedding.store import EmbeddingPart, EmbeddingStore, Places, joined, known, place_arrays
 from photon_triage.core.session.models.catalog import find_model, models_in_use
 from photon_triage.core.session.session import Session
 
@@ -98,7 +98,7 @@ def _add(
         if fresh:
             places, vectors = zip(*fresh, strict=True)
             fresh.clear()
-            store.add(Part(joined(places), np.concatenate(vectors), model))
+            store.add(EmbeddingPart(joined(places), np.concatenate(vectors), model))
 
     with BatchReader(session) as reader:
         try:

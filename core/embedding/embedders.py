@@ -9,7 +9,7 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import Recipe, Roi
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
@@ -101,7 +101,7 @@ class OfProfiles:
     def __init__(self, network: RadialNet, roi: Roi | None, device: torch.device) -> None:
         representation = Representation(network)
         self.size, self._device = representation.size, device
-        self._rings = Rings(network.bins, network.q_max, roi)
+        self._rings = RingSums(network.bins, network.q_max, roi)
         self._run = prepare_for_inference(representation, device)
 
     @torch.inference_mode()

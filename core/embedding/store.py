@@ -53,7 +53,7 @@ class Places:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class EmbeddingPart:
     """Frames and their features, (n, features) float16, by the model of that file name."""
 
     places: Places
@@ -73,18 +73,18 @@ class EmbeddingStore:
         part = next(self.parts(), None)
         return part.model if part else None
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[EmbeddingPart]:
         """All parts, the oldest first; one that cannot be read is left out, and its frames are embedded anew."""
         for path in self._part_files():
             found = read_arrays(path, self._root)
             if found is not None:
-                yield Part(places_of(found), found["vectors"], str(found["model"]))
+                yield EmbeddingPart(places_of(found), found["vectors"], str(found["model"]))
 
     def _part_files(self) -> list[Path]:
         files = regular_files(self.folder, self._root, suffix=".npz")
         return [path for path in files if path.name.startswith("part-") and path.stem[5:].isdecimal()]
 
-    def add(self, part: Part) -> None:
+    def add(self, part: EmbeddingPart) -> None:
         """Write one more part; raises SessionError."""
         numbers = [int(path.stem.rpartition("-")[2]) for path in self._part_files()]
         path = self.folder / f"part-{max(numbers, default=0) + 1:06d}.npz"

@@ -44,7 +44,7 @@ END_S = 3.0
 """Seconds after which a step that does not answer is left to end with the process."""
 
 
-class _Step(Protocol):
+class _EngineThread(Protocol):
     """A thread of the engine."""
 
     @property
@@ -140,7 +140,7 @@ class Engine:
     def run(self) -> None:
         """Work until asked to stop, or, with `once`, until all files are read."""
         self._working_since = time.time()
-        steps: list[_Step] = [self._intake, self._loader, self._score, self._record, self._heartbeat]
+        steps: list[_EngineThread] = [self._intake, self._loader, self._score, self._record, self._heartbeat]
         try:
             for thread in (self._intake, self._record, self._score, self._loader, self._heartbeat):
                 thread.start()
@@ -152,7 +152,7 @@ class Engine:
         finally:
             self._end(status)
 
-    def _follow(self, steps: Sequence[_Step]) -> None:
+    def _follow(self, steps: Sequence[_EngineThread]) -> None:
         """Follow commands until it is time to end; raises what ended a step."""
         next_commands = 0.0
         while not self._stop.wait(POLL_S):

@@ -47,7 +47,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class EngineProcess_of_identity:
+class VerifiedEngine:
     """The engine of a session on this host, verified."""
 
     pid: int
@@ -75,13 +75,13 @@ def write_identity(handle: int) -> None:
         os.pwrite(handle, text, 0)
 
 
-def engine_process(lock: Path, root: Path) -> EngineProcess_of_identity | None:
+def engine_process(lock: Path, root: Path) -> VerifiedEngine | None:
     """The process of this host that holds the lock file within `root` and is the engine it names; None for any other.
 
     Process numbers of 1 and below are nobody's. Only on Linux is it known who holds a lock.
     """
     pid = _holder(lock, root)
-    return None if pid is None else EngineProcess_of_identity(pid, lock, root)
+    return None if pid is None else VerifiedEngine(pid, lock, root)
 
 
 def _holder(lock: Path, root: Path) -> int | None:

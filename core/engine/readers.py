@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import MissingError, ReaderLostError, SourceError
 from photon_triage.core.engine.events import FrameRequest, Purpose, digest
 from photon_triage.core.engine.requests import (
-    Look,
+    LookRequest,
     ProbeReply,
     ProbeRequest,
     ReadReply,
@@ -112,7 +112,7 @@ class ReaderThread(threading.Thread):
             ]
         )
 
-    def _moved_from(self, look: Look) -> str | None:
+    def _moved_from(self, look: LookRequest) -> str | None:
         return next((path for path in look.former_paths if self._is_gone(path)), None)
 
     def _is_gone(self, path: str) -> bool:

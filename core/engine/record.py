@@ -60,7 +60,7 @@ MOST_PARCELS = 64
 Say = Callable[[str, int], None]
 
 
-class Progress:
+class RecordProgress:
     """How many frames were recorded, how fast, and how late; may be asked from any thread."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class RecordThread(threading.Thread):
     ) -> None:
         super().__init__(name="record", daemon=True)
         self.failure: BaseException | None = None
-        self.progress = Progress()
+        self.progress = RecordProgress()
         self._scored, self._results, self._recipe, self._intake = scored, results, recipe, intake
         self._rereads, self._shadow, self._alarms = rereads, shadow, alarms
         self._recorded, self._say = recorded, say

@@ -48,7 +48,7 @@ def as_wished(rows: Iterable[tuple[FileRow, Spans]], wishes: Iterable[Retry]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LookRequest:
     """A look at one file: its path, the paths it may have been known under, whether to look around it."""
 
     path: str
@@ -60,7 +60,7 @@ class Look:
 class SurveyRequest:
     """Look at files, in their order, and read those that are complete and small; read_bytes: of frames in all."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[LookRequest, ...]
     read_bytes: int = 0
 
 

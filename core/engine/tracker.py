@@ -32,7 +32,7 @@ from photon_triage.core.engine.events import (
 )
 from photon_triage.core.engine.ledger import Ledger, unreadable_name
 from photon_triage.core.engine.requests import (
-    Look,
+    LookRequest,
     ProbeReply,
     ProbeRequest,
     ReadReply,
@@ -245,7 +245,7 @@ class Tracker:
             if each.losses:  # its frames may be to blame: those before them are to be read
                 read_bytes = 0
         looks = tuple(
-            Look(
+            LookRequest(
                 each.file.path,
                 () if each.announced else self.ledger.former_paths(each.file),
                 around=not each.taken,

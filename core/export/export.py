@@ -15,9 +15,9 @@ from photon_triage.core.common.atomic import atomic_file, sync_folder
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
-from photon_triage.core.export.list_content import Content, Options, Select, Selection, stem_of
+from photon_triage.core.export.list_content import ListContent, Options, Select, Selection, stem_of
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
-from photon_triage.core.export.table import TableRow
+from photon_triage.core.export.table import ExportRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe, Unit
 from photon_triage.core.session.decisions.labels import Label
@@ -129,7 +129,7 @@ def export(
             listed = _rows(reader, recipe, "frames", book.labels, simulated)
             chosen = [row for row in listed if row.frame.key in on or (select == "all" and only is None)]
         named = {row.frame.key.file: ledger[row.frame.key.file] for row in listed}
-        content = Content(tuple(chosen), tuple(listed), named, selection, recipe, reader, options)
+        content = ListContent(tuple(chosen), tuple(listed), named, selection, recipe, reader, options)
         manifest = build_manifest(
             session,
             list_format=format,
@@ -159,7 +159,7 @@ def _refuse_link(session: Session, output: Path) -> None:
         raise ExportError(f"Could not write {output}: {error.strerror}.", "Name a file elsewhere.") from error
 
 
-def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str, Any], changed: int) -> Exported:
+def _write(kind: ListFormat, content: ListContent, output: Path, manifest: dict[str, Any], changed: int) -> Exported:
     folder = not kind.suffix or (kind.each and not output.suffix)
     beside = manifest_path(output)
     try:
@@ -177,7 +177,7 @@ def _write(kind: ListFormat, content: Content, output: Path, manifest: dict[str,
     return Exported(output, beside, len(content.rows), changed)
 
 
-def _write_one(kind: ListFormat, content: Content, place: Path) -> dict[str, Any]:
+def _write_one(kind: ListFormat, content: ListContent, place: Path) -> dict[str, Any]:
     if not kind.each:
         return kind.load()(content, place)
     each = [of_file for _, of_file in content.by_file()]
@@ -191,7 +191,7 @@ def _write_one(kind: ListFormat, content: Content, place: Path) -> dict[str, Any
     return kind.load()(chosen[0], place)
 
 
-def _write_each(kind: ListFormat, content: Content, folder: Path) -> dict[str, Any]:
+def _write_each(kind: ListFormat, content: ListContent, folder: Path) -> dict[str, Any]:
     """A list for each file with something selected, by the file's name, numbered where two names are equal."""
     lists: list[dict[str, Any]] = []
     taken: set[str] = set()
@@ -211,11 +211,11 @@ def _write_each(kind: ListFormat, content: Content, folder: Path) -> dict[str, A
 
 def _rows(
     reader: ResultsReader, recipe: Recipe, unit: Unit, labels: Mapping[FrameKey, Label], simulated: set[str]
-) -> list[TableRow]:
+) -> list[ExportRow]:
     """Everything of a kind that was read, with its label, by path, data set and index."""
     frames = sorted(reader.listing(unit).all(), key=lambda frame: frame.key)
     found = labels_of((row.key for row in frames), labels, recipe.patches.min_distance if recipe.patches else 0.0)
-    return [TableRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
+    return [ExportRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
 
 
 def _format(session: Session, recipe: Recipe, name: str, select: Select) -> ListFormat:

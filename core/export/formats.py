@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import Content
     from photon_triage.core.recipe import Recipe
 
 Writer = Callable[["Content", Path], dict[str, Any]]

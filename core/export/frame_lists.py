@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.list_content import SIMULATED, Content, plain_name, write_lines
-from photon_triage.core.export.table import TableRow
+from photon_triage.core.export.list_content import SIMULATED, ListContent, plain_name, write_lines
+from photon_triage.core.export.table import ExportRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import Content
+    from photon_triage.core.export.list_content import ListContent
 
 
 USE_A_VECTOR = "Export as dragonfly-vector, which can say it."
 
 
-def write_indices(content: Content, path: Path) -> dict[str, Any]:
+def write_indices(content: ListContent, path: Path) -> dict[str, Any]:
     """The 0-based indices of one file's selected frames.
 
     Raises ExportError where h5toemc would fail on the list (one index alone) or take it for a vector.
@@ -43,7 +43,7 @@ def write_indices(content: Content, path: Path) -> dict[str, Any]:
     return {"first_index": 0, "frames_of_file": file.frames}
 
 
-def write_vector(content: Content, path: Path) -> dict[str, Any]:
+def write_vector(content: ListContent, path: Path) -> dict[str, Any]:
     """A 1 for each selected frame of one file and a 0 for each other, read or not.
 
     Raises ExportError for a file of one frame: h5toemc fails on one number alone.
@@ -59,7 +59,7 @@ def write_vector(content: Content, path: Path) -> dict[str, Any]:
     return {"frames_of_file": file.frames}
 
 
-def _comments(content: Content) -> list[str]:
+def _comments(content: ListContent) -> list[str]:
     return [f"# {SIMULATED}"] if content.simulated else []
 
 
@@ -67,7 +67,7 @@ LINE_LIMIT = 1023
 """A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
 
 
-def write_crystfel(content: Content, path: Path) -> dict[str, Any]:
+def write_crystfel(content: ListContent, path: Path) -> dict[str, Any]:
     """The event list of the selected frames."""
     keys = [row.frame.key for row in content.rows]
     write_lines(path, event_lines(keys, event_names(keys, content.recipe.source.roots)))
@@ -134,7 +134,7 @@ NO_PEAKS = -1
 """Where the recipe has no stage that counts peaks."""
 
 
-def write_cheetah(content: Content, path: Path) -> dict[str, Any]:
+def write_cheetah(content: ListContent, path: Path) -> dict[str, Any]:
     """The two lists, in a folder; a frame is a hit when it is selected.
 
     timestamp: when the frame was triaged, Unix time in s. num_peaks: spots, or NO_PEAKS. ave_intensity: nan, for no
@@ -148,7 +148,7 @@ def write_cheetah(content: Content, path: Path) -> dict[str, Any]:
 
 
 def _cheetah_lines(
-    content: Content, rows: Iterable[TableRow], hits: set[FrameKey], events: Mapping[FrameKey, str]
+    content: ListContent, rows: Iterable[ExportRow], hits: set[FrameKey], events: Mapping[FrameKey, str]
 ) -> Iterable[str]:
     yield HEADER
     if content.simulated:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import Content, Point, is_volume, points_of, write_lines
+from photon_triage.core.export.list_content import CandidatePoint, ListContent, is_volume, points_of, write_lines
 from photon_triage.core.session.store.rows import FileRow
 
 ORIGIN = (
@@ -28,7 +28,7 @@ SYMBOL_CIRCLE, SYMBOL_SIZE = 0, 8
 UNITS_ANGSTROM, UNITS_PIXEL = -10, 0
 
 
-def write_model(content: Content, path: Path) -> dict[str, Any]:
+def write_model(content: ListContent, path: Path) -> dict[str, Any]:
     """A model of scattered points: the object "selected", and "other" for what a list of all holds beside them."""
     file, points = _points(content, "imod")
     groups = [("selected", [point for point in points if point.selected])]
@@ -43,14 +43,14 @@ def write_model(content: Content, path: Path) -> dict[str, Any]:
     return {"coordinates": ORIGIN, "objects": [name for name, _ in groups], "score": "general value of each point"}
 
 
-def write_points(content: Content, path: Path) -> dict[str, Any]:
+def write_points(content: ListContent, path: Path) -> dict[str, Any]:
     """`x y z` a line, for point2model."""
     _, points = _points(content, "imod-points")
     write_lines(path, (" ".join(f"{place:.2f}" for place in _place(point)) for point in points))
     return {"coordinates": ORIGIN}
 
 
-def _points(content: Content, list_format: str) -> tuple[FileRow, list[Point]]:
+def _points(content: ListContent, list_format: str) -> tuple[FileRow, list[CandidatePoint]]:
     file = content.only_file(list_format)
     if file.frames > 1 and not is_volume(file):
         raise ExportError(
@@ -60,11 +60,11 @@ def _points(content: Content, list_format: str) -> tuple[FileRow, list[Point]]:
     return file, points_of(content, flip_tiff=True)
 
 
-def _place(point: Point) -> tuple[float, float, float]:
+def _place(point: CandidatePoint) -> tuple[float, float, float]:
     return point.x + 0.5, point.y + 0.5, float(point.z or 0)
 
 
-def _header(file: FileRow, objects: int, note: str, points: Sequence[Point]) -> bytes:
+def _header(file: FileRow, objects: int, note: str, points: Sequence[CandidatePoint]) -> bytes:
     """The file's eight letters and the 232 bytes of the model."""
     name = f"photon-triage {note}".strip().encode("ascii").ljust(128, b"\0")
     deepest = max((point.z or 0 for point in points), default=0)
@@ -81,7 +81,7 @@ def _header(file: FileRow, objects: int, note: str, points: Sequence[Point]) -> 
     )
 
 
-def _object(name: str, points: Sequence[Point], colour: tuple[float, float, float], size: int) -> bytes:
+def _object(name: str, points: Sequence[CandidatePoint], colour: tuple[float, float, float], size: int) -> bytes:
     """An object of one contour that holds all the points, and their scores."""
     head = (
         b"OBJT"

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.table import TableRow
+from photon_triage.core.export.table import ExportRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
@@ -118,15 +118,15 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Content:
+class ListContent:
     """What a list is written from.
 
     rows: what is selected, by path, data set and index. every: all that was read, in the same order. files: the ledger
     by path, for the files that have such rows. results: open for as long as the list is written.
     """
 
-    rows: tuple[TableRow, ...]
-    every: tuple[TableRow, ...]
+    rows: tuple[ExportRow, ...]
+    every: tuple[ExportRow, ...]
     files: Mapping[str, FileRow]
     selection: Selection
     recipe: Recipe
@@ -145,7 +145,7 @@ class Content:
             return self.options.box_size
         return max(1, round(self.recipe.patches.min_distance)) if self.recipe.patches else 1
 
-    def by_file(self) -> Iterator[tuple[FileRow, Content]]:
+    def by_file(self) -> Iterator[tuple[FileRow, ListContent]]:
         """The content of each file, in the order of their paths."""
         rows, every = _by_file(self.rows), _by_file(self.every)
         for path, file in sorted(self.files.items()):
@@ -163,7 +163,7 @@ class Content:
         return next(iter(self.files.values()))
 
 
-def _by_file(rows: Iterable[TableRow]) -> dict[str, tuple[TableRow, ...]]:
+def _by_file(rows: Iterable[ExportRow]) -> dict[str, tuple[ExportRow, ...]]:
     return {path: tuple(some) for path, some in groupby(rows, key=lambda row: row.frame.key.file)}
 
 
@@ -198,7 +198,7 @@ _STACK = ".mrcs"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CandidatePoint:
     """A candidate: x, y in pixels, z the slice of a volume or None on an image, and whether it is selected."""
 
     file: FileRow
@@ -215,7 +215,7 @@ def is_volume(file: FileRow) -> bool:
     return file.frames > 1 and not file.path.lower().endswith(_STACK)
 
 
-def points_of(content: Content, *, flip_tiff: bool) -> list[Point]:
+def points_of(content: ListContent, *, flip_tiff: bool) -> list[CandidatePoint]:
     """The selected candidates, image by image, best first.
 
     flip_tiff: count the rows of a TIFF file from its last one, as programs do that put y = 0 at the bottom. `selected`
@@ -227,7 +227,7 @@ def points_of(content: Content, *, flip_tiff: bool) -> list[Point]:
     )
 
 
-def require_images(points: Iterable[Point], list_format: str, instead: str) -> None:
+def require_images(points: Iterable[CandidatePoint], list_format: str, instead: str) -> None:
     """Raise ExportError where a candidate lies in a volume or on one image of a stack."""
     for point in points:
         if point.z is not None or point.file.frames > 1:
@@ -243,11 +243,11 @@ def pixel_angstrom(file: FileRow) -> float | None:
     return file.geometry.pixel_size / ANGSTROM_M if file.geometry.pixel_size else None
 
 
-def _point(content: Content, row: TableRow, flip_tiff: bool) -> Point:
+def _point(content: ListContent, row: ExportRow, flip_tiff: bool) -> CandidatePoint:
     frame, file = row.frame, content.files[row.frame.key.file]
     column, line = frame.key.point or (0, 0)
     flipped = flip_tiff and file.path.lower().endswith(_TIFF)
-    return Point(
+    return CandidatePoint(
         file,
         frame.key.index,
         float(column),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import SIMULATED, Content
+from photon_triage.core.export.list_content import SIMULATED, ListContent
 from photon_triage.core.session.store.rows import ClassMap, FileRow
 
 NO_CLASS = 255
@@ -24,7 +24,7 @@ LEVEL = 3
 """Of zlib: a mask of few classes gains nothing from more."""
 
 
-def write_tiff(content: Content, path: Path) -> dict[str, Any]:
+def write_tiff(content: ListContent, path: Path) -> dict[str, Any]:
     """A page a frame, 8 bit, zlib; what the numbers mean stands in the first page's description, as JSON.
 
     Raises ExportError where no selected frame has a mask.
@@ -47,7 +47,7 @@ def write_tiff(content: Content, path: Path) -> dict[str, Any]:
     return facts
 
 
-def write_hdf5(content: Content, path: Path) -> dict[str, Any]:
+def write_hdf5(content: ListContent, path: Path) -> dict[str, Any]:
     """The data set /masks, (frames, height, width) uint8; beside it /selected and /scores, one number a frame.
 
     Raises ExportError where no selected frame has a mask.
@@ -74,7 +74,7 @@ def write_hdf5(content: Content, path: Path) -> dict[str, Any]:
     return facts
 
 
-def _facts(content: Content) -> dict[str, Any]:
+def _facts(content: ListContent) -> dict[str, Any]:
     """What the numbers in the masks mean; raises ExportError where there are no masks, or they are of other classes."""
     file = next(iter(content.files.values()))
     known = [mask for row in content.rows if (mask := content.results.mask(row.frame.frame_id)) is not None]
@@ -107,7 +107,7 @@ def _pixels(file: FileRow) -> int:
     return file.frames * file.height * file.width
 
 
-def _masks(content: Content) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+def _masks(content: ListContent) -> Iterator[tuple[NDArray[np.uint8], bool]]:
     """The mask of every frame of the file, whole, and whether there is one."""
     file = next(iter(content.files.values()))
     frames = {row.frame.key.index: row.frame.frame_id for row in content.rows}

@@ -16,8 +16,8 @@ from photon_triage.core.export.list_content import (
     ORIGIN,
     SIMULATED,
     TIFF_FLIPPED,
-    Content,
-    Point,
+    CandidatePoint,
+    ListContent,
     is_volume,
     pixel_angstrom,
     plain_name,
@@ -30,7 +30,7 @@ from photon_triage.core.export.list_content import (
 TOPAZ_COLUMNS = ("image_name", "x_coord", "y_coord", "score")
 
 
-def write_topaz(content: Content, path: Path) -> dict[str, Any]:
+def write_topaz(content: ListContent, path: Path) -> dict[str, Any]:
     """One table of all candidates; raises ExportError for a volume, and where two images have the same name."""
     points = points_of(content, flip_tiff=False)
     require_images(points, "topaz", "relion, cryolo or imod")
@@ -46,7 +46,7 @@ def write_topaz(content: Content, path: Path) -> dict[str, Any]:
     return {"coordinates": ORIGIN}
 
 
-def write_eman(content: Content, path: Path) -> dict[str, Any]:
+def write_eman(content: ListContent, path: Path) -> dict[str, Any]:
     """The boxes of one image; raises ExportError for a volume."""
     content.only_file("eman")
     points, size = points_of(content, flip_tiff=True), content.box_size
@@ -60,7 +60,7 @@ def write_eman(content: Content, path: Path) -> dict[str, Any]:
 CLASSES = "rlnClassNumber 1: accepted, or at the threshold and not rejected; 2: any other candidate"
 
 
-def write_relion(content: Content, path: Path) -> dict[str, Any]:
+def write_relion(content: ListContent, path: Path) -> dict[str, Any]:
     """One table of all candidates, with their scores as rlnAutopickFigureOfMerit.
 
     Raises ExportError where images and volumes would stand in one table, and for a name with a space.
@@ -76,7 +76,7 @@ def write_relion(content: Content, path: Path) -> dict[str, Any]:
     return {"coordinates": ORIGIN + TIFF_FLIPPED, "classes": CLASSES}
 
 
-def _lines(points: Sequence[Point], volume: bool, simulated: bool) -> Iterable[str]:
+def _lines(points: Sequence[CandidatePoint], volume: bool, simulated: bool) -> Iterable[str]:
     sizes = [pixel_angstrom(point.file) for point in points]
     optics = list(dict.fromkeys(size for size in sizes if size is not None)) if None not in sizes else []
     yield "# version 30001"
@@ -93,7 +93,7 @@ def _lines(points: Sequence[Point], volume: bool, simulated: bool) -> Iterable[s
     yield from star_table("particles", columns, (_row(point, optics) for point in points))
 
 
-def _row(point: Point, optics: Sequence[float]) -> list[str]:
+def _row(point: CandidatePoint, optics: Sequence[float]) -> list[str]:
     name = plain_name(point.file.path, " \t\"'", "relion")
     if point.z is None and point.file.frames > 1:
         name = f"{point.index + 1:06d}@{name}"
@@ -121,7 +121,7 @@ CRYOLO_COLUMNS = (
 )
 
 
-def write_cryolo(content: Content, path: Path) -> dict[str, Any]:
+def write_cryolo(content: ListContent, path: Path) -> dict[str, Any]:
     """The boxes of one image or volume; raises ExportError for a stack of images."""
     file = content.only_file("cryolo")
     if file.frames > 1 and not is_volume(file):
@@ -144,7 +144,7 @@ def write_cryolo(content: Content, path: Path) -> dict[str, Any]:
     return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
 
 
-def _cryolo_row(point: Point, size: int) -> list[str]:
+def _cryolo_row(point: CandidatePoint, size: int) -> list[str]:
     z, depth = (UNKNOWN, UNKNOWN) if point.z is None else (f"{point.z:.1f}", "1")
     corner = [f"{place + 0.5 - size / 2:.1f}" for place in (point.x, point.y)]
     return [*corner, z, str(size), str(size), depth, str(size), str(size), f"{point.score:.6f}", UNKNOWN, UNKNOWN]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import SIMULATED, Content, looked_at, pixels
-from photon_triage.core.export.table import TableRow
+from photon_triage.core.export.list_content import SIMULATED, ListContent, looked_at, pixels
+from photon_triage.core.export.table import ExportRow
 from photon_triage.core.export.virtual_cxi import check_virtual, virtual_layout
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.store.rows import FileRow
@@ -30,13 +30,13 @@ JOULE_PER_EV = 1.602176634e-19
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FilePart:
     """The selected frames of one file."""
 
     file: FileRow
     info: SourceInfo
     mask: NDArray[np.bool_] | None
-    rows: tuple[TableRow, ...]
+    rows: tuple[ExportRow, ...]
 
     @property
     def indices(self) -> list[int]:
@@ -48,7 +48,7 @@ class Part:
         return self.info.shape, self.info.dtype, self.file.geometry, None if self.mask is None else self.mask.tobytes()
 
 
-def write(content: Content, path: Path) -> dict[str, Any]:
+def write(content: ListContent, path: Path) -> dict[str, Any]:
     """A group image_<k> for all files with the same shape, mask and geometry, in the order of their paths.
 
     Raises ExportError where nothing is selected, where a file cannot be read, or not stand in a virtual data set.
@@ -58,11 +58,11 @@ def write(content: Content, path: Path) -> dict[str, Any]:
             "Could not write frames as spi-cxi: none is selected.", "Accept some, or lower the threshold."
         )
     with FrameReader(roots=content.recipe.source.roots) as reader:
-        groups: dict[tuple[Any, ...], list[Part]] = {}
+        groups: dict[tuple[Any, ...], list[FilePart]] = {}
         for file, of_file in content.by_file():
             if of_file.rows:
                 info, mask = looked_at(reader, file)
-                part = Part(file, info, mask, of_file.rows)
+                part = FilePart(file, info, mask, of_file.rows)
                 groups.setdefault(part.group(), []).append(part)
         with h5py.File(path, "x", libver="v110") as out:
             out["cxi_version"] = CXI_VERSION
@@ -84,7 +84,7 @@ def write(content: Content, path: Path) -> dict[str, Any]:
     return facts | ({"image_center_is_the_middle_of_the_frame": unknown} if unknown else {})
 
 
-def _put_data(group: h5py.Group, parts: Sequence[Part], reader: FrameReader, copy: bool) -> None:
+def _put_data(group: h5py.Group, parts: Sequence[FilePart], reader: FrameReader, copy: bool) -> None:
     (height, width), dtype = parts[0].info.shape, np.dtype(parts[0].info.dtype)
     count = sum(len(part.rows) for part in parts)
     if not copy:
@@ -101,7 +101,7 @@ def _put_data(group: h5py.Group, parts: Sequence[Part], reader: FrameReader, cop
             place += len(block)
 
 
-def _put_facts(group: h5py.Group, parts: Sequence[Part], centre: tuple[float, float], known: bool) -> None:
+def _put_facts(group: h5py.Group, parts: Sequence[FilePart], centre: tuple[float, float], known: bool) -> None:
     rows = [row for part in parts for row in part.rows]
     mask, shape = parts[0].mask, parts[0].info.shape
     group["mask"] = np.zeros(shape, np.int32) if mask is None else (~mask).astype(np.int32)
@@ -126,7 +126,7 @@ def _put_facts(group: h5py.Group, parts: Sequence[Part], centre: tuple[float, fl
             group[name] = value
 
 
-def _centre(part: Part, recipe: Geometry) -> tuple[tuple[float, float], bool]:
+def _centre(part: FilePart, recipe: Geometry) -> tuple[tuple[float, float], bool]:
     """The beam's x and y in pixels, and whether they are known; else the middle of the frame."""
     geometry = part.file.geometry.over(part.info.geometry).over(recipe)
     if geometry.beam_center_x is not None and geometry.beam_center_y is not None:

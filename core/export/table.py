@@ -14,7 +14,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.rows import FrameRow
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import Content
+    from photon_triage.core.export.list_content import ListContent
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
@@ -22,7 +22,7 @@ TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "
 
 
 @dataclass(frozen=True, slots=True)
-class TableRow:
+class ExportRow:
     """A frame, its label if it has one, and whether its file is simulated."""
 
     frame: FrameRow
@@ -30,13 +30,13 @@ class TableRow:
     simulated: bool
 
 
-def write(content: Content, path: Path) -> dict[str, Any]:
+def write(content: ListContent, path: Path) -> dict[str, Any]:
     """The table: COLUMNS, then the measures by name, then `simulated` as 1 or 0."""
     write_lines(path, table_lines(content.rows, _measures(content.rows)))
     return {}
 
 
-def write_typed(content: Content, path: Path) -> dict[str, Any]:
+def write_typed(content: ListContent, path: Path) -> dict[str, Any]:
     """The same table for Parquet and other typed readers: the .json beside it has every column's type.
 
     Truths are true and false. The measures are those of all frames that were read, so that parts of one run have the
@@ -49,7 +49,7 @@ def write_typed(content: Content, path: Path) -> dict[str, Any]:
 
 
 def table_lines(
-    rows: Iterable[TableRow], measures: Sequence[str], truths: tuple[str, str] = ("0", "1")
+    rows: Iterable[ExportRow], measures: Sequence[str], truths: tuple[str, str] = ("0", "1")
 ) -> Iterator[bytes]:
     """The lines of the table: COLUMNS, then the measures by name, then `simulated`.
 
@@ -59,11 +59,11 @@ def table_lines(
     yield from csv_lines(_cells(row, measures, truths) for row in rows)
 
 
-def _measures(rows: Iterable[TableRow]) -> list[str]:
+def _measures(rows: Iterable[ExportRow]) -> list[str]:
     return sorted({name for row in rows for name in row.frame.measures})
 
 
-def _cells(row: TableRow, measures: Sequence[str], truths: tuple[str, str]) -> list[str]:
+def _cells(row: ExportRow, measures: Sequence[str], truths: tuple[str, str]) -> list[str]:
     frame, label = row.frame, row.label
     verdict = ("", "", "", "") if label is None else (label.verdict, label.category, label.who, iso_time(label.time))
     return [

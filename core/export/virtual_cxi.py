@@ -23,14 +23,14 @@ from photon_triage.core.export.list_content import pixels
 from photon_triage.core.sources import FrameReader
 
 if TYPE_CHECKING:
-    from photon_triage.core.export.spi_cxi import Part
+    from photon_triage.core.export.spi_cxi import FilePart
 
 READ_BACK_S = 60.0
 MEMORY_LIMIT = 4 * 2**30
 _READER = "photon_triage.core.export.virtual_cxi"
 
 
-def virtual_layout(parts: Sequence[Part], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Any:
+def virtual_layout(parts: Sequence[FilePart], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Any:
     """The layout of a virtual data set (n, height, width) of the parts' frames, one after the other.
 
     Raises ExportError for a file that is not HDF5, or whose frames do not lie in one data set (frame, y, x).
@@ -47,7 +47,7 @@ def virtual_layout(parts: Sequence[Part], shape: tuple[int, int, int], dtype: np
     return layout
 
 
-def check_virtual(path: Path, groups: Sequence[tuple[str, Sequence[Part]]], reader: FrameReader) -> None:
+def check_virtual(path: Path, groups: Sequence[tuple[str, Sequence[FilePart]]], reader: FrameReader) -> None:
     """Raise ExportError where the first frame of a file does not come back out of the virtual data sets."""
     wanted, expected, files = [], [], []
     for group, parts in groups:
@@ -81,7 +81,7 @@ def _read_back(path: Path, wanted: Sequence[tuple[str, int]]) -> dict[str, Any]:
         raise _refused(str(path), f"its reader ended with {type(error).__name__}") from error
 
 
-def _require_plain(part: Part) -> None:
+def _require_plain(part: FilePart) -> None:
     reason = ""
     if part.info.format != "HDF5":
         reason = f"it is a {part.info.format} file, and a virtual data set takes frames from HDF5 files alone"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import SIMULATED, Content, looked_at, pixels, stem_of
+from photon_triage.core.export.list_content import SIMULATED, ListContent, looked_at, pixels, stem_of
 from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.sources import FrameReader
 
@@ -30,14 +30,14 @@ GREY_PERCENTILES = (1.0, 99.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class YoloExample:
     """A frame with its boxes and their classes, in pixels of the whole frame."""
 
     key: FrameKey
     boxes: tuple[tuple[str, Box], ...]
 
 
-def write(content: Content, path: Path) -> dict[str, Any]:
+def write(content: ListContent, path: Path) -> dict[str, Any]:
     """Images of the selected frames with their boxes, and of rejected ones without any, in a folder.
 
     Frames: the best box that the network found, with the label's class where it has one. Candidates: a box about each
@@ -65,7 +65,7 @@ def write(content: Content, path: Path) -> dict[str, Any]:
     return {"classes": classes, "images": counts, "boxes": sum(len(example.boxes) for example in examples)}
 
 
-def _of_frames(content: Content) -> list[Example]:
+def _of_frames(content: ListContent) -> list[YoloExample]:
     examples = []
     selected = {row.frame.key for row in content.rows}
     for row in content.every:
@@ -74,13 +74,13 @@ def _of_frames(content: Content) -> list[Example]:
             found = content.results.detections(row.frame.frame_id)[:1]
             label = row.label.category if row.label else ""
             if found:
-                examples.append(Example(row.frame.key, tuple((label or each.category, each.box) for each in found)))
+                examples.append(YoloExample(row.frame.key, tuple((label or each.category, each.box) for each in found)))
         elif rejected:
-            examples.append(Example(row.frame.key, ()))
+            examples.append(YoloExample(row.frame.key, ()))
     return examples
 
 
-def _of_candidates(content: Content) -> list[Example]:
+def _of_candidates(content: ListContent) -> list[YoloExample]:
     boxes: dict[FrameKey, list[tuple[str, Box]]] = defaultdict(list)
     size = content.box_size
     for row in content.rows:
@@ -88,11 +88,11 @@ def _of_candidates(content: Content) -> list[Example]:
             x, y = row.frame.key.point
             category = (row.label.category if row.label else "") or CANDIDATE
             boxes[row.frame.key.frame].append((category, Box(x + 0.5 - size / 2, y + 0.5 - size / 2, size, size)))
-    return [Example(key, tuple(found)) for key, found in sorted(boxes.items())]
+    return [YoloExample(key, tuple(found)) for key, found in sorted(boxes.items())]
 
 
-def _images(content: Content, examples: Sequence[Example]) -> Iterator[tuple[Example, NDArray[np.uint8]]]:
-    by_file: dict[str, list[Example]] = defaultdict(list)
+def _images(content: ListContent, examples: Sequence[YoloExample]) -> Iterator[tuple[YoloExample, NDArray[np.uint8]]]:
+    by_file: dict[str, list[YoloExample]] = defaultdict(list)
     for example in examples:
         by_file[example.key.file].append(example)
     table = content.recipe.prepare

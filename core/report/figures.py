@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from photon_triage.core.frames import Box
 from photon_triage.core.metrics import Curve, wilson
-from photon_triage.core.report.report_content import Report, RunRow, Sizes
+from photon_triage.core.report.report_content import Report, ReportRun, Sizes
 from photon_triage.core.session.store.contrast import CLIPS, reduced
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.reader import HISTORY_BIN_S
@@ -119,7 +119,7 @@ def _over_time(history: Sequence[tuple[float, int, int]]) -> Figure:
     return figure
 
 
-def _by_run(runs: Sequence[RunRow]) -> Figure:
+def _by_run(runs: Sequence[ReportRun]) -> Figure:
     shown = runs[-MOST_RUNS:]
     places = np.arange(len(shown))
     rates = np.array([run.rate.value or 0.0 for run in shown])

@@ -156,7 +156,7 @@ Seat = Literal["conflict", "flag", "against the score", "near the threshold", ""
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
+class ReportRun:
     """A run: its frames, its hits with their rate, and how many frames of it were accepted."""
 
     name: str
@@ -180,7 +180,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SheetFrame:
     """A frame on a contact sheet, what was said of it, and why it is doubtful."""
 
     row: FrameRow
@@ -200,7 +200,7 @@ class Report:
     threshold: float
     selected: int
     history: Sequence[tuple[float, int, int]]
-    runs: tuple[RunRow, ...]
+    runs: tuple[ReportRun, ...]
     audit: Estimates | None
     """What frames drawn at random say of all frames; None where none of them is labelled."""
     agreement: Comparison
@@ -214,8 +214,8 @@ class Report:
     sizes: Sizes | None
     models: tuple[ModelFacts, ...]
     exports: tuple[ExportFacts, ...]
-    accepted: tuple[Shown, ...]
-    doubtful: tuple[Shown, ...]
+    accepted: tuple[SheetFrame, ...]
+    doubtful: tuple[SheetFrame, ...]
     given_up: tuple[FileRow, ...]
     notes: tuple[NoteGroup, ...]
     changed: int
@@ -285,7 +285,7 @@ def _only_ranked(scores: Mapping[FrameKey, float | None], truth: Mapping[FrameKe
     return None not in labelled and len(labelled) < len(scores)
 
 
-def _runs(reader: ResultsReader, files: Sequence[FileRow], book: LabelBook) -> tuple[RunRow, ...]:
+def _runs(reader: ResultsReader, files: Sequence[FileRow], book: LabelBook) -> tuple[ReportRun, ...]:
     run_of = {(row.path, row.dataset): row.run for row in files}
     accepted = Counter(
         run_of.get((label.key.file, label.key.dataset), "")
@@ -295,7 +295,7 @@ def _runs(reader: ResultsReader, files: Sequence[FileRow], book: LabelBook) -> t
     rows = []
     for run, frames, hits, _ in reversed(reader.runs()):
         bounds = wilson(hits, frames)
-        rows.append(RunRow(run, frames, hits, Estimate(hits / frames, bounds.low, bounds.high), accepted[run]))
+        rows.append(ReportRun(run, frames, hits, Estimate(hits / frames, bounds.low, bounds.high), accepted[run]))
     return tuple(rows)
 
 
@@ -311,27 +311,27 @@ def _sizes(reader: ResultsReader, recipe: Recipe) -> Sizes | None:
     return Sizes(title, found[:, 0], found[:, 1], window)
 
 
-def _accepted(reader: ResultsReader, recipe: Recipe, book: LabelBook) -> tuple[Shown, ...]:
+def _accepted(reader: ResultsReader, recipe: Recipe, book: LabelBook) -> tuple[SheetFrame, ...]:
     """Accepted frames drawn at random, always the same of the same labels, the highest score first."""
     keys = sorted((key for key, label in book.labels.items() if label.verdict == "accepted"), key=attrgetter("frame"))
     drawn = random.Random(0).sample(keys, len(keys))
-    shown: list[Shown] = []
+    shown: list[SheetFrame] = []
     for key in drawn:
         row = _row(reader, recipe, key)
         if row is not None:
-            shown.append(Shown(row, "accepted"))
+            shown.append(SheetFrame(row, "accepted"))
         if len(shown) == SHEET_FRAMES:
             break
     return tuple(sorted(shown, key=lambda each: -(each.row.score or 0.0)))
 
 
-def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold: float) -> tuple[Shown, ...]:
+def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold: float) -> tuple[SheetFrame, ...]:
     """Where people differ, what they flagged, where they differ from the score, and what lies near the threshold."""
-    shown: dict[int, Shown] = {}
+    shown: dict[int, SheetFrame] = {}
 
     def add(row: FrameRow | None, label: Label | None, why: Seat) -> bool:
         if row is not None and len(shown) < SHEET_FRAMES:
-            shown.setdefault(row.id, Shown(row, label.verdict if label else "undecided", why))
+            shown.setdefault(row.id, SheetFrame(row, label.verdict if label else "undecided", why))
         return len(shown) < SHEET_FRAMES
 
     seats: tuple[tuple[set[FrameKey], Seat], ...] = ((book.conflicts, "conflict"), (book.flagged, "flag"))

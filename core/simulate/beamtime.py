@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.simulate.cryoet import CryoetRun
-from photon_triage.core.simulate.spi import SpiRun, Truth
+from photon_triage.core.simulate.spi import FocusTruth, SpiRun
 from photon_triage.core.simulate.tomo import TomoRun
 from photon_triage.core.simulate.volume import SliceTruth
 from photon_triage.core.simulate.writers import (
@@ -34,7 +34,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Run(FramesOfRun, Protocol[T_co]):
+class SimulatedRun(FramesOfRun, Protocol[T_co]):
     """A simulated run: a frame is the same in whatever order frames are asked for."""
 
     def frame(self, index: int) -> tuple[NDArray[Any], T_co]:
@@ -45,12 +45,12 @@ class Run(FramesOfRun, Protocol[T_co]):
 class Simulation(Generic[T]):
     """What is simulated: a run for a seed and a number from 1 on, its HDF5 files, and where its truth goes."""
 
-    run: Callable[[int, int], Run[T]]
+    run: Callable[[int, int], SimulatedRun[T]]
     hdf5: OpenRun
     truth: OpenTruth[T]
 
 
-def spi(blanks: float = 0.25, singles: float | None = None, drift: str = "usual") -> Simulation[Truth]:
+def spi(blanks: float = 0.25, singles: float | None = None, drift: str = "usual") -> Simulation[FocusTruth]:
     """Single-particle imaging in CXI files, its truth in truth.csv.
 
     blanks: mean share of empty frames. singles: share of the hits that are single particles of the right size; None for

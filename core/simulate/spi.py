@@ -139,7 +139,7 @@ def _about(geometry: Geometry, drift: Drift) -> Drift:
 
 
 @dataclass(frozen=True)
-class Truth:
+class FocusTruth:
     """What was in the focus: class, sphere-equivalent diameter in nm (0 where it has none), photons in the ROI."""
 
     category: str
@@ -202,7 +202,7 @@ class SpiRun:
         self._in_roi = (self._in_roi & self._good)[WINDOW_ROWS, WINDOW_COLUMNS]
         self._background = np.cumsum(self._background_rate() * self._good)
 
-    def frame(self, index: int) -> tuple[NDArray[np.int16], Truth]:
+    def frame(self, index: int) -> tuple[NDArray[np.int16], FocusTruth]:
         """Frame `index`: counts (512, 1024) int16, 0 where the mask is bad, and what was in the focus.
 
         They are photons, where the drift has no gain but 1.
@@ -210,7 +210,7 @@ class SpiRun:
         rng = np.random.default_rng([self.seed, self.run, index])
         frame = _poisson(self._background, rng).reshape(HEIGHT, WIDTH)
         if rng.random() < self.drift.blanks:
-            return self._read_out(frame), Truth("blank", 0.0, 0)
+            return self._read_out(frame), FocusTruth("blank", 0.0, 0)
         names = list(self.shares)
         category = names[int(rng.choice(len(names), p=list(self.shares.values())))]
         intensity, diameter = getattr(self, "_" + category.replace("-", "_"))(rng)
@@ -218,7 +218,7 @@ class SpiRun:
         rate = intensity * (wanted / intensity[self._in_roi].sum()) * self._good[WINDOW_ROWS, WINDOW_COLUMNS]
         signal = _poisson(np.cumsum(rate), rng).reshape(rate.shape)
         frame[WINDOW_ROWS, WINDOW_COLUMNS] += signal
-        return self._read_out(frame), Truth(category, diameter, int(signal[self._in_roi].sum()))
+        return self._read_out(frame), FocusTruth(category, diameter, int(signal[self._in_roi].sum()))
 
     def _read_out(self, photons: NDArray[np.int16]) -> NDArray[np.int16]:
         """The counts that the detector tells for photons."""

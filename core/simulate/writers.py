@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.simulate.spi import NOMINAL, Truth
+from photon_triage.core.simulate.spi import NOMINAL, FocusTruth
 from photon_triage.core.simulate.volume import SliceTruth
 
 JOULE_PER_EV = 1.602176634e-19
@@ -191,7 +191,7 @@ class TruthWriter(Protocol[T_contra]):
 OpenTruth = Callable[[Path], AbstractContextManager[TruthWriter[T_contra]]]
 
 
-class _Table:
+class _LabelTable:
     """Labels as `photon-triage labels import` reads them, with columns of their own behind."""
 
     def __init__(self, file: IO[str], columns: Sequence[str]) -> None:
@@ -207,25 +207,25 @@ class _Table:
 
 
 class _SpiTruth:
-    def __init__(self, table: _Table) -> None:
+    def __init__(self, table: _LabelTable) -> None:
         self._table = table
         self.flush = table.flush
 
-    def write(self, run: str, index: int, key: FrameKey, what: Truth) -> None:
+    def write(self, run: str, index: int, key: FrameKey, what: FocusTruth) -> None:
         verdict = "accepted" if what.category == "single" else "rejected"
         name = Path(key.file).name
         self._table.add(name, key, verdict, what.category, f"{what.diameter_nm:.2f}", what.photons)
 
 
 @contextmanager
-def spi_truth(folder: Path) -> Iterator[TruthWriter[Truth]]:
+def spi_truth(folder: Path) -> Iterator[TruthWriter[FocusTruth]]:
     """A label for every frame: truth.csv."""
     with (folder / TRUTH_FILE).open("x", newline="", encoding="utf-8") as file:
-        yield _SpiTruth(_Table(file, ("diameter_nm", "photons")))
+        yield _SpiTruth(_LabelTable(file, ("diameter_nm", "photons")))
 
 
 class _SliceTruths:
-    def __init__(self, folder: Path, table: _Table | None) -> None:
+    def __init__(self, folder: Path, table: _LabelTable | None) -> None:
         self._masks, self._table = folder / MASKS_FOLDER, table
 
     def write(self, run: str, index: int, key: FrameKey, what: SliceTruth) -> None:
@@ -251,7 +251,7 @@ def mask_and_point_truth(folder: Path) -> Iterator[TruthWriter[SliceTruth]]:
     """The masks, and a label for every object to find: truth/points.csv."""
     (folder / MASKS_FOLDER).mkdir(parents=True)
     with (folder / POINTS_FILE).open("x", newline="", encoding="utf-8") as file:
-        yield _SliceTruths(folder, _Table(file, ("x", "y")))
+        yield _SliceTruths(folder, _LabelTable(file, ("x", "y")))
 
 
 def true_mask(folder: Path, key: FrameKey) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import ClassifyStage, Roi
 from photon_triage.core.stages.cascade import Found, StageResult, require_usable
 from photon_triage.models.darknet.detector import Detector, best_of_class
@@ -28,7 +28,7 @@ class ClassifyProfile:
         self._threshold, self._device = table.threshold, device
         network = classifier.network.to(device).eval()
         self._classifier = ProfileClassifier(network, classifier.classes)
-        self._rings = Rings(network.bins, network.q_max, roi)
+        self._rings = RingSums(network.bins, network.q_max, roi)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> StageResult:

@@ -129,7 +129,7 @@ Note = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Selection:
+class StudyFrames:
     """Frames for training and for validation."""
 
     training: Examples
@@ -140,8 +140,8 @@ class Selection:
 class StudyData:
     """representative: labels from all runs. first_runs: as many, from the first runs only. test: from all runs."""
 
-    representative: Selection
-    first_runs: Selection
+    representative: StudyFrames
+    first_runs: StudyFrames
     test: Examples
 
 
@@ -159,7 +159,7 @@ def study_data(size: StudySize, seed: int, folder: Path, note: Note = lambda wha
         return _load(path)
 
     representative, first_runs = (
-        Selection(examples(name, runs, TRAINING, size.training), examples(name, runs, VALIDATION, size.validation))
+        StudyFrames(examples(name, runs, TRAINING, size.training), examples(name, runs, VALIDATION, size.validation))
         for name, runs in (("representative", every), ("first-runs", first))
     )
     return StudyData(representative, first_runs, examples("all", every, TEST, size.test))

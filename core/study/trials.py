@@ -23,7 +23,7 @@ from photon_triage.core.training.loop.checkpoints import FOLDER, Checkpoints, wr
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.config import CLASSES
-from photon_triage.core.training.tasks.detector.learner import WANTED, Plan, score, train
+from photon_triage.core.training.tasks.detector.learner import WANTED, TrainingPlan, score, train
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector, load_detector
 
@@ -52,7 +52,7 @@ class VariantRun:
         preparation = Preparation(table, network.input_size, network.in_channels)
         labels = data.representative if variant.labels == "representative" else data.first_runs
         batch = size.batch or PUBLISHED_BATCH.get(variant.network, network.net.batch)
-        plan = Plan(size.iterations, batch, size.rate, check_every=size.every, seed=self.seed)
+        plan = TrainingPlan(size.iterations, batch, size.rate, check_every=size.every, seed=self.seed)
         settings = asdict(variant) | asdict(size) | {"seed": self.seed}
         checkpoints = Checkpoints(self.folder / FOLDER, size.every, size.last)
         keeper = Keeper(self.folder / STATE, settings, checkpoints=checkpoints)

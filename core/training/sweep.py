@@ -27,7 +27,7 @@ Note = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One training of a sweep: its name, and the options of the grid that are its own."""
 
     name: str
@@ -58,19 +58,19 @@ def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return grid
 
 
-def points_of(grid: Mapping[str, Sequence[str]], fixed: Sequence[str], prefix: str) -> list[Point]:
+def points_of(grid: Mapping[str, Sequence[str]], fixed: Sequence[str], prefix: str) -> list[SweepPoint]:
     """Every combination, named after itself and the fixed options, so that the same sweep finds its points again."""
     found = []
     for values in product(*grid.values()):
         options = dict(zip(grid, values, strict=True))
         digest = hashlib.sha256(json.dumps([sorted(options.items()), list(fixed)]).encode()).hexdigest()[:8]
-        found.append(Point(f"{prefix}-{digest}", options))
+        found.append(SweepPoint(f"{prefix}-{digest}", options))
     return found
 
 
 def sweep(
     session: Session,
-    points: Sequence[Point],
+    points: Sequence[SweepPoint],
     fixed: Sequence[str],
     *,
     anew: bool = False,
@@ -90,14 +90,14 @@ def sweep(
     return sorted(rows, key=lambda row: -1.0 if row["validation_f1"] is None else row["validation_f1"], reverse=True)
 
 
-def _result(session: Session, point: Point) -> dict[str, Any] | None:
+def _result(session: Session, point: SweepPoint) -> dict[str, Any] | None:
     try:
         return dict(read_json(trainings_path(session) / point.name / RESULT, session.path))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _trained(session: Session, point: Point, fixed: Sequence[str], *, anew: bool) -> dict[str, Any]:
+def _trained(session: Session, point: SweepPoint, fixed: Sequence[str], *, anew: bool) -> dict[str, Any]:
     options = [f"--{key}={value}" for key, value in point.options.items()]
     asked = ["train", str(session.path), *fixed, *options, f"--name={point.name}", "--json"]
     # A process of its own: a sweep outlives one that the system ends, and its memory is free for the next.

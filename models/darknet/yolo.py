@@ -57,7 +57,7 @@ class FrameScores:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectedBoxes:
     """The best boxes of each frame, best first, and which of them remain after suppression.
 
     boxes: (batch, k, 4). scores: (batch, k). classes: (batch, k) int64. kept: (batch, k) bool.
@@ -126,7 +126,7 @@ def non_maximum_suppression(
     limit: int = 300,
     *,
     every_class: bool = False,
-) -> Selected:
+) -> SelectedBoxes:
     """Non-maximum suppression: of the `limit` best boxes of each frame, those that no better one of its class overlaps.
 
     A box counts for its best class alone, or, with `every_class`, once for each class, as in Darknet. `iou_threshold`
@@ -146,7 +146,7 @@ def non_maximum_suppression(
     top, order = ordered[:, :limit], order[:, :limit]
     boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
     classes = classes.gather(1, order)
-    return Selected(boxes, top, classes, suppress(boxes, top, classes, score_threshold, iou_threshold))
+    return SelectedBoxes(boxes, top, classes, suppress(boxes, top, classes, score_threshold, iou_threshold))
 
 
 def _detections(boxes: Tensor, objectness: Tensor, classes: Tensor) -> Detections:

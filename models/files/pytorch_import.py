@@ -102,7 +102,7 @@ def _require_plain_archive(file: BinaryIO, source: Path) -> None:
     file.seek(0)
 
 
-class Steps(io.BufferedIOBase):
+class BoundedPickleFile(io.BufferedIOBase):
     """A file of PyTorch's older format, that ends where its pickle takes more steps than tensors need."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -152,7 +152,7 @@ def _read_pickle(source: Path) -> object:
             _require_plain_archive(file, source)
             is_archive = zipfile.is_zipfile(file)
             file.seek(0)
-            source_file: Any = file if is_archive else Steps(file)
+            source_file: Any = file if is_archive else BoundedPickleFile(file)
             return torch.load(source_file, map_location="cpu", weights_only=True)
     except RefusedError as error:
         raise ModelError(f"Cannot import {source}: {error.strerror}.", _SAVE_HINT) from error

@@ -75,7 +75,7 @@ ENOUGH_FRAMES = 1024
 
 
 @dataclass(frozen=True)
-class Agreement:
+class DecisionAgreement:
     """How two forms of a network decide on the same frames.
 
     made: decisions for something by either. differing: those of them where the other decided otherwise.
@@ -85,8 +85,8 @@ class Agreement:
     made: int = 0
     differing: int = 0
 
-    def __add__(self, other: Agreement) -> Agreement:
-        return Agreement(self.frames + other.frames, self.made + other.made, self.differing + other.differing)
+    def __add__(self, other: DecisionAgreement) -> DecisionAgreement:
+        return DecisionAgreement(self.frames + other.frames, self.made + other.made, self.differing + other.differing)
 
     @property
     def share(self) -> float:
@@ -104,12 +104,14 @@ class Agreement:
         return self.differing <= TOLERATED * self.made
 
 
-def compare_decisions(reference: InferenceCall, candidate: InferenceCall, frames: Tensor, decide: Decide) -> Agreement:
+def compare_decisions(
+    reference: InferenceCall, candidate: InferenceCall, frames: Tensor, decide: Decide
+) -> DecisionAgreement:
     """How two forms of a network decide on `frames` (batch, channels, height, width)."""
     return compare_outputs(reference(frames), candidate(frames), decide)
 
 
-def compare_outputs(reference: list[Tensor], candidate: list[Tensor], decide: Decide) -> Agreement:
+def compare_outputs(reference: list[Tensor], candidate: list[Tensor], decide: Decide) -> DecisionAgreement:
     """How the outputs of two forms of a network decide."""
     ours, theirs = decide(reference), decide(candidate)
     if ours.is_floating_point() or ours.shape != theirs.shape or ours.ndim == 0:
@@ -119,7 +121,7 @@ def compare_outputs(reference: list[Tensor], candidate: list[Tensor], decide: De
         )
     theirs = theirs.to(ours.device)
     made = (ours != 0) | (theirs != 0)
-    return Agreement(len(ours), int(made.sum()), int((made & (ours != theirs)).sum()))
+    return DecisionAgreement(len(ours), int(made.sum()), int((made & (ours != theirs)).sum()))
 
 
 def wanted_precision(asked: str) -> Precision:

@@ -16,8 +16,8 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.cpu.winograd import pack_convolutions
 from photon_triage.models.inference import autotune as speed
 from photon_triage.models.inference.precision import (
-    Agreement,
     Decide,
+    DecisionAgreement,
     InferenceCall,
     Precision,
     bfloat16_refusal,
@@ -143,7 +143,7 @@ TIMED_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class InferencePlan:
     """How a network runs. batch_size: frames at a time, None for as many as come. graphs: as recorded CUDA graphs."""
 
     device: torch.device
@@ -211,7 +211,7 @@ class Runner:
     ) -> None:
         if isinstance(batch_size, int) and batch_size < 1:
             raise ModelError(f"Cannot run {batch_size} frames at a time.", "Allowed: 1 and above.")
-        self.agreement = Agreement()
+        self.agreement = DecisionAgreement()
         self._model, self._decide = model, decide if precision == "auto" else None
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         if dtype == torch.bfloat16 and (reason := bfloat16_refusal(device)):
@@ -224,10 +224,12 @@ class Runner:
         self._call: InferenceCall | None = None
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> InferencePlan:
         """How the network runs now; precision and batch size may still change with the first batches."""
         network, size = self._network, self._batch_size if isinstance(self._batch_size, int) else None
-        return Plan(network.device, network.dtype, network.channels_last, size, isinstance(self._call, GraphedCall))
+        return InferencePlan(
+            network.device, network.dtype, network.channels_last, size, isinstance(self._call, GraphedCall)
+        )
 
     @property
     def bytes(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from photon_triage.models.msd.canvas import Band, Canvas
-from photon_triage.models.msd.layout import Block, BlockWeights, Layout, Run
+from photon_triage.models.msd.layout import Block, BlockWeights, LayerRun, MsdLayout
 from photon_triage.models.msd.workers import Meet, for_each_band
 
 CPU_PLANE_VALUES = 90 * 8192
@@ -27,7 +27,7 @@ def plane_values(device: torch.device) -> int:
     return CPU_PLANE_VALUES if device.type == "cpu" else GPU_PLANE_VALUES
 
 
-def compute_features(canvas: Canvas, layout: Layout, matrices: tuple[BlockWeights, ...], biases: Tensor) -> None:
+def compute_features(canvas: Canvas, layout: MsdLayout, matrices: tuple[BlockWeights, ...], biases: Tensor) -> None:
     """Fill all channels of the canvas; those of the input must be there, without borders.
 
     biases: (depth · width,). Sums are float32 or wider, whatever the canvas is in.
@@ -94,7 +94,7 @@ def _add_columns(planes: Tensor, block: Block, margin: int) -> Tensor:
     rows = 3 * block.width
     layers = len(block.dilations)
 
-    def column(kernel_column: int, run: Run) -> Tensor:
+    def column(kernel_column: int, run: LayerRun) -> Tensor:
         side = kernel_column - 1
         size = (run.count, rows, count)
         strides = (rows * length + side * run.step, length, 1)
@@ -106,7 +106,7 @@ def _add_columns(planes: Tensor, block: Block, margin: int) -> Tensor:
     return planes.view(3, layers, block.width, 3, length)[1, ..., margin : length - margin]
 
 
-def _add_rows(sums: Tensor, by_row: Tensor, run: Run, canvas: Canvas, band: Band, width: int, first: int) -> None:
+def _add_rows(sums: Tensor, by_row: Tensor, run: LayerRun, canvas: Canvas, band: Band, width: int, first: int) -> None:
     """Add the three kernel rows of a run of layers, each shifted, to a band of the run's sums.
 
     by_row: (layers, width, 3, pixels); its first pixel is the canvas's pixel `first`. For a run of one layer targets

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from photon_triage.models.msd.layout import Layout
+from photon_triage.models.msd.layout import MsdLayout
 
 ROWS = 16
 """Output channels that one step of the kernel computes at most: the height of a tensor core's tile."""
@@ -47,7 +47,7 @@ class Step:
     begins: bool
 
 
-def look_ahead(layout: Layout, rows: int = ROWS) -> tuple[Step, ...]:
+def look_ahead(layout: MsdLayout, rows: int = ROWS) -> tuple[Step, ...]:
     """One step a layer: when its turn comes, the channels that are new add to it and to later layers of its dilation.
 
     No channel is read twice for the same layer, and one read serves up to `rows` output channels.

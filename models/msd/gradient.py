@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from photon_triage.models.msd.canvas import Band, Canvas
 from photon_triage.models.msd.features import compute_features, plane_values, project
-from photon_triage.models.msd.layout import Block, BlockWeights, Layout
+from photon_triage.models.msd.layout import Block, BlockWeights, MsdLayout
 from photon_triage.models.msd.workers import Meet, cores, for_each_band
 
 
@@ -31,7 +31,7 @@ class MSDFunction(torch.autograd.Function):
         biases: Tensor,
         final_weight: Tensor,
         final_bias: Tensor,
-        layout: Layout,
+        layout: MsdLayout,
         packing: Tensor,
     ) -> Tensor:
         """(batch, outputs, height, width) of frames (batch, channels, height, width)."""
@@ -46,7 +46,7 @@ class MSDFunction(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of frames, weights, biases, final weight and final bias."""
         maps, weights, final_weight = ctx.saved_tensors
-        layout: Layout = ctx.layout
+        layout: MsdLayout = ctx.layout
         canvas = Canvas(maps, layout.padding)
         outputs = Canvas(maps.new_zeros((len(final_weight), *maps.shape[1:])), layout.padding)
         outputs.interior(0, len(final_weight)).copy_(gradient.transpose(0, 1))
@@ -60,7 +60,7 @@ class MSDFunction(torch.autograd.Function):
         return frames, in_order, biases, final, gradient.sum((0, 2, 3)), None, None
 
 
-def new_canvas(frames: Tensor, layout: Layout) -> Canvas:
+def new_canvas(frames: Tensor, layout: MsdLayout) -> Canvas:
     """A canvas for all feature maps of frames (batch, channels, height, width), which it holds; borders not filled."""
     batch, _, height, width = frames.shape
     canvas = Canvas.empty(layout.channels, batch, (height, width), layout.padding, frames)
@@ -69,7 +69,7 @@ def new_canvas(frames: Tensor, layout: Layout) -> Canvas:
 
 
 def _go_back(
-    canvas: Canvas, errors: Canvas, layout: Layout, matrices: tuple[BlockWeights, ...], wants_input: bool
+    canvas: Canvas, errors: Canvas, layout: MsdLayout, matrices: tuple[BlockWeights, ...], wants_input: bool
 ) -> tuple[Tensor, Tensor]:
     """Take the errors of all channels back to the input's, and return the gradients of packed weights and biases.
 

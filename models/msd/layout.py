@@ -18,7 +18,7 @@ do one layer at a time."""
 
 
 @dataclass(frozen=True)
-class Run:
+class LayerRun:
     """`count` layers in a row whose dilations are `dilation`, `dilation` + `step`, ...; `first` is a block's layer."""
 
     first: int
@@ -31,9 +31,9 @@ class Run:
         """The largest dilation."""
         return max(self.dilation, self.dilation + (self.count - 1) * self.step)
 
-    def singles(self) -> tuple[Run, ...]:
+    def singles(self) -> tuple[LayerRun, ...]:
         """The same layers as runs of one."""
-        return tuple(Run(self.first + i, 1, self.dilation + i * self.step, 0) for i in range(self.count))
+        return tuple(LayerRun(self.first + i, 1, self.dilation + i * self.step, 0) for i in range(self.count))
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Block:
         return Block(self.start, self.width, self.dilations[layer : layer + 1])
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[LayerRun, ...]:
         """The layers, grouped where their dilations rise or fall in equal steps: one operation can serve a group."""
-        runs: list[Run] = []
+        runs: list[LayerRun] = []
         for layer, dilation in enumerate(self.dilations):
             last = runs[-1] if runs else None
             if last is not None and (last.count == 1 or dilation == last.dilation + last.count * last.step):
-                runs[-1] = Run(last.first, last.count + 1, last.dilation, last.step or dilation - last.dilation)
+                runs[-1] = LayerRun(last.first, last.count + 1, last.dilation, last.step or dilation - last.dilation)
             else:
-                runs.append(Run(layer, 1, dilation, 0))
+                runs.append(LayerRun(layer, 1, dilation, 0))
         return tuple(runs)
 
 
@@ -87,7 +87,7 @@ class BlockWeights:
 
 
 @dataclass(frozen=True)
-class Layout:
+class MsdLayout:
     """The shape of a network: input channels, channels of a layer, and each layer's dilation.
 
     The learnable 3x3 weights are one vector: layer after layer, each (width, channels before it, 3, 3) in C order.

@@ -18,7 +18,7 @@ from photon_triage.models.msd.canvas import Canvas
 from photon_triage.models.msd.features import compute_features, project
 from photon_triage.models.msd.gpu import gpu_kernel
 from photon_triage.models.msd.gradient import MSDFunction
-from photon_triage.models.msd.layout import Layout
+from photon_triage.models.msd.layout import MsdLayout
 
 DILATIONS = tuple(range(1, 11))
 """The published schedule, repeated until the network is deep enough."""
@@ -61,7 +61,7 @@ class MSDNet(nn.Module):
         schedule = _checked_options(counts, DILATIONS if dilations is None else dilations)
         self.depth, self.in_channels, self.out_channels, self.width = depth, in_channels, out_channels, width
         self.dilations = schedule
-        self.layout = Layout(in_channels, width, tuple(islice(cycle(schedule), depth)))
+        self.layout = MsdLayout(in_channels, width, tuple(islice(cycle(schedule), depth)))
         self.weights = nn.Parameter(torch.empty(self.layout.weight_count))
         self.biases = nn.Parameter(torch.empty(depth * width))
         self.final_weight = nn.Parameter(torch.empty(out_channels, self.layout.channels))

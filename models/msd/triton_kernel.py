@@ -25,7 +25,7 @@ from torch import Tensor
 
 from photon_triage.models.msd.canvas import Canvas
 from photon_triage.models.msd.gpu import ROWS, look_ahead
-from photon_triage.models.msd.layout import TAPS, Layout
+from photon_triage.models.msd.layout import TAPS, MsdLayout
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 32
@@ -35,7 +35,7 @@ CHANNELS = 16
 """Input channels multiplied at a time: the depth of a tensor core's tile."""
 
 
-def compute_features(canvas: Canvas, layout: Layout, weights: Tensor, biases: Tensor) -> None:
+def compute_features(canvas: Canvas, layout: MsdLayout, weights: Tensor, biases: Tensor) -> None:
     """Fill all channels of a canvas without padding; those of the input must be there.
 
     weights: (weight_count,), biases: (depth · width,), of the canvas's dtype: float32, bfloat16 or float16. In the
@@ -85,7 +85,7 @@ def _precision(maps: Tensor) -> str:
 
 
 @lru_cache(maxsize=8)
-def _tables(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
+def _tables(layout: MsdLayout, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each step's output channels: the channel, and where its weights begin in the vector of weights."""
     places = [int(view[0, 0, 0, 0]) for view in layout.layer_weights(torch.arange(layout.weight_count))]
     targets, starts = [], []

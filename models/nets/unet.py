@@ -27,7 +27,7 @@ NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-class Convolution(nn.Module):
+class UNetConvolution(nn.Module):
     """A 3x3 convolution, normalisation where wanted, ReLU.
 
     It reads one feature map or several as if they were concatenated, without concatenating them: a convolution is the
@@ -76,13 +76,13 @@ class Convolution(nn.Module):
         return maps
 
 
-class Pair(nn.Module):
+class UNetConvolutionPair(nn.Module):
     """Two such convolutions, one after the other: what a U-Net has at every level on both sides."""
 
     def __init__(self, in_channels: int, out_channels: int, padding: int, normalisation: str | None) -> None:
         super().__init__()
-        self.first = Convolution(in_channels, out_channels, padding, normalisation)
-        self.second = Convolution(out_channels, out_channels, padding, normalisation)
+        self.first = UNetConvolution(in_channels, out_channels, padding, normalisation)
+        self.second = UNetConvolution(out_channels, out_channels, padding, normalisation)
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Convolve maps (batch, channels, rows, columns) of equal extents twice."""
@@ -150,9 +150,13 @@ class UNet(nn.Module):
         self.padding, self.normalisation = padding, normalisation
         border = 1 if padding == "same" else 0
         widths = [width * 2**level for level in range(depth + 1)]
-        self.down = nn.ModuleList(Pair(*each, border, normalisation) for each in pairwise((in_channels, *widths)))
+        self.down = nn.ModuleList(
+            UNetConvolutionPair(*each, border, normalisation) for each in pairwise((in_channels, *widths))
+        )
         self.enlarge = nn.ModuleList(UpConvolution(channels) for channels in reversed(widths[1:]))
-        self.up = nn.ModuleList(Pair(2 * each, each, border, normalisation) for each in reversed(widths[:-1]))
+        self.up = nn.ModuleList(
+            UNetConvolutionPair(2 * each, each, border, normalisation) for each in reversed(widths[:-1])
+        )
         self.final = nn.Conv2d(width, out_channels, 1)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
@@ -275,7 +279,7 @@ class UNet(nn.Module):
         """A copy for inference with every batch-norm folded into its convolution; it cannot be trained."""
         twin = copy.deepcopy(self).eval()
         for module in twin.modules():
-            if isinstance(module, Convolution):
+            if isinstance(module, UNetConvolution):
                 module.fold_norm()
         if twin.normalisation == "batch":
             twin.normalisation = None

@@ -19,7 +19,7 @@ from photon_triage.core.embedding.frame_reader import BatchReader
 from photon_triage.core.embedding.store import EmbeddingStore, Places, read_arrays
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.models.common.checkpoint import load
@@ -128,7 +128,7 @@ def test_profiles_are_embedded_by_what_the_radial_network_reads(
     embed(session, "own")
     ((_, batch),) = batches(session)
     with torch.no_grad():
-        expected = network.representation(profile_input(*Rings(16, 0.15)(batch))).numpy()
+        expected = network.representation(profile_input(*RingSums(16, 0.15)(batch))).numpy()
     vectors = joined_vectors(session)
     assert np.allclose(vectors, expected, rtol=2e-3, atol=1e-3) and vectors.std(0).max() > 0.01
 

@@ -154,10 +154,10 @@ def commands(path: Path, out: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "labels export", lambda: labels.export_labels(path, out / "labels.csv")
     yield "labels import", lambda: labels.import_labels(path, out.parent / "table.csv", "ada")
     yield "labels report", lambda: labels.report_labels(path, None)
-    yield "export csv", lambda: export.export(path, "csv", export.Selected.both, out / "list.csv", incomplete=True)
+    yield "export csv", lambda: export.export(path, "csv", export.SelectionName.both, out / "list.csv", incomplete=True)
     yield (
         "export crystfel",
-        lambda: export.export(path, "crystfel", export.Selected.all, out / "l.lst", incomplete=True),
+        lambda: export.export(path, "crystfel", export.SelectionName.all, out / "l.lst", incomplete=True),
     )
     yield "audit", lambda: audit.audit(path, curve=True)
     yield "models list", lambda: models.list_models(path)

@@ -43,7 +43,8 @@ def _warn_again() -> Iterator[None]:
 
 def python(code: str, **environment: str) -> str:
     """What a program prints in a process whose processor offers AVX2 only; skipped where that limit has no effect."""
-    ask = "from photon_triage.models.inference.precision import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
+    module = "photon_triage.models.inference.precision"
+    ask = f"from {module} import *; assert bfloat16_refusal(torch.device('cpu')), 'no effect'"
     command = [sys.executable, "-P", "-c", f"import torch\n{ask}\n{dedent(code)}"]
     done = subprocess.run(command, env=os.environ | AVX2_ONLY | environment, capture_output=True, text=True)
     if "no effect" in done.stderr:

@@ -14,7 +14,7 @@ from photon_triage.models.common.checkpoint import load, parameter_count, save
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import create, outline
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.files.pytorch_import import MOST_STEPS, Steps, read_tensors
+from photon_triage.models.files.pytorch_import import MOST_STEPS, BoundedPickleFile, read_tensors
 
 CFG = "[net]\nwidth=32\nheight=32\nchannels=1\n"
 CONVOLUTION = "[convolutional]\nfilters={}\nsize={}\nactivation=linear\n"
@@ -104,7 +104,7 @@ def test_a_pickle_of_endless_steps_is_ended(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Cannot import"):
         read_tensors(tmp_path / "long.pt")
     with (tmp_path / "long.pt").open("rb") as file:
-        steps = Steps(file)
+        steps = BoundedPickleFile(file)
         for _ in range(MOST_STEPS):
             steps.read(1)
         with pytest.raises(ValueError, match="too many steps"):

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from photon_triage.models.msd.gpu import look_ahead
-from photon_triage.models.msd.layout import Layout
+from photon_triage.models.msd.layout import MsdLayout
 
 from .msd_reference import plain, random_model, relative_difference
 
 LAYOUTS = (
-    Layout(1, 1, tuple(range(1, 11)) * 10),
-    Layout(3, 2, (4, 1, 4, 4, 2, 1, 4)),
-    Layout(2, 20, (1, 2, 1)),
-    Layout(1, 1, (1,) * 40),
+    MsdLayout(1, 1, tuple(range(1, 11)) * 10),
+    MsdLayout(3, 2, (4, 1, 4, 4, 2, 1, 4)),
+    MsdLayout(2, 20, (1, 2, 1)),
+    MsdLayout(1, 1, (1,) * 40),
 )
 
 WITHOUT_DEVICE = """
@@ -51,7 +51,7 @@ with torch.no_grad():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"depth {layout.depth}")
-def test_steps_send_each_channel_once_to_each_layer_and_only_when_it_is_complete(layout: Layout) -> None:
+def test_steps_send_each_channel_once_to_each_layer_and_only_when_it_is_complete(layout: MsdLayout) -> None:
     received: list[list[int]] = [[] for _ in range(layout.depth)]
     for turn, step in enumerate(look_ahead(layout)):
         assert step.layers[0] == turn

@@ -14,7 +14,7 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files.summary import summarise
 from photon_triage.models.inference import autotune as speed
 from photon_triage.models.inference import precision, runtime
-from photon_triage.models.inference.precision import Agreement, compare_decisions, compare_outputs
+from photon_triage.models.inference.precision import DecisionAgreement, compare_decisions, compare_outputs
 from photon_triage.models.inference.resident import Resident
 from photon_triage.models.inference.runtime import Runner, prepare_for_inference
 
@@ -181,7 +181,7 @@ def test_bfloat16_gives_float32_out_and_nearly_the_same_heads() -> None:
 def test_auto_measures_and_compares_decisions_before_bfloat16(fast_bfloat16: None) -> None:
     run = prepare_for_inference(Shifted(0.0), CPU, decide=above_a_half)
     run(half_of_them_hits(300))
-    assert run.plan.dtype == torch.float32 and run.agreement == Agreement(300, 150, 0)
+    assert run.plan.dtype == torch.float32 and run.agreement == DecisionAgreement(300, 150, 0)
     run(half_of_them_hits(100))
     assert run.plan.dtype == torch.bfloat16
 
@@ -248,8 +248,8 @@ def test_network_that_cannot_run_in_bfloat16_runs_in_float32(
 def test_agreement_counts_decisions_for_something() -> None:
     ours, theirs = torch.tensor([[0, 1, 2], [0, 0, 3]]), torch.tensor([[0, 1, 1], [4, 0, 3]])
     found = compare_outputs([ours], [theirs], lambda outputs: outputs[0])
-    assert found == Agreement(frames=2, made=4, differing=2) and found.share == 0.5
-    assert Agreement().share == 1.0
+    assert found == DecisionAgreement(frames=2, made=4, differing=2) and found.share == 0.5
+    assert DecisionAgreement().share == 1.0
 
 
 @needs_bfloat16

@@ -8,7 +8,7 @@ import pytest
 
 from photon_triage.core.audit.estimate import estimate
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.audit_draws import Draw, audit_of, draw_audit, record_draw
+from photon_triage.core.session.decisions.audit_draws import AuditDraw, audit_of, draw_audit, record_draw
 from photon_triage.core.session.decisions.label_records import Label, Verdict
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.session import Session
@@ -31,7 +31,7 @@ def session(tmp_path: Path) -> Session:
     return build_session(tmp_path / "s", {A: falling(200), B: falling(100)})
 
 
-def draw_more(session: Session, more: int, before: Sequence[Draw] = (), seed: int | None = 7) -> Draw:
+def draw_more(session: Session, more: int, before: Sequence[AuditDraw] = (), seed: int | None = 7) -> AuditDraw:
     reader = session.results()
     try:
         labels = session.labels().labels
@@ -44,7 +44,7 @@ def labelled(frames: Sequence[FrameKey], verdict: Verdict = "accepted", queue: s
     return {frame: Label(frame, verdict, "ada", 1.0, queue=queue) for frame in frames}
 
 
-def keys_of(drawn: Draw) -> list[FrameKey]:
+def keys_of(drawn: AuditDraw) -> list[FrameKey]:
     return [frame.key for frame in drawn.frames]
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
-from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, Filter
+from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, ChunkFilter
 from tests.builders.detector_files import frames_of, make_old, write_plain, write_segment, write_virtual
 from tests.shared_data import shared_data
 
-BITSHUFFLE = Filter(32008, "bitshuffle", (0, 5, 2, 0, 2))
+BITSHUFFLE = ChunkFilter(32008, "bitshuffle", (0, 5, 2, 0, 2))
 
 
 @pytest.fixture(scope="module")

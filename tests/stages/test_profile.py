@@ -9,7 +9,7 @@ import torch
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL
@@ -36,7 +36,7 @@ def sphere(diameter: float = 70.0) -> torch.Tensor:
 
 
 def test_the_profile_of_a_sphere_is_its_form_factor() -> None:
-    counts, pixels = Rings(BINS, Q_MAX)(batch_of(sphere()))
+    counts, pixels = RingSums(BINS, Q_MAX)(batch_of(sphere()))
     q, step = q_of_pixels(), Q_MAX / BINS
     for ring in range(5, BINS):
         fine = np.linspace(ring * step, (ring + 1) * step, 101)
@@ -52,16 +52,16 @@ def test_masks_and_gaps_do_not_move_the_mean() -> None:
     valid[:, ::3] = False
     gap = flat.clone()
     gap[:, 10:20] = -1
-    whole, all_pixels = Rings(BINS, Q_MAX)(batch_of(flat))
+    whole, all_pixels = RingSums(BINS, Q_MAX)(batch_of(flat))
     for frames, mask in ((flat, valid), (gap, None), (gap, valid)):
-        counts, pixels = Rings(BINS, Q_MAX)(batch_of(frames, mask))
+        counts, pixels = RingSums(BINS, Q_MAX)(batch_of(frames, mask))
         assert pixels.sum() < all_pixels.sum() and torch.equal(counts, 3 * pixels)
     assert torch.equal(whole, 3 * all_pixels)
 
 
 def test_without_a_geometry_it_says_what_is_not_known() -> None:
     with pytest.raises(RecipeError, match="photon energy"):
-        Rings(BINS, Q_MAX)(batch_of(sphere(), geometry=replace(HERE, photon_energy_ev=None)))
+        RingSums(BINS, Q_MAX)(batch_of(sphere(), geometry=replace(HERE, photon_energy_ev=None)))
 
 
 def test_the_stage_scores_by_the_network() -> None:
@@ -72,7 +72,7 @@ def test_the_stage_scores_by_the_network() -> None:
     result = ClassifyProfile(
         ClassifyStage(kind="classify", model="any", threshold=0.5), classifier, torch.device("cpu")
     )(batch_of(frames))
-    counts, pixels = Rings(BINS, Q_MAX)(batch_of(frames))
+    counts, pixels = RingSums(BINS, Q_MAX)(batch_of(frames))
     expected = torch.softmax(network(profile_input(counts, pixels)), 1)[:, 1]
     assert result.score is not None and torch.allclose(result.score, expected)
     assert torch.equal(result.passed, expected >= 0.5)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, PrepareTable, Roi
 from photon_triage.core.stages.cascade import UnusableFrameError, counts_in, image_in
 from photon_triage.core.stages.classify import Classify, ClassifyProfile
@@ -109,4 +109,4 @@ def test_a_network_on_profiles_gives_no_result_where_no_ring_has_a_pixel() -> No
     batch = batch_of(blank_in(ROI, "i4", -1))
     with pytest.raises(UnusableFrameError):
         stage(batch)
-    assert not Rings(32, 0.5, ROI)(batch)[1][1].any(), "rings themselves are without pixels"
+    assert not RingSums(32, 0.5, ROI)(batch)[1][1].any(), "rings themselves are without pixels"

@@ -15,7 +15,7 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.screens.main import MainScreen
-from photon_triage.tui.terminal.images import Output
+from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.preview import PreviewPane
 
@@ -92,7 +92,7 @@ async def opened(
     *,
     keymap: str = "",
     source: FakeSource | None = None,
-    output: Output | None = None,
+    output: PictureOutput | None = None,
     theme: str | None = None,
 ) -> AsyncIterator[Driver]:
     """The screen of a session, closed at the end."""

@@ -18,7 +18,7 @@ from textual.geometry import Region
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.terminal import images
-from photon_triage.tui.terminal.images import Output, choose_output
+from photon_triage.tui.terminal.images import PictureOutput, choose_output
 from photon_triage.tui.terminal.images.encoders import (
     BYTES_A_PICTURE,
     CHUNK,
@@ -200,7 +200,7 @@ def test_lines_that_something_else_stands_on_are_sent_again() -> None:
 
 async def test_a_pane_in_kitty_shows_half_blocks_first_and_then_the_bitmap(hits: FakeSession) -> None:
     sent: list[str] = []
-    async with opened(hits, (120, 40), output=Output("kitty")) as driver:
+    async with opened(hits, (120, 40), output=PictureOutput("kitty")) as driver:
         driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
         await driver.ready()
         await driver.shows("▀▀")
@@ -218,7 +218,7 @@ async def test_a_pane_in_kitty_shows_half_blocks_first_and_then_the_bitmap(hits:
 
 
 async def test_no_picture_is_drawn_where_pictures_are_off(hits: FakeSession) -> None:
-    async with opened(hits, output=Output("off")) as driver:
+    async with opened(hits, output=PictureOutput("off")) as driver:
         await driver.ready()
         await driver.shows("Pictures are off")
         assert "▀" not in "".join(line for line in driver.text().splitlines()[2:20])
@@ -229,7 +229,7 @@ async def test_no_picture_is_drawn_where_pictures_are_off(hits: FakeSession) -> 
 async def test_letters_take_no_bitmap(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     sent: list[str] = []
-    async with opened(hits, output=Output("kitty")) as driver:
+    async with opened(hits, output=PictureOutput("kitty")) as driver:
         driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
         await driver.ready()
         await driver.shows("letters")
@@ -240,7 +240,7 @@ async def test_letters_take_no_bitmap(hits: FakeSession, monkeypatch: pytest.Mon
 
 async def test_a_pane_in_sixel_sends_them_to_its_place_when_the_cursor_rests(hits: FakeSession) -> None:
     sent: list[str] = []
-    async with opened(hits, (120, 40), output=Output("sixel", (15, 8))) as driver:
+    async with opened(hits, (120, 40), output=PictureOutput("sixel", (15, 8))) as driver:
         driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
         await driver.ready()
         await driver.until(lambda: any("\x1bP0;1;0q" in text for text in sent), "the picture")

@@ -15,7 +15,7 @@ from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.widgets import pictures
 from photon_triage.tui.widgets.halfblock import MAPS, Look, colour_at
 from photon_triage.tui.widgets.neighbours import NeighbourPane
-from photon_triage.tui.widgets.pictures import Canvas, Gallery
+from photon_triage.tui.widgets.pictures import Gallery, PictureTarget
 from photon_triage.tui.widgets.radial import RadialPane
 from photon_triage.tui.widgets.rings import Rings, rings_of
 from photon_triage.tui.widgets.rows import RowStore
@@ -195,7 +195,7 @@ def rows_of(hits: FakeSession, count: int) -> list[FrameRow]:
 
 @pytest.mark.parametrize("bound", ["bytes", "number"])
 def test_what_is_kept_stays_below_its_bounds(hits: FakeSession, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
-    store, canvas = RowStore(hits.session), Canvas(40, 20, Look(), False)
+    store, canvas = RowStore(hits.session), PictureTarget(40, 20, Look(), False)
     gallery = Gallery(Previewer(hits.session.recipe(), FakeSource()), store, counts=True)
     rows = rows_of(hits, 10)
     one = gallery.load(rows[0], canvas).bytes
@@ -214,7 +214,7 @@ def test_a_frame_that_another_model_scored_is_read_anew(hits: FakeSession) -> No
     store = RowStore(hits.session)
     gallery = Gallery(Previewer(hits.session.recipe(), FakeSource()), store, counts=True)
     row = rows_of(hits, 1)[0]
-    gallery.load(row, Canvas(40, 20, Look(), False))
+    gallery.load(row, PictureTarget(40, 20, Look(), False))
     assert gallery.peek(row, whole=False) and not gallery.peek(replace(row, score=0.1), whole=False)
     store.close()
 
@@ -224,9 +224,9 @@ def test_a_frame_that_could_not_be_read_is_tried_again(hits: FakeSession) -> Non
     gallery = Gallery(Previewer(hits.session.recipe(), source), store, counts=True)
     row = rows_of(hits, 1)[0]
     source.gone.add(row.key.file)
-    assert "no such file" in gallery.load(row, Canvas(40, 20, Look(), False)).message
+    assert "no such file" in gallery.load(row, PictureTarget(40, 20, Look(), False)).message
     source.gone.clear()
-    assert gallery.load(row, Canvas(40, 20, Look(), False)).preview is not None
+    assert gallery.load(row, PictureTarget(40, 20, Look(), False)).preview is not None
     store.close()
 
 

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.screens.help import FIRST, HelpScreen, entry_name, own_bindings
-from photon_triage.tui.terminal.images import Output
+from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.terminal.terminal import IMAGES, THEMES, chosen_display
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, MEANINGS
 from photon_triage.tui.widgets.keys import KEYS, SUBJECTS
@@ -172,7 +172,7 @@ def test_a_config_file_that_cannot_be_used_is_said(tmp_path: Path, text: str) ->
 @pytest.mark.parametrize(("multiplexer", "begin"), [("", "\x1b]52;c;"), ("screen", "\x1bP\x1b]52;c;")])
 async def test_a_copy_goes_to_the_terminals_clipboard(hits: FakeSession, multiplexer: str, begin: str) -> None:
     sent: list[str] = []
-    async with opened(hits, output=Output(multiplexer=multiplexer)) as driver:  # type: ignore[arg-type]
+    async with opened(hits, output=PictureOutput(multiplexer=multiplexer)) as driver:  # type: ignore[arg-type]
         await driver.ready()
         driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
         await driver.press("y")

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from photon_triage.core.audit.paired_difference import Difference, McNemar
+from photon_triage.core.audit.paired_difference import F1Difference, McNemar
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.models.promotion import shadow_of
-from photon_triage.core.session.models.promotion_rule import Changed, Figures, Judged, Verdict
+from photon_triage.core.session.models.promotion_rule import Figures, FlippedFrame, GroupComparison, Verdict
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import PAUSE, STOP, Status, read_status, write_status
 from photon_triage.tui import cli
 from photon_triage.tui.screens import model_comparison as promoting
 from photon_triage.tui.screens import trainings_screen as training
-from photon_triage.tui.snapshot.comparison_view import Comparison
+from photon_triage.tui.snapshot.comparison_view import ComparisonView
 from photon_triage.tui.widgets.trainings import plotted
 
 from ..session.test_trainings import points, write_training
@@ -30,7 +30,7 @@ from .fake_session import FakeSession
 
 def compare_with(monkeypatch: pytest.MonkeyPatch, verdict: Verdict, **told: object) -> None:
     """Have every model compare like this."""
-    found = Comparison(verdict.new, verdict, filter="changed:0.5,hitnet-spi-2", **told)  # type: ignore[arg-type]
+    found = ComparisonView(verdict.new, verdict, filter="changed:0.5,hitnet-spi-2", **told)  # type: ignore[arg-type]
     monkeypatch.setattr(promoting, "compared", lambda session, model: found)
 
 
@@ -39,8 +39,8 @@ def verdict(*, better: bool, reason: str = "F1 0.80 to 0.90 on 60 frames") -> Ve
     old, new = (
         Figures(each.precision, each.recall, each.f1) for each in (Confusion(20, 5, 5, 30), Confusion(23, 2, 2, 33))
     )
-    judged = Judged("audit", 60, 25, old, new, McNemar(2, 8), Difference(0.12, 0.02, 0.21, 0.01, 0.05))
-    gained = tuple(Changed(FrameKey("/data/a.h5", "", n), 0.4, 0.6, n % 2 == 0) for n in range(3))
+    judged = GroupComparison("audit", 60, 25, old, new, McNemar(2, 8), F1Difference(0.12, 0.02, 0.21, 0.01, 0.05))
+    gained = tuple(FlippedFrame(FrameKey("/data/a.h5", "", n), 0.4, 0.6, n % 2 == 0) for n in range(3))
     return Verdict(
         "hitnet-spi", "hitnet-spi-2", 0.5, judged, judged, None, 4, 0, 1234, gained, (), better=better, reason=reason
     )

@@ -12,7 +12,7 @@ from photon_triage.core.export.formats import FORMATS
 from photon_triage.tui.commands.output import say, say_json, say_table
 
 
-class Selected(StrEnum):
+class SelectionName(StrEnum):
     """Which frames a list holds."""
 
     accepted = "accepted"
@@ -40,7 +40,7 @@ def export(
         typer.Option("--format", parser=_known_format, metavar="FORMAT", help=f"One of {', '.join(FORMATS)}."),
     ],
     select: Annotated[
-        Selected,
+        SelectionName,
         typer.Option(
             help="accepted; predicted: score at the threshold or above; both: either, but nothing rejected; all: "
             "everything that was read, whatever its score."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from photon_triage.core.frames import FrameKey
     from photon_triage.core.session.decisions.labels import LabelBook
     from photon_triage.core.session.models.comparison import Scores
-    from photon_triage.core.session.models.promotion_rule import Changed, Judged, Verdict
+    from photon_triage.core.session.models.promotion_rule import FlippedFrame, GroupComparison, Verdict
     from photon_triage.core.session.session import Session
 
 MOST_SCORED_HERE = 5000
@@ -187,7 +187,7 @@ def _say_verdict(verdict: Verdict) -> None:
     say(f"{'better' if verdict.better else 'no verdict' if verdict.waits else 'not better'}: {verdict.reason}")
 
 
-def _say_group(verdict: Verdict, judged: Judged) -> None:
+def _say_group(verdict: Verdict, judged: GroupComparison) -> None:
     what = "drawn at random, so of all frames" if judged.kind == "audit" else "of labelled frames alone"
     say(f"n = {judged.n} ({judged.accepted} accepted), {what}:")
     rows: list[tuple[str, ...]] = [("", "precision", "recall", "F1")]
@@ -204,7 +204,7 @@ def _say_group(verdict: Verdict, judged: Judged) -> None:
     say(line)
 
 
-def _say_side(what: str, side: tuple[Changed, ...], compared: int) -> None:
+def _say_side(what: str, side: tuple[FlippedFrame, ...], compared: int) -> None:
     accepted, rejected = (sum(each.accepted is verdict for each in side) for verdict in (True, False))
     say(f"{what}: {len(side)} of {compared} frames, {accepted} accepted, {rejected} rejected")
     for each in side[:SHOWN]:
@@ -215,5 +215,5 @@ def _score(score: float | None) -> str:
     return "none" if score is None else f"{score:.3f}"
 
 
-def _told(each: Changed) -> str:
+def _told(each: FlippedFrame) -> str:
     return {True: "accepted", False: "rejected", None: ""}[each.accepted]

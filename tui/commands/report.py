@@ -12,7 +12,7 @@ from photon_triage.tui.commands.output import progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from photon_triage.core.report.report_content import Report
-    from photon_triage.tui.report_page import Picture
+    from photon_triage.tui.report_page import ReportPicture
 
 
 def report(
@@ -59,17 +59,17 @@ def report(
         say(f"{missing} of {total} frames could not be read again; the page says why.")
 
 
-def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Picture]:
+def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, ReportPicture]:
     """The pictures of the contact sheets by frame, read in a process of their own."""
     from photon_triage.core.common.errors import TriageError
     from photon_triage.core.frames import Box
     from photon_triage.core.report.figures import thumbnail
     from photon_triage.core.session.store.preview import Previewer
-    from photon_triage.tui.report_page import Picture
+    from photon_triage.tui.report_page import ReportPicture
 
     recipe = content.recipe
     peaks = any(stage.kind == "spots" for stage in recipe.stages)
-    made: dict[int, Picture] = {}
+    made: dict[int, ReportPicture] = {}
     previewer, reader = Previewer(recipe), content.session.results()
     try:
         for row in {shown.row.id: shown.row for shown in (*content.accepted, *content.doubtful)}.values():
@@ -79,9 +79,9 @@ def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Pictur
                 boxes = [Box(x - 12, y - 12, 24, 24)]
             try:
                 preview = previewer.load(row.key)
-                made[row.id] = Picture(thumbnail(preview, boxes, log=not recipe.reads_images, peaks=peaks))
+                made[row.id] = ReportPicture(thumbnail(preview, boxes, log=not recipe.reads_images, peaks=peaks))
             except (TriageError, OSError, ValueError) as error:
-                made[row.id] = Picture(problem=str(error))
+                made[row.id] = ReportPicture(problem=str(error))
             advance(len(made))
     finally:
         reader.close()

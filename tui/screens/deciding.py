@@ -52,7 +52,7 @@ class Aim:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _UndoStep:
     """A decision that can be taken back: what it was meant for, and what stood there before and after it."""
 
     aim: Aim
@@ -80,8 +80,8 @@ class Decisions:
         self._journal = session.journal()
         self._writer = LabelWriter(self._journal)
         self._candidates, self._standing = candidates, standing
-        self._undoable: list[_Step] = []
-        self._redoable: list[_Step] = []
+        self._undoable: list[_UndoStep] = []
+        self._redoable: list[_UndoStep] = []
         self._report, self._say, self._warn = told, say, warn
         self.queue = SaveQueue()
         self.saved = 0
@@ -119,7 +119,7 @@ class Decisions:
             record, rows = written
             after = {row.id: Label(row.key, verdict, record.who, record.time, category) for row in rows}
             standing.show_saving(aim.ids, False)
-            self._made(_Step(aim, before, after))
+            self._made(_UndoStep(aim, before, after))
             named = f" as {category}" if category else ""
             self._told(f"{MARKS[verdict]} {aim.name} {verdict}{named} ({self._writer.undoable} undoable)")
 
@@ -139,7 +139,7 @@ class Decisions:
         flagged = not all(before.values())
 
         def done(_: Any) -> None:
-            self._made(_Step(aim, before, dict.fromkeys(aim.ids, flagged)))
+            self._made(_UndoStep(aim, before, dict.fromkeys(aim.ids, flagged)))
             self._told(f"{aim.name} {'flagged' if flagged else 'no longer flagged'}")
 
         def write() -> Record:
@@ -183,7 +183,7 @@ class Decisions:
         """Close the journal."""
         self._journal.close()
 
-    def _made(self, step: _Step) -> None:
+    def _made(self, step: _UndoStep) -> None:
         self._undoable.append(step)
         self._redoable.clear()
         self._show(step.after)

@@ -23,7 +23,7 @@ from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.status import StatusLine
 
-REFRESH_S_of_runs_screen = 0.25
+RUNS_REFRESH_S = 0.25
 
 
 class RunsScreen(Screen[None]):
@@ -53,7 +53,7 @@ class RunsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Follow the main screen."""
-        self.set_interval(REFRESH_S_of_runs_screen, self._show)
+        self.set_interval(RUNS_REFRESH_S, self._show)
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -97,7 +97,7 @@ class FilesScreen(Screen[None]):
         HELP,
     ]
 
-    class Loaded(Message):
+    class RowsLoaded(Message):
         """The files have been read."""
 
         def __init__(self, rows: Sequence[FileRow]) -> None:
@@ -126,7 +126,7 @@ class FilesScreen(Screen[None]):
         self.query_one(StatusLine).show(snapshot, self._threshold(), paused=False)
         if not self._loading and snapshot.version != self._version:
             self._loading, self._version = True, snapshot.version
-            self.run_worker(lambda: self.post_message(self.Loaded(self._read())), thread=True, group="files")
+            self.run_worker(lambda: self.post_message(self.RowsLoaded(self._read())), thread=True, group="files")
 
     def _read(self) -> Sequence[FileRow]:
         try:
@@ -135,7 +135,7 @@ class FilesScreen(Screen[None]):
         except (sqlite3.Error, OSError, SessionError):
             return ()
 
-    def on_files_screen_loaded(self, message: Loaded) -> None:
+    def on_files_screen_rows_loaded(self, message: RowsLoaded) -> None:
         """Show what was read."""
         self._loading = False
         ignored = self._snapshot().state.ignored

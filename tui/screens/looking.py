@@ -44,7 +44,7 @@ class Looking(TriageScreen):
         ids = dict.fromkeys(int(candidates.ids[place]) for place in places if 0 <= place < len(candidates.ids))
         return [row for frame in ids if (row := candidates.known(frame)) is not None]
 
-    def on_preview_pane_shown(self, message: PreviewPane.Shown) -> None:
+    def on_preview_pane_picture_shown(self, message: PreviewPane.PictureShown) -> None:
         """Show what belongs to the picture."""
         self.query_one(RadialPane).show(message.picture)
         self.query_one(NeighbourPane).show(message.picture)

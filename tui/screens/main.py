@@ -234,7 +234,7 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
         if self._visit.row is None:
             self._show_picture(at_once=not self.live)
 
-    def on_candidate_list_moved(self, message: CandidateList.Moved) -> None:
+    def on_candidate_list_cursor_moved(self, message: CandidateList.CursorMoved) -> None:
         """Show the frame under the cursor; an operator's move freezes the list."""
         if message.by_operator:
             self._freeze()

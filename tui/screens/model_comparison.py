@@ -14,7 +14,7 @@ from photon_triage.core.session.models.promotion import promote, rollback, set_s
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.screens.onlooking import ONLY_LOOKS
-from photon_triage.tui.snapshot.comparison_view import Comparison, compared
+from photon_triage.tui.snapshot.comparison_view import ComparisonView, compared
 from photon_triage.tui.snapshot.measured_rates import REST_FACTOR
 from photon_triage.tui.widgets.message import MessageLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
@@ -27,10 +27,10 @@ REFUSED = "✗"
 class Promoting(Screen[str | None]):
     """The actions on the model of the training under the cursor."""
 
-    class Compared(Message):
+    class ModelCompared(Message):
         """A model has been held against the one in use."""
 
-        def __init__(self, comparison: Comparison, seconds: float) -> None:
+        def __init__(self, comparison: ComparisonView, seconds: float) -> None:
             super().__init__()
             self.comparison, self.seconds = comparison, seconds
 
@@ -46,7 +46,7 @@ class Promoting(Screen[str | None]):
         self._session = session
         self._list = TrainingsPane("Trainings", id="trainings")
         self._verdict = VerdictPane("Model", id="verdict")
-        self._comparison: Comparison | None = None
+        self._comparison: ComparisonView | None = None
         self._comparing, self._compare_next = False, 0.0
         self._refusal = ""
         """Why the last wish was not carried out, until the next key."""
@@ -74,9 +74,9 @@ class Promoting(Screen[str | None]):
     def _compare(self, name: str) -> None:
         began = time.monotonic()
         comparison = compared(self._session, name)
-        self.post_message(self.Compared(comparison, time.monotonic() - began))
+        self.post_message(self.ModelCompared(comparison, time.monotonic() - began))
 
-    def on_promoting_compared(self, message: Compared) -> None:
+    def on_promoting_model_compared(self, message: ModelCompared) -> None:
         """Take how a model compares; ask again no sooner than in proportion to what it cost."""
         self._comparing, self._comparison = False, message.comparison
         self._compare_next = time.monotonic() + max(JUDGE_EVERY_S, REST_FACTOR * message.seconds)
@@ -130,7 +130,7 @@ class Promoting(Screen[str | None]):
         else:
             self.dismiss(comparison.filter)
 
-    def _for_chosen(self) -> Comparison | None:
+    def _for_chosen(self) -> ComparisonView | None:
         chosen = self._list.selected
         known = self._comparison
         return known if chosen and known and known.model == chosen.name and chosen.state == "done" else None

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from photon_triage.core.audit.agreement import Pair, pairs
+from photon_triage.core.audit.agreement import LabellerPair, pairs
 from photon_triage.core.audit.estimate import Estimates, Quantity, estimate, labels_needed
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.audit_draws import Audit, Draw, audit_of
+from photon_triage.core.session.decisions.audit_draws import Audit, AuditDraw, audit_of
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.models.catalog import models_in_use, scored_as, stage_for
@@ -41,7 +41,7 @@ class AuditView:
     ids: Sequence[int] = ()
     keys: frozenset[FrameKey] = frozenset()
     curve: Mapping[float, Estimates] = field(default_factory=dict)
-    pairs: Sequence[Pair] = ()
+    pairs: Sequence[LabellerPair] = ()
     audit: Audit | None = None
 
     def at(self, threshold: float) -> Estimates | None:
@@ -57,7 +57,7 @@ class AuditView:
         return max((count for count in each if count is not None), default=None)
 
 
-def drawn_keys(draws: Iterable[Draw]) -> set[FrameKey]:
+def drawn_keys(draws: Iterable[AuditDraw]) -> set[FrameKey]:
     """All frames that were drawn."""
     return {drawn.key for each in draws for drawn in each.frames}
 
@@ -89,7 +89,7 @@ def view_audit(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonView:
     """How a model compares: a verdict, or why there is none.
 
     filter: of a list, lets those frames through that changed sides. note: what can be done next.
@@ -104,7 +104,7 @@ class Comparison:
     problem: str = ""
 
 
-def compared(session: Session, model: str) -> Comparison:
+def compared(session: Session, model: str) -> ComparisonView:
     """The model against the one in use; where it is in use itself, against the one that it was promoted over."""
     try:
         in_use = models_in_use(session)[stage_for(session, model)]
@@ -113,11 +113,11 @@ def compared(session: Session, model: str) -> Comparison:
         if in_use == model:
             last = rollback_target(session)
             if last is None or last.model != model:
-                return Comparison(model, in_use=True, shadow=shadow, problem="in use")
+                return ComparisonView(model, in_use=True, shadow=shadow, problem="in use")
             old = last.over
         verdict = judge(session, old, model)
         other = scored_as(session, old if in_use == model else model)
-        return Comparison(
+        return ComparisonView(
             model,
             verdict,
             in_use == model,
@@ -126,7 +126,7 @@ def compared(session: Session, model: str) -> Comparison:
             _note(verdict, model, in_use, shadow),
         )
     except (TriageError, OSError, sqlite3.Error) as error:
-        return Comparison(model, problem=str(error))
+        return ComparisonView(model, problem=str(error))
 
 
 def _note(verdict: Verdict, model: str, in_use: str, shadow: str | None) -> str:

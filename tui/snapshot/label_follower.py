@@ -39,7 +39,7 @@ class ById:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class LabelArrays:
     """Accepted and rejected frames as arrays of (n,): accepted, score (NaN where none); places: file and data set."""
 
     accepted: NDArray[np.bool_]
@@ -60,12 +60,12 @@ class Truth:
         )
 
 
-NO_TRUTH = Truth(np.zeros(0, np.bool_), np.zeros(0))
+NO_TRUTH = LabelArrays(np.zeros(0, np.bool_), np.zeros(0))
 
 
 def labels_by_id(
     book: LabelBook, known: Mapping[FrameKey, Known], audited: Collection[FrameKey] = ()
-) -> tuple[ById, Truth]:
+) -> tuple[ById, LabelArrays]:
     """What the labels say, in one pass over them; the truth leaves out those that the audit counts."""
     labels: dict[int, Label] = {}
     accepted_in_run: dict[str, int] = {}
@@ -91,7 +91,7 @@ def labels_by_id(
     changed = {known[key].id: label for key, label in book.changed.items() if key in known}
     changed.pop(NOWHERE, None)
     by_id = ById(labels, _ids(book.flagged, known), _ids(book.conflicts, known), len(hits), accepted_in_run, changed)
-    return by_id, Truth(np.array(accepted, np.bool_), np.array(scores, np.float64), tuple(places))
+    return by_id, LabelArrays(np.array(accepted, np.bool_), np.array(scores, np.float64), tuple(places))
 
 
 def _ids(keys: Collection[FrameKey], known: Mapping[FrameKey, Known]) -> frozenset[int]:
@@ -121,7 +121,7 @@ class LabelFollower:
         self._wanted: Paced[set[FrameKey]] = Paced(set())
         self._missing: Paced[list[FrameKey]] = Paced([])
         self._look_up = Paced(0)
-        self._by_id: Paced[tuple[ById, Truth]] = Paced((ById(), NO_TRUTH))
+        self._by_id: Paced[tuple[ById, LabelArrays]] = Paced((ById(), NO_TRUTH))
         self._audit: Paced[AuditView] = Paced(AuditView())
         self._drawn = 0
         self._saves = 0
@@ -169,7 +169,7 @@ class LabelFollower:
             now=drawn,
         )
 
-    def by_id(self, audit: AuditView) -> tuple[ById, Truth]:
+    def by_id(self, audit: AuditView) -> tuple[ById, LabelArrays]:
         """The labels by id, and the truth that they tell of frames that the audit does not count."""
         return self._by_id.get((*self.key, audit), lambda: labels_by_id(self.book, self._known, audit.keys), now=True)
 

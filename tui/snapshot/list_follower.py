@@ -14,7 +14,7 @@ from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.store.filters import EMBEDDED, FOLLOWING, Filter, Queue, parse_filter
+from photon_triage.core.session.store.filters import EMBEDDED, FOLLOWING, ListFilter, Queue, parse_filter
 from photon_triage.core.session.store.listing import Listing
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
@@ -84,7 +84,7 @@ def _told(queue: Queue, by_id: ById, audit: Sequence[int], who: str) -> Sequence
     return [id_ for _, id_ in sorted(mine, reverse=True)]
 
 
-def _as_labelled(ids: Ids, wanted: Filter, by_id: ById, who: str) -> Ids:
+def _as_labelled(ids: Ids, wanted: ListFilter, by_id: ById, who: str) -> Ids:
     """Those that are labelled as a filter wants."""
     if wanted.classes:
         ids = ids[np.isin(ids, _array(_where(by_id, lambda label: label.category.lower() in wanted.classes)))]

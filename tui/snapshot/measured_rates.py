@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from photon_triage.core.metrics import Confusion
-from photon_triage.tui.snapshot.label_follower import Truth
+from photon_triage.tui.snapshot.label_follower import LabelArrays
 
 T = TypeVar("T")
 
@@ -50,14 +50,14 @@ class Measured:
     audit: Confusion | None
 
 
-def measure(truth: Truth, census: Collection[tuple[str, str]], threshold: float) -> Measured:
+def measure(truth: LabelArrays, census: Collection[tuple[str, str]], threshold: float) -> Measured:
     """The agreement at a threshold; census: path and data set of files that are labelled completely."""
     audited = truth.confusion(threshold, census) if census else None
     audit = audited if audited and audited.n else None
     return Measured(threshold, truth.confusion(threshold), audit)
 
 
-def measure_table(truth: Truth, census: Collection[tuple[str, str]], threshold: float) -> tuple[Measured, ...]:
+def measure_table(truth: LabelArrays, census: Collection[tuple[str, str]], threshold: float) -> tuple[Measured, ...]:
     """The agreement at the thresholds of the table and at this one, the lowest first."""
     others = [value for value in TABLE_THRESHOLDS if abs(value - threshold) > 0.005]
     return tuple(measure(truth, census, value) for value in sorted([*others, threshold]))

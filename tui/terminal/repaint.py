@@ -143,12 +143,12 @@ class Painted:
         for y in range(start, stop):
             self._lines.pop(y, None)
 
-    def difference(self, update: CompositorUpdate) -> Difference:
+    def difference(self, update: CompositorUpdate) -> StripUpdate:
         """What of an update does not stand there yet; it counts as sent."""
         if isinstance(update, LayoutUpdate) and update.region != self._region:
             self._region = update.region
             self.forget()
-        return Difference([piece for part in _parts(update) for piece in self._changes(*part)])
+        return StripUpdate([piece for part in _parts(update) for piece in self._changes(*part)])
 
     def _changes(self, y: int, x: int, strip: Strip) -> Iterator[tuple[int, int, Strip]]:
         line = self._lines.setdefault(y, {})
@@ -165,7 +165,7 @@ class Painted:
         yield x, y, strip
 
 
-class Difference(CompositorUpdate):
+class StripUpdate(CompositorUpdate):
     """Strips to write, each at its column and line."""
 
     def __init__(self, pieces: list[tuple[int, int, Strip]]) -> None:

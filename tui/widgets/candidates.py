@@ -33,7 +33,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         "┃ stands at the lines of a marked range: v begins it, moving extends it, a decision is for all of it."
     )
 
-    class Moved(Message):
+    class CursorMoved(Message):
         """The cursor stands on another frame."""
 
         def __init__(self, frame_id: int | None, by_operator: bool) -> None:
@@ -104,7 +104,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
         self._into_view()
         self.refresh()
         if self.selected != before:
-            self.post_message(self.Moved(self.selected, by_operator=False))
+            self.post_message(self.CursorMoved(self.selected, by_operator=False))
 
     def refetch(self) -> None:
         """Read the visible rows again: the engine may have scored them with another model."""
@@ -140,7 +140,7 @@ class CandidateList(ScrollView, can_focus=True, inherit_bindings=False):
                 self.refresh_line(row + 1)
         else:
             self.refresh()
-        self.post_message(self.Moved(self.selected, by_operator=True))
+        self.post_message(self.CursorMoved(self.selected, by_operator=True))
 
     def move_by(self, lines: int) -> None:
         """Move the cursor down, or up where negative."""

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from photon_triage.core.session.store.contrast import reduced
-from photon_triage.tui.terminal.images import Output
+from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.terminal.images.encoders import (
     BAND,
     BYTES_A_SECOND,
@@ -33,7 +33,7 @@ from photon_triage.tui.terminal.images.encoders import (
 from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.terminal.terminal import Multiplexer
 from photon_triage.tui.widgets.halfblock import Look, levels_of, rgb_of
-from photon_triage.tui.widgets.pictures import Canvas, Picture
+from photon_triage.tui.widgets.pictures import Picture, PictureTarget
 from photon_triage.tui.widgets.rings import OUTSIDE, draw_over
 
 
@@ -104,7 +104,7 @@ SETTLE_S = 0.05
 @dataclass(frozen=True, eq=False)
 class _Sent:
     picture: Picture
-    canvas: Canvas
+    canvas: PictureTarget
     rows: int
     columns: int
     data: str
@@ -113,10 +113,10 @@ class _Sent:
 class BitmapPainter:
     """Draws what one pane shows as sixels or by kitty's protocol; with other output it does nothing."""
 
-    def __init__(self, pane: Widget, output: Output) -> None:
+    def __init__(self, pane: Widget, output: PictureOutput) -> None:
         self._pane, self._output = pane, output
         self._on = output.images in ("sixel", "kitty")
-        self._wanted: tuple[Picture, Canvas] | None = None
+        self._wanted: tuple[Picture, PictureTarget] | None = None
         self._encoding = False
         self._sent: _Sent | None = None
         self._timer: Timer | None = None
@@ -127,7 +127,7 @@ class BitmapPainter:
         if output.images == "sixel" and isinstance(app, LineApp):
             app.painted_over.append(self._painted)
 
-    def want(self, picture: Picture, canvas: Canvas) -> None:
+    def want(self, picture: Picture, canvas: PictureTarget) -> None:
         """A pane shows that picture now; its bitmap follows."""
         if not self._on or self._pane.app.no_color:
             return
@@ -138,7 +138,7 @@ class BitmapPainter:
             self._wanted = (picture, canvas)
             self._after(max(REST_S, self._free_at - time.monotonic()), self._encode)
 
-    def lines(self, picture: Picture, canvas: Canvas) -> Sequence[Strip]:
+    def lines(self, picture: Picture, canvas: PictureTarget) -> Sequence[Strip]:
         """The cells that show the bitmap by placeholders; none where half-blocks are to be painted."""
         sent = self._sent
         if self._output.images != "kitty" or sent is None or sent.picture is not picture or sent.canvas != canvas:

@@ -35,7 +35,7 @@ Key = tuple[FrameKey, int, float | None, str | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
+class PictureTarget:
     """What a picture is drawn for: cells, look, and whether by letters instead of colours of the terminal."""
 
     width: int
@@ -55,7 +55,7 @@ class Picture:
         self.rings: Rings | str = ""
         """What is drawn of them, or why nothing is."""
         self.profile: RadialProfile | None = None
-        self._canvas: Canvas | None = None
+        self._canvas: PictureTarget | None = None
         self._lines: list[Strip] = []
 
     @property
@@ -67,14 +67,14 @@ class Picture:
         mask = self.finds.mask.values.nbytes if self.finds.mask else 0
         return self.preview.pixels.nbytes + self.preview.valid.nbytes + mask + drawn
 
-    def lines(self, canvas: Canvas) -> list[Strip]:
+    def lines(self, canvas: PictureTarget) -> list[Strip]:
         """The picture's lines, none where there is only a message."""
         if self.preview is not None and canvas != self._canvas and canvas.width > 0 and canvas.height > 0:
             self._lines = self._draw(self.preview, canvas)
             self._canvas = canvas
         return self._lines
 
-    def _draw(self, preview: Preview, canvas: Canvas) -> list[Strip]:
+    def _draw(self, preview: Preview, canvas: PictureTarget) -> list[Strip]:
         look = canvas.look
         frame = reduced(preview, canvas.width, 2 * canvas.height, peaks=look.peaks)
         picture = levels_of(frame, look)
@@ -129,7 +129,7 @@ class Gallery:
                 self._kept.move_to_end(_key(row, whole))
             return picture
 
-    def load(self, row: FrameRow, canvas: Canvas) -> Picture:
+    def load(self, row: FrameRow, canvas: PictureTarget) -> Picture:
         """The picture of a row, read and drawn; one with a message instead where the frame cannot be read."""
         whole = canvas.look.whole
         picture = self.peek(row, whole=whole)

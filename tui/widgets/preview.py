@@ -18,14 +18,14 @@ from textual.widget import Widget
 
 from photon_triage.core.session.store.contrast import CLIPS
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.terminal.images import Output
+from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.terminal.images.encoders import BYTES_A_SECOND
 from photon_triage.tui.terminal.repaint import bytes_of, set_sequences
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.pane import entitle
 from photon_triage.tui.widgets.picture_painter import BitmapPainter
-from photon_triage.tui.widgets.pictures import Canvas, Gallery, Picture
+from photon_triage.tui.widgets.pictures import Gallery, Picture, PictureTarget
 from photon_triage.tui.widgets.rings import UNITS
 
 PICTURE_REST_S = 1.0
@@ -42,7 +42,7 @@ class PreviewPane(Widget, can_focus=True):
         "profile, o overlay, w whole frame, < > the frames before and after it in the run."
     )
 
-    class Loaded(Message, bubble=False):
+    class PictureLoaded(Message, bubble=False):
         """A picture has been read."""
 
         def __init__(self, picture: Picture, ahead: bool) -> None:
@@ -50,7 +50,7 @@ class PreviewPane(Widget, can_focus=True):
             self.picture = picture
             self.ahead = ahead
 
-    class Shown(Message):
+    class PictureShown(Message):
         """Another picture is on the screen, or the same in another look."""
 
         def __init__(self, picture: Picture | None) -> None:
@@ -71,7 +71,7 @@ class PreviewPane(Widget, can_focus=True):
         self.look = look
         self.letters = False
         """Draw with characters instead of colours."""
-        self._output = Output()
+        self._output = PictureOutput()
         self._bitmaps: BitmapPainter
         self.picture: Picture | None = None
         self.note = ""
@@ -106,7 +106,7 @@ class PreviewPane(Widget, can_focus=True):
             self._load_next()
         self._repaint()
 
-    def on_preview_pane_loaded(self, message: Loaded) -> None:
+    def on_preview_pane_picture_loaded(self, message: PictureLoaded) -> None:
         """Draw what has been read, unless another frame is wanted meanwhile."""
         self._loading = False
         if not message.ahead and self._wanted is None:
@@ -139,7 +139,9 @@ class PreviewPane(Widget, can_focus=True):
         self._loading = True
         canvas = self._canvas()
         self.run_worker(
-            lambda: self.post_message(self.Loaded(self._gallery.load(row, canvas), ahead)), thread=True, group="picture"
+            lambda: self.post_message(self.PictureLoaded(self._gallery.load(row, canvas), ahead)),
+            thread=True,
+            group="picture",
         )
 
     def _show(self, picture: Picture) -> None:
@@ -153,11 +155,11 @@ class PreviewPane(Widget, can_focus=True):
             self._entitle(picture)
             self._bitmaps.want(picture, self._canvas())
         self.refresh()
-        self.post_message(self.Shown(picture))
+        self.post_message(self.PictureShown(picture))
 
-    def _canvas(self) -> Canvas:
+    def _canvas(self) -> PictureTarget:
         system = self.app.console._color_system or ColorSystem.TRUECOLOR
-        return Canvas(self.size.width, self.size.height, self.look, self.letters, system)
+        return PictureTarget(self.size.width, self.size.height, self.look, self.letters, system)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines that are to be painted.
@@ -227,7 +229,7 @@ class PreviewPane(Widget, can_focus=True):
 
     def on_mount(self) -> None:
         """Draw without colour where there is none, and in the way that the terminal takes."""
-        self._output = getattr(self.app, "output", Output())
+        self._output = getattr(self.app, "output", PictureOutput())
         self._bitmaps = BitmapPainter(self, self._output)
         self.letters = self.letters or getattr(self.app, "letters", self.app.no_color)
 

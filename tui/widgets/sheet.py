@@ -81,7 +81,7 @@ class ContactSheet(Widget, can_focus=True):
         "back to the list. ▶ is the cursor, ┃ a marked range."
     )
 
-    class Loaded(Message, bubble=False):
+    class ThumbnailsLoaded(Message, bubble=False):
         """Thumbnails have been read."""
 
         def __init__(self, found: dict[int, Thumbnail]) -> None:
@@ -145,7 +145,7 @@ class ContactSheet(Widget, can_focus=True):
         """Draw without colour where there is none."""
         self.letters = self.letters or getattr(self.app, "letters", self.app.no_color)
 
-    def on_contact_sheet_loaded(self, message: Loaded) -> None:
+    def on_contact_sheet_thumbnails_loaded(self, message: ThumbnailsLoaded) -> None:
         """Take thumbnails that were read."""
         self._loading = False
         for frame, found in message.found.items():
@@ -194,7 +194,7 @@ class ContactSheet(Widget, can_focus=True):
                 grid = grid_of(self.size.width, self.size.height, self._ratio or ratio)
                 small = reduced(preview, grid.width, 2 * grid.height, peaks=self.look.peaks)
                 found[frame] = Thumbnail(row, small, ratio)
-        self.post_message(self.Loaded(found))
+        self.post_message(self.ThumbnailsLoaded(found))
 
     def render_line(self, y: int) -> Strip:
         """A line of pictures, or of captions."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from photon_triage.core.session.models.promotion_rule import Changed, Figures, Verdict
+from photon_triage.core.session.models.promotion_rule import Figures, FlippedFrame, Verdict
 from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.metrics_pane import with_interval
 from photon_triage.tui.widgets.pane import Pane
@@ -75,7 +75,7 @@ def _figures(name: str, width: int, told: Figures) -> str:
     return f" {shown}{' ' * (width - cells(shown))}  {'  '.join(numbers)}  {with_interval('F1', told.f1)}"
 
 
-def _side(name: str, side: Sequence[Changed]) -> str:
+def _side(name: str, side: Sequence[FlippedFrame]) -> str:
     accepted = sum(each.accepted is True for each in side)
     rejected = sum(each.accepted is False for each in side)
     labelled = f" ({accepted}A {rejected}X)" if accepted or rejected else ""

@@ -31,7 +31,7 @@ MOST_COUNTED = 2**53
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnFrame:
     """A frame or candidate in the audit, with its stratum and its score as they were when it was drawn."""
 
     key: FrameKey
@@ -40,7 +40,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class AuditDraw:
     """A random sample; frames are in the order to label them. seed: of the permanent random numbers."""
 
     name: str
@@ -48,7 +48,7 @@ class Draw:
     threshold: float
     model: str
     strata: tuple[Stratum, ...]
-    frames: tuple[Drawn, ...]
+    frames: tuple[DrawnFrame, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Audit:
     these left open on purpose. waiting: of the newest draw, in the order to label them.
     """
 
-    draw: Draw
+    draw: AuditDraw
     sample: Sample
     drawn: int
     decided: int
@@ -74,7 +74,7 @@ class DrawBook:
 
     def __init__(self) -> None:
         self._heads: dict[str, tuple[tuple[float, str, int], dict[str, Any]]] = {}
-        self._frames: dict[str, dict[int, Drawn]] = {}
+        self._frames: dict[str, dict[int, DrawnFrame]] = {}
 
     def take(self, record: Record) -> bool:
         """Take in a record of a draw; false for any other. Raises KeyError, TypeError or ValueError."""
@@ -86,13 +86,13 @@ class DrawBook:
             file, dataset = str(fields["file"]), str(fields["dataset"])
             for place, stratum, score, index, *point in fields["frames"]:
                 key = FrameKey(file, dataset, int(index), (int(point[0]), int(point[1])) if point else ())
-                drawn = Drawn(key_of(key_fields(key)), int(stratum), None if score is None else float(score))
+                drawn = DrawnFrame(key_of(key_fields(key)), int(stratum), None if score is None else float(score))
                 self._frames.setdefault(str(fields["of"]), {})[int(place)] = drawn
         else:
             return False
         return True
 
-    def draws(self) -> tuple[Draw, ...]:
+    def draws(self) -> tuple[AuditDraw, ...]:
         """All draws that are whole."""
         found = []
         for _, fields in sorted(self._heads.values(), key=lambda head: head[0]):
@@ -105,14 +105,14 @@ class DrawBook:
 
 def draw_audit(
     listing: Listing,
-    before: Sequence[Draw],
+    before: Sequence[AuditDraw],
     labels: Mapping[FrameKey, Label],
     *,
     threshold: float,
     more: int,
     model: str = "",
     seed: int | None = None,
-) -> Draw:
+) -> AuditDraw:
     """Draw so many more frames than those of the last draw that were looked at, over all there are by now.
 
     before: the draws so far; the first one's seed counts unless another is given, so that what was drawn stays drawn as
@@ -127,11 +127,11 @@ def draw_audit(
     frames = []
     for place, stratum in zip(drawing.places.tolist(), drawing.stratum.tolist(), strict=True):
         score = float(everything.score[place])
-        frames.append(Drawn(everything.key(place), stratum, None if np.isnan(score) else score))
-    return Draw(uuid.uuid4().hex, seed, threshold, model, drawing.strata, tuple(frames))
+        frames.append(DrawnFrame(everything.key(place), stratum, None if np.isnan(score) else score))
+    return AuditDraw(uuid.uuid4().hex, seed, threshold, model, drawing.strata, tuple(frames))
 
 
-def record_draw(journal: JournalWriter, drawn: Draw) -> None:
+def record_draw(journal: JournalWriter, drawn: AuditDraw) -> None:
     """Write a draw down in one stroke; on return all of it is on disk."""
     head = {
         "name": drawn.name,
@@ -162,7 +162,7 @@ def record_draw(journal: JournalWriter, drawn: Draw) -> None:
 
 
 def audit_of(
-    draws: Sequence[Draw], labels: Mapping[FrameKey, Label], scores: Mapping[FrameKey, float | None]
+    draws: Sequence[AuditDraw], labels: Mapping[FrameKey, Label], scores: Mapping[FrameKey, float | None]
 ) -> Audit | None:
     """The audit as it stands, None before the first draw.
 
@@ -192,7 +192,7 @@ def audit_of(
     return Audit(chosen, sample, len(chosen.frames), len(frames), len(frames) - len(known), waiting, keys)
 
 
-def moved(draws: Iterable[Draw], now: Mapping[FrameKey, FrameKey]) -> tuple[Draw, ...]:
+def moved(draws: Iterable[AuditDraw], now: Mapping[FrameKey, FrameKey]) -> tuple[AuditDraw, ...]:
     """The same draws, of frames that have other keys now."""
     return tuple(
         replace(each, frames=tuple(replace(drawn, key=now.get(drawn.key, drawn.key)) for drawn in each.frames))
@@ -200,7 +200,7 @@ def moved(draws: Iterable[Draw], now: Mapping[FrameKey, FrameKey]) -> tuple[Draw
     )
 
 
-def _counted(drawn: Draw, labels: Mapping[FrameKey, Label]) -> list[Drawn]:
+def _counted(drawn: AuditDraw, labels: Mapping[FrameKey, Label]) -> list[DrawnFrame]:
     """The decided frames of a draw that are a random sample themselves.
 
     All of them where every frame is decided. Else those up to the last that was decided in the audit: of the frames
@@ -214,7 +214,7 @@ def _counted(drawn: Draw, labels: Mapping[FrameKey, Label]) -> list[Drawn]:
     return [frame for frame, yes in zip(drawn.frames[:stop], decided[:stop], strict=True) if yes]
 
 
-def _head(fields: Mapping[str, Any], frames: tuple[Drawn, ...]) -> Draw:
+def _head(fields: Mapping[str, Any], frames: tuple[DrawnFrame, ...]) -> AuditDraw:
     """The draw that fields tell of; raises KeyError, TypeError or ValueError where they tell of none."""
     strata = tuple(
         Stratum(
@@ -229,7 +229,7 @@ def _head(fields: Mapping[str, Any], frames: tuple[Drawn, ...]) -> Draw:
     counts = [count for stratum in strata for count in (stratum.frames, *stratum.counts, *stratum.counts.values())]
     if not (math.isfinite(threshold) and seed >= 0 and all(0 <= count <= MOST_COUNTED for count in counts)):
         raise ValueError("Expected a threshold, a seed and strata that a draw can have.")
-    return Draw(str(fields["name"]), seed, threshold, str(fields["model"]), strata, frames)
+    return AuditDraw(str(fields["name"]), seed, threshold, str(fields["model"]), strata, frames)
 
 
 def _differs(then: float | None, now: float | None) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.audit_draws import DRAW, DRAWN, Draw, DrawBook, moved
+from photon_triage.core.session.decisions.audit_draws import DRAW, DRAWN, AuditDraw, DrawBook, moved
 from photon_triage.core.session.decisions.journal import JournalFollower, JournalWriter, Record
 from photon_triage.core.session.decisions.label_records import (
     VERDICTS,
@@ -25,7 +25,7 @@ from photon_triage.core.session.decisions.label_records import (
     subjects_of,
     threshold_of,
 )
-from photon_triage.core.session.store.lookup import Content, Place, moved_files
+from photon_triage.core.session.store.lookup import FrameContent, Place, moved_files
 from photon_triage.core.session.store.reader import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]
@@ -67,7 +67,7 @@ class LabelBook:
         self._digests: dict[FrameKey, str] = {}
         """Of labelled frames, by the key that they were labelled under."""
         self._moves: dict[Place, Place] = {}
-        self._contents: dict[FrameKey, Content] = {}
+        self._contents: dict[FrameKey, FrameContent] = {}
         """The bytes of labelled frames, by the key that a frame has now."""
         self._changes = -1
         """Changes of recorded frames up to which `_contents` is complete."""
@@ -81,7 +81,7 @@ class LabelBook:
         self.threshold: float | None = None
         self.opinions: dict[FrameKey, dict[str, bool]] = {}
         """Of frames that several people decided on, whether each accepted them; who skipped has none."""
-        self.draws: tuple[Draw, ...] = ()
+        self.draws: tuple[AuditDraw, ...] = ()
         """The audit's random samples, the oldest first."""
         self._draws = DrawBook()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.session.decisions.audit_draws import Audit, Draw, audit_of, draw_audit, record_draw
+from photon_triage.core.session.decisions.audit_draws import Audit, AuditDraw, audit_of, draw_audit, record_draw
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of, scores_of_points
 from photon_triage.core.session.session import Session
 
 
-def draw_more(session: Session, book: LabelBook, threshold: float, more: int, seed: int | None = None) -> Draw:
+def draw_more(session: Session, book: LabelBook, threshold: float, more: int, seed: int | None = None) -> AuditDraw:
     """Draw so many more frames and write the draw into a journal of one's own.
 
     seed: see draw_audit. Raises SessionError where there is nothing to draw from, or the draw cannot be written.

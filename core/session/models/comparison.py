@@ -19,7 +19,7 @@ from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.models.catalog import scored_as
 from photon_triage.core.session.models.lineage import Learned, learned_by, may_not_judge
-from photon_triage.core.session.models.promotion_rule import Changed, Figures, Judged, Verdict, decided
+from photon_triage.core.session.models.promotion_rule import Figures, FlippedFrame, GroupComparison, Verdict, decided
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
 
@@ -69,7 +69,7 @@ def judge(
     own = {key: label for key, label in ready.items() if key in book.labels}
     everything = _of_labels(own, scores_old, scores_new, threshold)
     audit = _of_audit(book, drawn, scores_old, scores_new, threshold)
-    sides = [Changed(moved.key, moved.old, moved.new) for moved in changed]
+    sides = [FlippedFrame(moved.key, moved.old, moved.new) for moved in changed]
     gained, lost = _sides(sides, book.labels, own, scores_old, scores_new, threshold)
     verdict = Verdict(
         old, new, threshold, None, audit, everything, left_out, len(labels) - len(ready), compared, gained, lost,
@@ -109,7 +109,7 @@ def _judges(
     return allowed, drawn, sum(refused)
 
 
-def _of_labels(labels: Mapping[FrameKey, Label], old: Scores, new: Scores, threshold: float) -> Judged | None:
+def _of_labels(labels: Mapping[FrameKey, Label], old: Scores, new: Scores, threshold: float) -> GroupComparison | None:
     if not labels:
         return None
     truth = {key: label.verdict == "accepted" for key, label in labels.items()}
@@ -119,7 +119,7 @@ def _of_labels(labels: Mapping[FrameKey, Label], old: Scores, new: Scores, thres
         figures.append(Figures(confusion.precision, confusion.recall, confusion.f1))
     true = np.array(list(truth.values()), bool)
     first, second = (_selected(scores, list(truth), threshold) for scores in (old, new))
-    return Judged(
+    return GroupComparison(
         "labels", len(true), int(true.sum()), figures[0], figures[1], mcnemar(true, first, second),
         f1_difference(true, first, second),
     )  # fmt: skip
@@ -127,7 +127,7 @@ def _of_labels(labels: Mapping[FrameKey, Label], old: Scores, new: Scores, thres
 
 def _of_audit(
     book: LabelBook, labels: Mapping[FrameKey, Label], old: Scores, new: Scores, threshold: float
-) -> Judged | None:
+) -> GroupComparison | None:
     """Both models on the audit's sample, less the frames that may not judge: the others of a stratum stand for it."""
     found: list[Audit] = [audit for scores in (old, new) if (audit := audit_of(book.draws, labels, scores)) is not None]
     if not found or not len(found[0].sample):
@@ -140,24 +140,24 @@ def _of_audit(
     true = found[0].sample.hit
     first, second = (audit.sample.score >= threshold for audit in found)
     sizes = np.array([stratum.frames for stratum in found[0].sample.strata], dtype=np.float64)
-    return Judged(
+    return GroupComparison(
         "audit", len(true), int(true.sum()), figures[0], figures[1], mcnemar(true, first, second),
         f1_difference(true, first, second, found[0].sample.stratum, sizes),
     )  # fmt: skip
 
 
 def _sides(
-    changed: Sequence[Changed],
+    changed: Sequence[FlippedFrame],
     labels: Mapping[FrameKey, Label],
     judged: Set[FrameKey] | Mapping[FrameKey, Label],
     old: Scores,
     new: Scores,
     threshold: float,
-) -> tuple[tuple[Changed, ...], tuple[Changed, ...]]:
+) -> tuple[tuple[FlippedFrame, ...], tuple[FlippedFrame, ...]]:
     """(Gained, lost): those of results.db, and judged ones that it does not know, each with its label."""
     known = {each.key for each in changed}
     more = [
-        Changed(key, old[key], new[key])
+        FlippedFrame(key, old[key], new[key])
         for key in judged
         if key not in known and _reaches(old[key], threshold) != _reaches(new[key], threshold)
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from photon_triage.core.audit.paired_difference import Difference, McNemar, frames_needed
+from photon_triage.core.audit.paired_difference import F1Difference, McNemar, frames_needed
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Estimate
 
@@ -29,7 +29,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GroupComparison:
     """Both models on one group of labelled frames.
 
     kind: "audit", drawn at random: the figures are of all frames; "labels", all labelled frames, chosen by rankings
@@ -43,7 +43,7 @@ class Judged:
     old: Figures
     new: Figures
     mcnemar: McNemar
-    difference: Difference | None
+    difference: F1Difference | None
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -58,7 +58,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class FlippedFrame:
     """A frame, or a labelled candidate, that one of the models selects and the other does not.
 
     accepted: what its label says, None where it has none.
@@ -89,14 +89,14 @@ class Verdict:
     old: str
     new: str
     threshold: float
-    judge: Judged | None
-    audit: Judged | None
-    labels: Judged | None
+    judge: GroupComparison | None
+    audit: GroupComparison | None
+    labels: GroupComparison | None
     left_out: int
     waiting: int
     compared: int
-    gained: tuple[Changed, ...]
-    lost: tuple[Changed, ...]
+    gained: tuple[FlippedFrame, ...]
+    lost: tuple[FlippedFrame, ...]
     better: bool
     reason: str
     needed: int = 0
@@ -137,7 +137,7 @@ class Verdict:
         return said
 
 
-def _side(side: Sequence[Changed], keys: int) -> dict[str, Any]:
+def _side(side: Sequence[FlippedFrame], keys: int) -> dict[str, Any]:
     return {
         "n": len(side),
         "accepted": sum(each.accepted is True for each in side),
@@ -194,12 +194,12 @@ def decided(verdict: Verdict) -> Verdict:
     return replace(verdict, judge=judged, better=better, reason=why, needed=needed, warnings=tuple(warnings))
 
 
-def _is_enough(judged: Judged) -> bool:
+def _is_enough(judged: GroupComparison) -> bool:
     """Whether so many were judged that a verdict can be spoken."""
     return judged.n >= LEAST_JUDGED and min(judged.accepted, judged.n - judged.accepted) >= LEAST_OF_A_KIND
 
 
-def _compare(judged: Judged) -> tuple[bool, int, str]:
+def _compare(judged: GroupComparison) -> tuple[bool, int, str]:
     """Whether the new model is better, how many more frames would tell, and why."""
     change = f"F1 {_shown(judged.old.f1)} to {_shown(judged.new.f1)} on {judged.n} frames"
     difference = judged.difference

@@ -70,7 +70,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class FlippedTerm:
     """On which side of a threshold another model has a frame: not on that of the score in the list.
 
     model: which other one; any where it is empty.
@@ -81,7 +81,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ListFilter:
     """What must hold of a frame or candidate: all of it, where several are given for one field any of them.
 
     words: in path or run. measures: by name. seen: hit or miss; decided: what the labels say. Text does not tell
@@ -96,7 +96,7 @@ class Filter:
     seen: frozenset[str] = frozenset()
     decided: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
-    changed: Changed | None = None
+    changed: FlippedTerm | None = None
 
     def conditions(self, score: str) -> tuple[list[str], list[Any]]:
         """What of it SQL can tell, with arguments: of tables r (frames) and f (files), and the column of scores."""
@@ -130,7 +130,7 @@ class Filter:
         return found, arguments
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str) -> ListFilter:
     """The filter that a line says; an empty line lets everything through.
 
     Raises UsageError that names the word and what is allowed.
@@ -142,7 +142,7 @@ def parse_filter(text: str) -> Filter:
     plain: list[str] = []
     told: dict[str, list[str]] = {"run": [], "file": [], "class": [], "state": []}
     score: Range | None = None
-    changed: Changed | None = None
+    changed: FlippedTerm | None = None
     measures: list[tuple[str, Range]] = []
     for word in words:
         term = _TERM.fullmatch(word)
@@ -165,7 +165,7 @@ def parse_filter(text: str) -> Filter:
     states = set(told["state"])
     if unknown := sorted(states - {*SEEN, *DECIDED}):
         raise _refused(f"state:{unknown[0]}", f"states are {', '.join((*SEEN, *DECIDED))}")
-    return Filter(
+    return ListFilter(
         tuple(plain), tuple(told["run"]), tuple(told["file"]), score, tuple(measures),
         frozenset(states & set(SEEN)), frozenset(states & set(DECIDED)), frozenset(told["class"]), changed,
     )  # fmt: skip
@@ -193,10 +193,10 @@ def _range(word: str, text: str) -> Range:
     return Range(value, value)
 
 
-def _changed(word: str, text: str) -> Changed:
+def _changed(word: str, text: str) -> FlippedTerm:
     threshold, _, model = text.partition(",")
     try:
-        return Changed(float(threshold), model)
+        return FlippedTerm(float(threshold), model)
     except ValueError:
         raise _refused(
             word, "expected a threshold, or a threshold and a model as in changed:0.5,hitnet-spi-2"

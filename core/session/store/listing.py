@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.store.filters import Filter
+from photon_triage.core.session.store.filters import ListFilter
 from photon_triage.core.session.store.lookup import select_ids, sql_text
 from photon_triage.core.session.store.rows import FrameRow
 
 ROWS_AT_ONCE = 500
 POPULATION_ROWS = 10_000
-EVERYTHING = Filter()
+EVERYTHING = ListFilter()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Listing(ABC):
         hits_only: bool = True,
         order: str = "score",
         near: float = 0.5,
-        only: Filter = EVERYTHING,
+        only: ListFilter = EVERYTHING,
         radius: float = 0.0,
     ) -> list[int]:
         """The same as `id_array`, as a list."""
@@ -82,7 +82,7 @@ class Listing(ABC):
         hits_only: bool = True,
         order: str = "score",
         near: float = 0.5,
-        only: Filter = EVERYTHING,
+        only: ListFilter = EVERYTHING,
         radius: float = 0.0,
     ) -> NDArray[np.int64]:
         """Ids in list order: "score" (highest first, unscored last), "newest", "uncertain" or "disagree".

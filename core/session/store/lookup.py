@@ -99,14 +99,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FrameContent:
     """The bytes of a frame: their digest, where it is known, and the Unix time of their last change, 0 for none."""
 
     digest: str | None
     changed: float
 
 
-def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
+def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey, FrameContent]:
     """Look up the bytes of these frames; frames of files that are not in the results are left out.
 
     A frame that is not recorded, of a file whose frames were forgotten, counts as changed since then.
@@ -118,7 +118,7 @@ def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey,
     wanted: dict[tuple[str, str], list[FrameKey]] = {}
     for key in keys:
         wanted.setdefault((key.file, key.dataset), []).append(key)
-    found: dict[FrameKey, Content] = {}
+    found: dict[FrameKey, FrameContent] = {}
     for place, of_file in wanted.items():
         for start in range(0, len(of_file), KEYS_AT_ONCE):
             part = {key.index: key for key in of_file[start : start + KEYS_AT_ONCE]}
@@ -130,8 +130,8 @@ def contents(db: sqlite3.Connection, keys: Iterable[FrameKey]) -> dict[FrameKey,
             if not rows:
                 continue
             replaced = float(rows[0][0])
-            there = {index: Content(digest, max(changed or 0.0, replaced)) for _, index, digest, changed in rows}
-            found |= {key: there.get(index, Content(None, replaced)) for index, key in part.items()}
+            there = {index: FrameContent(digest, max(changed or 0.0, replaced)) for _, index, digest, changed in rows}
+            found |= {key: there.get(index, FrameContent(None, replaced)) for index, key in part.items()}
     return found
 
 

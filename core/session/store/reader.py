@@ -18,7 +18,7 @@ from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
 from photon_triage.core.session.store.database import with_trouble
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.store.lookup import Content, Known, contents, look_up, neighbours, sql_text
+from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, neighbours, sql_text
 from photon_triage.core.session.store.rows import (
     ClassMap,
     Counts,
@@ -29,7 +29,7 @@ from photon_triage.core.session.store.rows import (
     mask_from_bytes,
 )
 from photon_triage.core.session.store.runs import RateTally, RunTally, recorded_numbers
-from photon_triage.core.session.store.second_scores import Moved, changed_sides, scored_by_both, scores_by
+from photon_triage.core.session.store.second_scores import FlippedScore, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.store.validity import described, hide_invalid
 from photon_triage.core.session.store.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
@@ -140,7 +140,7 @@ class ResultsReader:
         """What is known of the frames of these keys; those that are not there are left out."""
         return look_up(self._db, keys)
 
-    def contents(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Content]:
+    def contents(self, keys: Iterable[FrameKey]) -> dict[FrameKey, FrameContent]:
         """Look up the bytes of these frames; see lookup."""
         return contents(self._db, keys)
 
@@ -253,7 +253,7 @@ class ResultsReader:
         """The scores of these frames or candidates by a model, whether it is in use or not; see second_scores."""
         return scores_by(self._db, model, keys, radius)
 
-    def changed_sides(self, old: str, new: str, threshold: float) -> list[Moved]:
+    def changed_sides(self, old: str, new: str, threshold: float) -> list[FlippedScore]:
         """The frames that one of two models selects and the other does not, the largest differences first."""
         return changed_sides(self._db, old, new, threshold)
 

@@ -20,7 +20,7 @@ _SCORE_BY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class FlippedScore:
     """A frame on which two models differ: below the threshold by one, at or above it by the other."""
 
     key: FrameKey
@@ -62,7 +62,7 @@ def scores_by(
     return found
 
 
-def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) -> list[Moved]:
+def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) -> list[FlippedScore]:
     """The frames that one of two models selects and the other does not, the largest differences first."""
     ids = (model_number(db, old), model_number(db, new))
     # Only what a second model has scored can differ, so the search begins there.
@@ -75,7 +75,7 @@ def changed_sides(db: sqlite3.Connection, old: str, new: str, threshold: float) 
         "ORDER BY abs(a - b) DESC, r.id",
         {"old": ids[0], "new": ids[1], "threshold": threshold},
     )
-    return [Moved(FrameKey(path, dataset, index), a, b) for path, dataset, index, a, b in rows]
+    return [FlippedScore(FrameKey(path, dataset, index), a, b) for path, dataset, index, a, b in rows]
 
 
 def scored_by_both(db: sqlite3.Connection, old: str, new: str) -> int:

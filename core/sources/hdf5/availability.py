@@ -17,14 +17,14 @@ from photon_triage.core.sources.common.limits import ABANDONED, CHUNK_SETTLES, R
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.entries import stored_entries
 from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.stack import FrameStack, Part
+from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
 
 _REMEMBERED = 10_000
 _DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Availability:
     """available: leading frames that are written. complete: nothing more is expected. The others: see SourceInfo."""
 
     available: int
@@ -64,7 +64,9 @@ class Settling:
         return max((seen for since, seen in history if now - since >= CHUNK_SETTLES), default=0)
 
 
-def written(files: OpenFiles, stack: FrameStack, *, ended: bool, expected: int | None, settling: Settling) -> Written:
+def written(
+    files: OpenFiles, stack: FrameStack, *, ended: bool, expected: int | None, settling: Settling
+) -> Availability:
     """How far a stack has been written, and whether that is all.
 
     In the order of trust: the expected number of frames, all chunks allocated, an end marker of the file, no writer's
@@ -81,7 +83,7 @@ def written(files: OpenFiles, stack: FrameStack, *, ended: bool, expected: int |
         state = files.state
         available = settling.confirm((state.device, state.inode, stack.path), available)
     complete = _complete(stack, available, age, marked, ended, expected, proven, bool(trouble))
-    return Written(available, complete, tuple(trouble), proven)
+    return Availability(available, complete, tuple(trouble), proven)
 
 
 def _complete(
@@ -130,7 +132,7 @@ def _of_stack(files: OpenFiles, stack: FrameStack, quiet: bool, trouble: list[st
     return available, proven
 
 
-def _of_part(files: OpenFiles, part: Part, quiet: bool, trouble: list[str]) -> tuple[int, bool]:
+def _of_part(files: OpenFiles, part: StackPart, quiet: bool, trouble: list[str]) -> tuple[int, bool]:
     entries, sure = _entries(files, part.dataset, part.view.axis, quiet, trouble)
     return part.frames_within(min(part.view.count, entries * part.view.per_entry)), sure
 

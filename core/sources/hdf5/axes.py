@@ -200,7 +200,7 @@ _EVENT_LISTS = ("timestamp", "event_time", "fiducials")
 """What psana's files have for each event: where the first axis counts those, the second counts modules."""
 
 _MOST_CHANNELS = 4
-_MOST_CHILDREN_of_axis_roles = 60
+_MOST_CHILDREN_OF_DETECTOR = 60
 
 
 def view_of(files: OpenFiles, path: str, dataset: Any) -> View:
@@ -271,7 +271,7 @@ def _counts_events(node: Any, events: int) -> bool:
 
 def _axes_of_module(files: OpenFiles, detector: Any) -> int:
     """How many axes the modules of a NeXus detector are placed in: two of the image, three where modules have one."""
-    for name in names_in(detector, _MOST_CHILDREN_of_axis_roles):
+    for name in names_in(detector, _MOST_CHILDREN_OF_DETECTOR):
         size = files.optional(f"{name}/data_size", detector)
         if isinstance(size, h5py.Dataset):
             return int(size.size)

@@ -28,17 +28,19 @@ _MOST_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DuplicateViews:
     """The real paths of the files that frames lie in, and whether they are frames there, not parts of them."""
 
     files: frozenset[str]
     whole: bool
 
 
-Kept = dict[tuple[str, str | None, tuple[int, int, int, int]], Shown]
+Kept = dict[tuple[str, str | None, tuple[int, int, int, int]], DuplicateViews]
 
 
-def shown_by(state: FileState, own: frozenset[str], dataset: str | None, kept: Kept) -> tuple[str, Shown] | None:
+def shown_by(
+    state: FileState, own: frozenset[str], dataset: str | None, kept: Kept
+) -> tuple[str, DuplicateViews] | None:
     """The file beside this one that shows all its frames, and what that shows; None where there is none.
 
     own: the files that this one's frames lie in. dataset: the one that is read of every file, None where the layout
@@ -67,7 +69,7 @@ def _around(path: str) -> Iterator[str]:
                 yield around
 
 
-def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> Shown:
+def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> DuplicateViews:
     key = (state.path, dataset, state.signature)
     if key not in kept:
         if len(kept) >= _MOST_KEPT:
@@ -79,11 +81,11 @@ def _frame_files(state: FileState, dataset: str | None, kept: Kept) -> Shown:
     return kept[key]
 
 
-def frame_files(files: OpenFiles, stack: FrameStack) -> Shown:
+def frame_files(files: OpenFiles, stack: FrameStack) -> DuplicateViews:
     """Where the frames of a stack lie."""
     parts = [stack.leader] if stack.is_tagged else [stack.part(number) for number in range(len(stack.lengths))]
     found = [each for part in parts for each in _files_of(files, part.dataset)]
-    return Shown(frozenset(path for path, _ in found), all(shape == stack.shape for _, shape in found))
+    return DuplicateViews(frozenset(path for path, _ in found), all(shape == stack.shape for _, shape in found))
 
 
 def _files_of(files: OpenFiles, dataset: Any, depth: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -30,14 +30,14 @@ _MOST_KEYS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class FrameSelection:
     """positions: the places of the frames among the images of a data set, in order. note: what was left out."""
 
     positions: np.ndarray
     note: str
 
 
-def chosen_images(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+def chosen_images(files: OpenFiles, path: str, images: int, per_entry: int) -> FrameSelection | None:
     """The images that are frames, None where all are. images: how many there are; per_entry: in each entry."""
     if path.startswith("/INSTRUMENT/"):
         return _indexed(files, path, images, per_entry)
@@ -46,7 +46,7 @@ def chosen_images(files: OpenFiles, path: str, images: int, per_entry: int) -> C
     return _keyed(files, path, images) or _good(files, path, images, per_entry)
 
 
-def _keyed(files: OpenFiles, path: str, images: int) -> Chosen | None:
+def _keyed(files: OpenFiles, path: str, images: int) -> FrameSelection | None:
     """The projections of NXtomo, by the key of each image: 0 projection, 1 flat, 2 dark, 3 invalid."""
     keys = _image_keys(files, path, images)
     if keys is None:
@@ -60,7 +60,7 @@ def _keyed(files: OpenFiles, path: str, images: int) -> Chosen | None:
     note = f"image_key: {len(positions)} projections are frames"
     if left_out:
         note += f"; it excludes {len(keys) - len(positions)} images: {' and '.join(left_out)}"
-    return Chosen(positions, note)
+    return FrameSelection(positions, note)
 
 
 def _image_keys(files: OpenFiles, path: str, images: int) -> np.ndarray | None:
@@ -87,7 +87,7 @@ def _keys_of_detectors(files: OpenFiles, entry: str) -> Iterator[np.ndarray]:
                 yield keys
 
 
-def _good(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+def _good(files: OpenFiles, path: str, images: int, per_entry: int) -> FrameSelection | None:
     """The frames that a flag beside them calls good, as SwissFEL's data acquisition writes it."""
     for name in _GOOD:
         flags = _integers(files.optional(f"{path.rpartition('/')[0]}/{name}"))
@@ -96,11 +96,11 @@ def _good(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | 
         good = np.repeat(flags != 0, per_entry)[:images]
         if not good.all():
             note = f"{name} excludes {images - int(good.sum())} frames"
-            return Chosen(np.flatnonzero(good), note)
+            return FrameSelection(np.flatnonzero(good), note)
     return None
 
 
-def _counted(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+def _counted(files: OpenFiles, path: str, images: int, per_entry: int) -> FrameSelection | None:
     """Cheetah makes its data sets longer than they are filled, and says in an attribute how many events are in them."""
     node = files.optional(path)
     try:
@@ -112,10 +112,10 @@ def _counted(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen
     frames = events * per_entry
     if not 0 < frames < images:
         return None
-    return Chosen(np.arange(frames), f"numEvents: {events} events are in the file; the rows behind are none")
+    return FrameSelection(np.arange(frames), f"numEvents: {events} events are in the file; the rows behind are none")
 
 
-def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen | None:
+def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> FrameSelection | None:
     """The images of valid trains: data sets of the European XFEL are longer than what is in them.
 
     INDEX tells where each train's images lie, and which trains are valid (flag; since format 1.2 origin, which is
@@ -148,7 +148,7 @@ def _indexed(files: OpenFiles, path: str, images: int, per_entry: int) -> Chosen
     note = f"INDEX: {int(good.sum())} trains with data; the rows behind are none"
     if suspect:
         note = f"INDEX: {int(good.sum())} trains with data; {suspect} frames of trains that are not valid are excluded"
-    return Chosen((entries[:, None] * per_entry + np.arange(per_entry)).ravel(), note)
+    return FrameSelection((entries[:, None] * per_entry + np.arange(per_entry)).ravel(), note)
 
 
 def _valid_trains(files: OpenFiles, trains: int) -> np.ndarray:

@@ -243,7 +243,6 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
 
 
-MOST_OBJECTS_of_contents = 20_000
 _MOST_FILES = 50
 _LONGEST_S = 5.0
 _UNREADABLE = (SourceError, OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -274,7 +273,7 @@ def address(node: Any) -> Address:
     return int(info.fileno), int(info.addr)
 
 
-def contents(files: OpenFiles, most: int = MOST_OBJECTS_of_contents, *, follow: bool = True) -> Contents:
+def contents(files: OpenFiles, most: int = MOST_OBJECTS, *, follow: bool = True) -> Contents:
     """The data sets of a file: first all that lie in it, then, to `follow`, what its soft and external links lead to.
 
     Each object is looked at once, so that links in a circle end; what cannot be opened is passed over. What was found

@@ -20,7 +20,7 @@ from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
 from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.stack import FrameStack, Part
+from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
 
 
 def event_names(state: FileState, dataset: str, indices: Sequence[int]) -> list[str]:
@@ -47,7 +47,7 @@ def _names(stack: FrameStack, indices: Sequence[int]) -> Iterator[str]:
         yield from (f"//{_place(stack.leader, index) or 0}" for index in indices)
 
 
-def _place(part: Part, frame: int) -> str:
+def _place(part: StackPart, frame: int) -> str:
     """The index along each axis of frames, "" where there is none."""
     image = frame if part.positions is None else int(part.positions[frame])
     lengths = [part.view.shape[axis] for axis in part.view.frames]

@@ -25,7 +25,7 @@ from photon_triage.core.sources.hdf5.axis_view import (
     read_part,
     stored_dtype,
 )
-from photon_triage.core.sources.hdf5.chunks.filters import Filter, pipeline, require_decoders
+from photon_triage.core.sources.hdf5.chunks.filters import ChunkFilter, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable, RawChunks
 from photon_triage.core.sources.hdf5.entries import Entries
 from photon_triage.core.sources.hdf5.frame_selection import chosen_images
@@ -40,7 +40,7 @@ class StaleLayoutError(NotYetError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StackPart:
     """A data set of a stack.
 
     positions: which of its images are frames, None for all. notes: what is not obvious. raw: None where its frames are
@@ -90,7 +90,7 @@ class FrameStack:
         self.path = path
         self.missing: list[str] = []
         self._entries = Entries(files)
-        self._opened: dict[int, Part] = {}
+        self._opened: dict[int, StackPart] = {}
         self._tags: list[str] = []
         self._layout = layout
         self.dtype: np.dtype[Any]
@@ -116,7 +116,7 @@ class FrameStack:
         self.frames = sum(self.lengths)
 
     @property
-    def leader(self) -> Part:
+    def leader(self) -> StackPart:
         """The first of the stack's data sets."""
         return self.part(0)
 
@@ -165,7 +165,7 @@ class FrameStack:
         """The paths of the data sets of a pattern, () where the stack is of no pattern."""
         return tuple(self._tags)
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> StackPart:
         """One of the stack's data sets."""
         if number in self._opened:
             return self._opened[number]
@@ -184,7 +184,7 @@ class FrameStack:
             )
         return part
 
-    def _open_members(self) -> list[Part]:
+    def _open_members(self) -> list[StackPart]:
         if "%" in self.path:
             self._tags = tagged_members(self.files, self.path)
             if not self._tags:
@@ -216,7 +216,7 @@ class FrameStack:
             found = True
             yield f"{self.path}/{name}", member
 
-    def _part(self, path: str, dataset: Any) -> Part:
+    def _part(self, path: str, dataset: Any) -> StackPart:
         file = self.files.state.path
         self._require_readable(path, dataset)
         view = view_of(self.files, path, dataset)
@@ -230,7 +230,7 @@ class FrameStack:
         if dataset.is_virtual and view.axis == 0:
             notes += virtual.coverage_notes(dataset, view.per_entry)
         positions = None if chosen is None else chosen.positions
-        return Part(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
+        return StackPart(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
 
     def _require_readable(self, path: str, dataset: Any) -> None:
         """SourceError where an object is no data set of images, or one that cannot be decoded here."""
@@ -249,7 +249,7 @@ class FrameStack:
             require_size("one chunk", dataset.chunks, dataset.dtype.itemsize, file)
             require_decoders(pipeline(dataset), file)
 
-    def _known_part(self, layout: StackLayout, member: Member) -> Part:
+    def _known_part(self, layout: StackLayout, member: Member) -> StackPart:
         """A data set where it was found before; StaleLayoutError where it is another one by now."""
         state, shape = self.files.state, _shape(layout, member)
         stale = StaleLayoutError(f"Reading {state.path}: its frames are not at {member.dataset} as before.")
@@ -270,9 +270,9 @@ class FrameStack:
         if layout.images is not None:
             positions = np.concatenate([np.arange(low, high) for low, high in layout.images])
         view = _view(layout, shape)
-        return Part(dataset, view, positions, (), RawChunks.of(dataset, view.axis))
+        return StackPart(dataset, view, positions, (), RawChunks.of(dataset, view.axis))
 
-    def _require_alike(self, part: Part) -> None:
+    def _require_alike(self, part: StackPart) -> None:
         shape, dtype = part.view.frame_shape, _handed_over(part.dataset.dtype)
         if shape != self.shape or dtype != self.dtype:
             raise SourceError(
@@ -281,7 +281,7 @@ class FrameStack:
             )
 
     @property
-    def filters(self) -> tuple[Filter, ...]:
+    def filters(self) -> tuple[ChunkFilter, ...]:
         """The filters of the first data set that holds pixels: a virtual one is looked through."""
         leader = self.leader.dataset
         if leader.is_virtual:
@@ -339,7 +339,7 @@ class FrameStack:
             return self.present(start, middle) + self.present(middle, stop)
         return [(start, min(stop, self.frames))] if start < self.frames else []
 
-    def _runs(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[StackPart, int, int]]:
         """(part, first, one past the last of its images) that together are frames start .. stop-1."""
         offset = 0
         if self._tags:
@@ -358,7 +358,7 @@ class FrameStack:
                     yield part, first, last
             offset += length
 
-    def _require_written(self, part: Part, low: int, high: int, table: ChunkTable | None = None) -> None:
+    def _require_written(self, part: StackPart, low: int, high: int, table: ChunkTable | None = None) -> None:
         per_entry = part.view.per_entry
         self._entries.require(part.dataset, part.view.axis, low // per_entry, -(-high // per_entry), table=table)
 

@@ -17,7 +17,7 @@ _MOST_BLOCKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class AxisSteps:
     """Positions along an axis: blocks of neighbours at a regular distance. blocks: -1 for no end."""
 
     start: int
@@ -54,9 +54,9 @@ class Mapping:
 
     file_name: str
     dataset_name: str
-    places: Steps
+    places: AxisSteps
     pixels: int
-    source_places: Steps | None = None
+    source_places: AxisSteps | None = None
     source_pixels: int = 1
 
     def of_source(self, low: int, high: int) -> tuple[int, int] | None:
@@ -201,12 +201,12 @@ def _mappings(told: Any, length: int) -> Iterator[Mapping]:
     start, stride, _, block = (int(values[0]) for values in told.vspace.get_regular_hyperslab())
     pixels = filled[0][1]
     for number in range(min(-(-(length - start) // max(1, stride)), _MOST_BLOCKS)):
-        places = Steps(start + number * stride, max(1, block), max(1, block), 1)
+        places = AxisSteps(start + number * stride, max(1, block), max(1, block), 1)
         names = _numbered(file_name, number), _numbered(dataset_name, number)
         yield Mapping(*names, places, pixels, *(source or ()))
 
 
-def _filled(space: Any) -> Iterator[tuple[Steps, int]]:
+def _filled(space: Any) -> Iterator[tuple[AxisSteps, int]]:
     """(entries of the first axis, elements in each) that a selection is made of."""
     regular = _steps(space)
     if regular is not None:
@@ -214,26 +214,26 @@ def _filled(space: Any) -> Iterator[tuple[Steps, int]]:
     elif space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.get_select_hyper_nblocks() <= _MOST_BLOCKS:
         for low, high in space.get_select_hyper_blocklist():
             sides = [int(last) - int(first) + 1 for first, last in zip(low, high, strict=True)]
-            yield Steps(int(low[0]), sides[0], sides[0], 1), prod(sides[1:])
+            yield AxisSteps(int(low[0]), sides[0], sides[0], 1), prod(sides[1:])
     else:
         low, high = _along(space, 0)
-        yield Steps(low, max(1, high - low), max(1, high - low), 1), 1
+        yield AxisSteps(low, max(1, high - low), max(1, high - low), 1), 1
 
 
-def _steps(space: Any) -> tuple[Steps, int] | None:
+def _steps(space: Any) -> tuple[AxisSteps, int] | None:
     """The entries along the first axis of a regular selection, and its elements in each; None where it is none."""
     if space.get_select_type() == h5py.h5s.SEL_ALL:
         dims = [int(side) for side in space.get_simple_extent_dims() or ()]
-        return (Steps(0, 1, 1, dims[0]), prod(dims[1:])) if dims else (Steps(0, 1, 1, -1), 0)
+        return (AxisSteps(0, 1, 1, dims[0]), prod(dims[1:])) if dims else (AxisSteps(0, 1, 1, -1), 0)
     if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
         return None
     start, stride, count, block = ([int(value) for value in values] for values in space.get_regular_hyperslab())
     endless = int(h5py.h5s.UNLIMITED)
     pixels = prod(each * side for each, side in zip(count[1:], block[1:], strict=True))
     if block[0] in (endless, -1):
-        return Steps(start[0], 1, 1, -1), pixels
+        return AxisSteps(start[0], 1, 1, -1), pixels
     blocks = -1 if count[0] in (endless, -1) else count[0]
-    return Steps(start[0], max(stride[0], block[0], 1), max(1, block[0]), blocks), pixels
+    return AxisSteps(start[0], max(stride[0], block[0], 1), max(1, block[0]), blocks), pixels
 
 
 def _counts(name: str) -> bool:

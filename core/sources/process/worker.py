@@ -1,8 +1,8 @@
 """The process that touches detector files: it may crash, hang or run out of memory, and is then replaced.
 
 Started as `python -m photon_triage.core.sources.process.worker SOCKET MEMORY DEADLINE LIMIT ROOTS`, with the
-descriptors of a socket and of shared memory, the seconds a request may take, the bytes of address space it may use, and the folders,
-beside a file's own, to which its links may lead.
+descriptors of a socket and of shared memory, the seconds a request may take, the bytes of address space it may use,
+and the folders, beside a file's own, to which its links may lead.
 """
 
 from __future__ import annotations

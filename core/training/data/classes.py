@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.training.data.images import Example
+from photon_triage.core.training.data.images import MaskedImage
 from photon_triage.models.common.classes import BACKGROUND
 
 VOID = 255
@@ -20,7 +20,7 @@ NOTHING = (BACKGROUND, "other")
 
 
 def class_maps(
-    examples: Sequence[Example], names: Sequence[str] = (), void: int | None = None
+    examples: Sequence[MaskedImage], names: Sequence[str] = (), void: int | None = None
 ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
     """The class of every pixel, (height, width) uint8 an image, and the names of the classes.
 
@@ -52,7 +52,7 @@ def class_maps(
 
 
 def object_masks(
-    examples: Sequence[Example], names: Sequence[str] = (), void: int | None = None
+    examples: Sequence[MaskedImage], names: Sequence[str] = (), void: int | None = None
 ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
     """Where objects are and which pixels count, (height, width) bool an image each.
 
@@ -69,7 +69,7 @@ def object_masks(
     return [(mask != nothing) & good for mask, good in zip(masks, counted, strict=True)], counted
 
 
-def _masks_and_values(examples: Sequence[Example], void: int | None) -> tuple[list[NDArray[Any]], list[int]]:
+def _masks_and_values(examples: Sequence[MaskedImage], void: int | None) -> tuple[list[NDArray[Any]], list[int]]:
     """The masks and their values in ascending order, at least two."""
     masks: list[NDArray[Any]] = []
     for example in examples:

@@ -49,7 +49,7 @@ class Image:
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class MaskedImage:
     """An image with its mask as it was drawn, (height, width) of whole numbers, and where to search, bool."""
 
     image: Image
@@ -77,7 +77,7 @@ def read_examples(
     masks: Sequence[Path] = (),
     within: Sequence[Path] = (),
     only: slice = slice(None),
-) -> list[Example]:
+) -> list[MaskedImage]:
     """The images of files and folders, each with its mask and with where to search, where such are given.
 
     A folder gives its TIFF, HDF5, PNG and .npy files. Images and masks are paired in the sorted order of their names,
@@ -97,7 +97,7 @@ def read_examples(
             image = _image(place, reader)
             mask = None if mask_place is None else _mask(mask_place, image, reader)
             region = None if within_place is None else _mask(within_place, image, reader) != 0
-            examples.append(Example(image, mask, region))
+            examples.append(MaskedImage(image, mask, region))
     return examples
 
 

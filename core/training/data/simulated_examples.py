@@ -17,7 +17,7 @@ from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, SpotsStage
 from photon_triage.core.session.session import Session
-from photon_triage.core.simulate.spi import BEAM_X, BEAM_Y, HEIGHT, NOMINAL, WIDTH, SpiRun, Truth
+from photon_triage.core.simulate.spi import BEAM_X, BEAM_Y, HEIGHT, NOMINAL, WIDTH, FocusTruth, SpiRun
 from photon_triage.core.stages.cascade import Stage, run_cascade
 from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.spots import LitPixels, Spots
@@ -124,7 +124,7 @@ def _simulate(
 
 def _batches(
     geometry: Geometry, count: int, seed: int
-) -> Iterator[tuple[int, int, NDArray[np.int16], list[Truth], NDArray[np.bool_]]]:
+) -> Iterator[tuple[int, int, NDArray[np.int16], list[FocusTruth], NDArray[np.bool_]]]:
     """Run, first index, frames, truths and bad pixels of batches, each of one run; runs differ by their drift."""
     for number in range(1, -(-count // FRAMES_A_RUN) + 1):
         run = SpiRun(SEED_OFFSET + seed, number, blanks=0.0, singles=SINGLES, geometry=geometry)

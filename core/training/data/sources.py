@@ -58,7 +58,7 @@ WHAT = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TrainingLabels:
     """The labels that a training learns from, the source of each by its key, and how many of each were left out."""
 
     labels: tuple[Label, ...]
@@ -86,15 +86,17 @@ def source_of(label: Label) -> str:
     return IMPORTED if label.imported else LABELS
 
 
-def choose(labels: Iterable[Label], wanted: Sequence[str]) -> Chosen:
+def choose(labels: Iterable[Label], wanted: Sequence[str]) -> TrainingLabels:
     """The labels of these sources. Those of the audit judge models, and teach only where they are asked for."""
     found = [(label, source_of(label)) for label in labels]
     left_out = Counter(source for label, source in found if source not in wanted and label.verdict != "skipped")
     chosen = [(label, source) for label, source in found if source in wanted]
-    return Chosen(tuple(label for label, _ in chosen), {label.key: source for label, source in chosen}, dict(left_out))
+    return TrainingLabels(
+        tuple(label for label, _ in chosen), {label.key: source for label, source in chosen}, dict(left_out)
+    )
 
 
-def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> Chosen:
+def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> TrainingLabels:
     """The labels of a session as they were when the training began.
 
     Raises TrainingError where all were left out, and where frames of a training that goes on have changed meanwhile.
@@ -111,7 +113,7 @@ def chosen_labels(session: Session, run: TrainingRun, wanted: Sequence[str]) -> 
     lapsed = sum(label.verdict != "skipped" for label in book.changed.values())
     left_out = dict(now.left_out) | ({CHANGED: lapsed} if lapsed else {})
     noted = run.noted({"sources": [source_of(label) for label in now.labels], "left_out": left_out})
-    chosen = Chosen(
+    chosen = TrainingLabels(
         tuple(labels),
         {label.key: source for label, source in zip(labels, noted["sources"], strict=True)},
         noted["left_out"],

@@ -87,7 +87,7 @@ class Later:
 
 
 @dataclass(frozen=True)
-class Representation:
+class RepresentationReport:
     """What is learned from beside the frames that reach the network.
 
     elsewhere: frames learned from that the session does not hold, such as simulated ones. run_difference: half the sum
@@ -113,7 +113,7 @@ class Representation:
 
 def represent(
     session: Session, verdicts: Mapping[FrameKey, bool], features: FeatureDistance | None = None
-) -> Representation:
+) -> RepresentationReport:
     """Compare frames learned from, True where accepted, with all of a session that reach its network.
 
     Raises SessionError where no engine has run there.
@@ -135,11 +135,11 @@ def represent(
     counted = Counter(verdicts.values())
     known = int(learned.sum())
     apart = np.abs(counts / max(1, counts.sum()) - taken / known).sum() / 2 if known else 1.0
-    said = Representation(
+    said = RepresentationReport(
         len(rows), known, len(verdicts) - known, counted[True], counted[False],
         shares, float(apart), measures, later, features,
     )  # fmt: skip
-    return Representation(**{**vars(said), "warnings": tuple(_warnings(said))})
+    return RepresentationReport(**{**vars(said), "warnings": tuple(_warnings(said))})
 
 
 def compared(name: str, learned: NDArray[np.float64], beamtime: NDArray[np.float64]) -> Measure | None:
@@ -200,7 +200,7 @@ def _later(
     return Later(runs - 1 - last, float(after.mean()), most.name, most.ks, most.ks > most.ks_limit)
 
 
-def _warnings(said: Representation) -> Iterable[str]:
+def _warnings(said: RepresentationReport) -> Iterable[str]:
     later, taken = said.later, sum(each.learned > 0 for each in said.runs)
     if later is not None and later.share >= LATER and later.differs:
         yield (
@@ -227,7 +227,7 @@ LEAST = 3
 """Frames between which a distance is worth telling."""
 
 
-def labels_report(session: Session, device: str | None = None) -> Representation:
+def labels_report(session: Session, device: str | None = None) -> RepresentationReport:
     """What a training on the session's labels would learn from, those of the audit left out, beside the beamtime.
 
     Features are those of the detector in use; without one, or where it or the frames cannot be read, there are none.
@@ -260,7 +260,7 @@ def labels_report(session: Session, device: str | None = None) -> Representation
 
 def representation_of(
     session: Session, examples: Examples, network: Darknet, preparation: Preparation, device: torch.device, seed: int
-) -> Representation:
+) -> RepresentationReport:
     """What a detector has learned from beside the beamtime, by its own features too."""
     verdicts = dict(zip(examples.keys, examples.positive.tolist(), strict=True))
     known = set(examples.keys)

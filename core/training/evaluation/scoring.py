@@ -88,7 +88,7 @@ def pixel_scores(table: NDArray[np.int64], classes: Sequence[str], background: i
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredCandidate:
     """A candidate's score, on which image it is, and the number of the object it found, 0 for none."""
 
     score: float
@@ -96,16 +96,16 @@ class Judged:
     number: int
 
 
-def judged(found: Sequence[Sequence[Candidate]], objects: Sequence[Objects]) -> list[Judged]:
+def judged(found: Sequence[Sequence[Candidate]], objects: Sequence[Objects]) -> list[ScoredCandidate]:
     """Every candidate of every image held against the objects there."""
     return [
-        Judged(candidate.score, image, int(there.numbers[candidate.y, candidate.x]))
+        ScoredCandidate(candidate.score, image, int(there.numbers[candidate.y, candidate.x]))
         for image, (candidates, there) in enumerate(zip(found, objects, strict=True))
         for candidate in candidates
     ]
 
 
-def candidate_scores(candidates: Sequence[Judged], objects: int, threshold: float) -> dict[str, Any]:
+def candidate_scores(candidates: Sequence[ScoredCandidate], objects: int, threshold: float) -> dict[str, Any]:
     """Precision over the candidates from the threshold on, recall over the objects, and F1, their harmonic mean.
 
     Precision is the part of the candidates that lie on an object, recall the part of the objects with a candidate on
@@ -130,7 +130,7 @@ def candidate_scores(candidates: Sequence[Judged], objects: int, threshold: floa
     return scores
 
 
-def best_cut(candidates: Sequence[Judged], objects: int) -> tuple[float | None, float]:
+def best_cut(candidates: Sequence[ScoredCandidate], objects: int) -> tuple[float | None, float]:
     """The threshold of the highest F1, halfway to the next lower score, and that F1; None and 0 where none is right."""
     ordered = sorted(candidates, key=lambda each: -each.score)
     best, cut, right = 0.0, None, 0

@@ -108,7 +108,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Written:
+class SavedCheckpoint:
     """A checkpoint on disk: after which batch it was written, and F1 on the validation examples then, if known."""
 
     path: Path
@@ -127,8 +127,8 @@ class Written:
                 part.unlink()
 
 
-def written(folder: Path) -> list[Written]:
+def written(folder: Path) -> list[SavedCheckpoint]:
     """The checkpoints in a folder, the earliest first; [] where there are none."""
     session = folder.parent.parent.parent
     found = (path for path in regular_files(folder, session, suffix=".safetensors") if path.stem.isdecimal())
-    return sorted((Written(path, int(path.stem)) for path in found), key=lambda each: each.iteration)
+    return sorted((SavedCheckpoint(path, int(path.stem)) for path in found), key=lambda each: each.iteration)

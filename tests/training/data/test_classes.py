@@ -8,16 +8,16 @@ import pytest
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.data.classes import VOID, class_maps, object_masks
-from photon_triage.core.training.data.images import Example, Image
+from photon_triage.core.training.data.images import Image, MaskedImage
 
 
-def examples(*masks: Sequence[int]) -> list[Example]:
+def examples(*masks: Sequence[int]) -> list[MaskedImage]:
     """One-row images with these masks."""
     found = []
     for mask in masks:
         pixels = np.zeros((1, len(mask)), np.uint8)
         image = Image(FrameKey("/a.tif", "", 0), pixels, np.ones(pixels.shape, bool))
-        found.append(Example(image, np.array([mask])))
+        found.append(MaskedImage(image, np.array([mask])))
     return found
 
 

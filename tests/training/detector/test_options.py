@@ -19,10 +19,10 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.sources import checked_sources, choose
 from photon_triage.core.training.dispatch import Asked, asked
 from photon_triage.core.training.model.initial_weights import freeze, initialise
-from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw, parse_balance
+from photon_triage.core.training.tasks.detector.batch_sampler import Balance, BatchSampler, parse_balance
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training
-from photon_triage.core.training.tasks.detector.learner import Plan, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.models.common.checkpoint import read_metadata, save
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
@@ -181,7 +181,7 @@ def test_frozen_layers_stay_as_they_are_and_the_others_learn() -> None:
     model = detector()
     assert freeze(model.network, "1") == 8 * 9 + 16
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    list(train(model, preparation(), disc_examples(30, 1), Plan(3, 8), CPU))
+    list(train(model, preparation(), disc_examples(30, 1), TrainingPlan(3, 8), CPU))
     changed = {name for name, value in model.network.state_dict().items() if not torch.equal(before[name], value)}
     assert changed and not any(name.startswith("layers.0.") for name in changed)
     assert any(name.startswith("layers.2.") and "running" in name for name in changed)
@@ -209,7 +209,7 @@ def test_batches_have_the_share_and_the_weights_that_were_asked_for() -> None:
     examples = replace(examples, categories=np.where(examples.positive, "single", names))
 
     def shares(balance: Balance) -> tuple[float, float]:
-        drawn = Draw(examples, balance)(rng, 4000)
+        drawn = BatchSampler(examples, balance)(rng, 4000)
         negative = drawn[~examples.positive[drawn]]
         return float(examples.positive[drawn].mean()), float((examples.categories[negative] == "water").mean())
 
@@ -219,7 +219,7 @@ def test_batches_have_the_share_and_the_weights_that_were_asked_for() -> None:
     assert shares(Balance(balanced=True))[1] == pytest.approx(0.5, abs=0.03)
     assert shares(parse_balance("0.6", "water=3")) == pytest.approx((0.6, 3 * rare / (1 + 2 * rare)), abs=0.03)
     with pytest.raises(TrainingError, match="no label is of it"):
-        Draw(examples, parse_balance(None, "ice=3"))
+        BatchSampler(examples, parse_balance(None, "ice=3"))
 
 
 @pytest.mark.parametrize(("share", "weights"), [("2", None), ("half", None), (None, "water"), (None, "water=-1")])
@@ -243,7 +243,7 @@ def test_subdivisions_add_up_to_the_batch() -> None:
     for at_once in (16, 4):
         torch.manual_seed(0)
         model = detector()
-        plan = Plan(1, 16, rate=1e-2, frozen_norm=True, at_once=at_once, augment=())
+        plan = TrainingPlan(1, 16, rate=1e-2, frozen_norm=True, at_once=at_once, augment=())
         list(train(model, preparation(), disc_examples(16, 1), plan, CPU))
         weights.append(model.network.state_dict())
     assert int(weights[1]["images_seen"]) == 16
@@ -270,6 +270,6 @@ def test_shipped_cfgs_learn(name: str) -> None:
     examples = disc_examples(8, 1)
     two = np.isin(np.arange(8), [np.argmax(examples.positive), np.argmin(examples.positive)])
     small = Preparation(PrepareTable(scale="linear", full_scale=20), (64, 64), network.in_channels)
-    plan = Plan(4, 4, rate=1e-5, augment=())
+    plan = TrainingPlan(4, 4, rate=1e-5, augment=())
     steps = list(train(Detector(network, ("single", *others)), small, examples.take(two), plan, CPU))
     assert steps[-1].loss < steps[0].loss

@@ -19,7 +19,7 @@ from photon_triage.core.training.data.augment import augment
 from photon_triage.core.training.data.examples import Examples, gather, pattern_box
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training
-from photon_triage.core.training.tasks.detector.learner import Plan, class_indices, score, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, class_indices, score, train
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector
@@ -115,7 +115,9 @@ def test_training_learns_to_tell_discs_from_spots() -> None:
     torch.manual_seed(0)
     model, judged = detector(), disc_examples(60, 2)
     steps = list(
-        train(model, preparation(), disc_examples(120, 1), Plan(60, 16, check_every=20), CPU, disc_examples(40, 3))
+        train(
+            model, preparation(), disc_examples(120, 1), TrainingPlan(60, 16, check_every=20), CPU, disc_examples(40, 3)
+        )
     )
     assert [step.done for step in steps if step.f1 is not None] == [20, 40, 60]
     assert steps[-1].loss < steps[0].loss
@@ -127,12 +129,12 @@ def test_training_learns_to_tell_discs_from_spots() -> None:
 def test_training_needs_both_kinds() -> None:
     examples = disc_examples(20, 1)
     with pytest.raises(TrainingError, match="0 rejected"):
-        next(train(detector(), preparation(), examples.take(examples.positive), Plan(1), CPU))
+        next(train(detector(), preparation(), examples.take(examples.positive), TrainingPlan(1), CPU))
 
 
 def test_a_rate_too_high_is_told() -> None:
     with pytest.raises(TrainingError, match="diverged"):
-        list(train(detector(), preparation(), disc_examples(30, 1), Plan(60, 16, rate=1e6), CPU))
+        list(train(detector(), preparation(), disc_examples(30, 1), TrainingPlan(60, 16, rate=1e6), CPU))
 
 
 def test_frozen_norms_keep_their_statistics() -> None:
@@ -140,7 +142,7 @@ def test_frozen_norms_keep_their_statistics() -> None:
     before = {
         name: value.clone() for name, value in model.network.state_dict().items() if "running" in name or "mean" in name
     }
-    list(train(model, preparation(), disc_examples(30, 1), Plan(3, 8, rate=1e-3, frozen_norm=True), CPU))
+    list(train(model, preparation(), disc_examples(30, 1), TrainingPlan(3, 8, rate=1e-3, frozen_norm=True), CPU))
     assert before and all(torch.equal(model.network.state_dict()[name], value) for name, value in before.items())
 
 

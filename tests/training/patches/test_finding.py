@@ -14,7 +14,7 @@ from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.finder_learner import search
-from photon_triage.core.training.tasks.patches.patch_sampler import Marked, Patches, elsewhere_drawn, objects_drawn
+from photon_triage.core.training.tasks.patches.patch_sampler import Marked, PatchSampler, elsewhere_drawn, objects_drawn
 from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.nets.lenet import LeNetPatch
 from photon_triage.models.nets.patch_finder import PatchFinder, load_patch_finder
@@ -63,7 +63,7 @@ def test_a_network_learns_to_find_objects_and_is_registered(tmp_path: Path) -> N
     assert metadata["training"]["min_distance"] == 12 and metadata["input"]["normalise"] == "training"
     finder = load_patch_finder(made.entry.path)
     drawn = scene(7)
-    found = search(finder, Patches([drawn.image()], finder), [None], 12, CPU)[0]
+    found = search(finder, PatchSampler([drawn.image()], finder), [None], 12, CPU)[0]
     assert sum(candidate.score >= 0 for candidate in found) == scores["candidates"]
 
 
@@ -105,14 +105,14 @@ def test_candidates_lie_where_the_search_is_allowed(tmp_path: Path) -> None:
     drawn = scene(2)
     region = np.zeros((96, 96), bool)
     region[:, :48] = True
-    found = search(finder, Patches([drawn.image()], finder), [region], 5, CPU)[0]
+    found = search(finder, PatchSampler([drawn.image()], finder), [region], 5, CPU)[0]
     assert found and all(candidate.x < 48 for candidate in found)
 
 
 def test_a_patch_about_a_pixel_has_it_in_its_middle_and_is_mirrored_at_the_border() -> None:
     drawn = scene(1)
     finder = PatchFinder(LeNetPatch(patch=20, widths=[4, 8], hidden=[16]), ("other", "disc"))
-    patches = Patches([drawn.image()], finder)
+    patches = PatchSampler([drawn.image()], finder)
     whole = patches.whole(0)[0, 0]
     sites = np.array([[0, 0, 0], [0, 50, 33], [0, 95, 95]])
     cut = patches.cut(sites)[:, 0]
@@ -126,7 +126,7 @@ def test_a_patch_about_a_pixel_has_it_in_its_middle_and_is_mirrored_at_the_borde
 def test_patches_are_moved_but_stay_on_their_image() -> None:
     drawn = scene(1)
     finder = PatchFinder(LeNetPatch(patch=20, widths=[4, 8], hidden=[16]), ("other", "disc"))
-    patches = Patches([drawn.image()], finder)
+    patches = PatchSampler([drawn.image()], finder)
     sites = np.tile([[0, 0, 95]], (200, 1))
     moved = patches.moved(sites, 2, np.random.default_rng(0))
     assert set(moved[:, 1].tolist()) == {0, 1, 2} and set(moved[:, 2].tolist()) == {93, 94, 95}

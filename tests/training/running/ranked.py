@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[3]))
 from photon_triage.core.training.loop.distributed import is_first, joined, rank
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.detector.learner import Plan, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.core.training.tasks.profiles.profile_learner import ProfilePlan, train_classifier
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from tests.training.detector.test_training import CPU, detector, disc_examples, preparation
@@ -31,7 +31,7 @@ def with_norm(keeper: Keeper | None = None) -> tuple[nn.Module, Iterator[Progres
     """A detector whose batch-norms learn."""
     torch.manual_seed(0)
     made = detector()
-    plan = Plan(BATCHES, 8, check_every=4)
+    plan = TrainingPlan(BATCHES, 8, check_every=4)
     return made.network, train(made, preparation(), disc_examples(30, 1), plan, CPU, disc_examples(20, 3), keeper)
 
 
@@ -39,7 +39,7 @@ def with_frozen_norm() -> tuple[nn.Module, Iterator[Progress]]:
     """A detector whose batch-norms keep their statistics."""
     torch.manual_seed(0)
     made = detector()
-    plan = Plan(BATCHES, 8, rate=1e-3, frozen_norm=True)
+    plan = TrainingPlan(BATCHES, 8, rate=1e-3, frozen_norm=True)
     return made.network, train(made, preparation(), disc_examples(30, 1), plan, CPU)
 
 

@@ -17,7 +17,7 @@ from photon_triage.core.training.loop.checkpoints import Checkpoints, written
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training
-from photon_triage.core.training.tasks.detector.learner import Plan, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.models.darknet.detector import load_detector
 
 from ..detector.test_training import CFG, CPU, detector, disc_examples, labelled, preparation
@@ -29,7 +29,7 @@ def test_the_last_checkpoints_remain_with_the_f1_of_each(tmp_path: Path) -> None
     torch.manual_seed(0)
     made, folder = detector(), tmp_path / "checkpoints"
     keeper = Keeper(tmp_path / "state", {}, checkpoints=Checkpoints(folder, 3, kept=2))
-    plan = Plan(10, 8, check_every=100)
+    plan = TrainingPlan(10, 8, check_every=100)
     steps = list(train(made, preparation(), disc_examples(30, 1), plan, CPU, disc_examples(20, 3), keeper))
     f1 = {step.done: step.f1 for step in steps if step.f1 is not None}
     assert list(f1) == [3, 6, 9, 10]
@@ -41,7 +41,7 @@ def test_a_training_anew_leaves_none_of_the_old_checkpoints(tmp_path: Path) -> N
     folder = tmp_path / "checkpoints"
     for batches, every in ((4, 2), (3, 3)):
         keeper = Keeper(tmp_path / "state", {"every": every}, checkpoints=Checkpoints(folder, every))
-        list(train(detector(), preparation(), disc_examples(30, 1), Plan(batches, 8), CPU, None, keeper))
+        list(train(detector(), preparation(), disc_examples(30, 1), TrainingPlan(batches, 8), CPU, None, keeper))
     assert [each.iteration for each in written(folder)] == [3]
 
 

@@ -14,7 +14,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.training.data.images import normalisation_from
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper, Kept
-from photon_triage.core.training.tasks.detector.learner import Plan, train
+from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.core.training.tasks.patches.finder_learner import FindingPlan, train_finder
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
 from photon_triage.models.common.registry import create
@@ -31,7 +31,7 @@ Begun = tuple[nn.Module, Iterator[Progress]]
 def a_detector(keeper: Keeper | None) -> Begun:
     torch.manual_seed(0)
     made = detector()
-    plan = Plan(24, 8, check_every=6)
+    plan = TrainingPlan(24, 8, check_every=6)
     return made.network, train(made, preparation(), disc_examples(30, 1), plan, CPU, disc_examples(20, 3), keeper)
 
 

@@ -8,7 +8,13 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.training.data.objects import objects_in
 from photon_triage.core.training.data.split import split
-from photon_triage.core.training.evaluation.scoring import Judged, best_cut, candidate_scores, judged, pixel_scores
+from photon_triage.core.training.evaluation.scoring import (
+    ScoredCandidate,
+    best_cut,
+    candidate_scores,
+    judged,
+    pixel_scores,
+)
 
 
 def test_pixel_scores_of_two_classes_are_those_of_the_foreground() -> None:
@@ -42,11 +48,16 @@ def test_candidates_are_right_on_any_object_and_an_object_is_found_once() -> Non
 def test_nothing_found_has_no_precision() -> None:
     scores = candidate_scores([], 3, 0.0)
     assert (scores["precision"], scores["recall"], scores["f1"]) == (None, 0.0, 0.0)
-    assert best_cut([Judged(1.0, 0, 0)], 3) == (None, 0.0)
+    assert best_cut([ScoredCandidate(1.0, 0, 0)], 3) == (None, 0.0)
 
 
 def test_the_best_cut_lies_between_two_scores() -> None:
-    ordered = [Judged(4.0, 0, 1), Judged(3.0, 1, 1), Judged(2.0, 0, 0), Judged(1.0, 0, 2)]
+    ordered = [
+        ScoredCandidate(4.0, 0, 1),
+        ScoredCandidate(3.0, 1, 1),
+        ScoredCandidate(2.0, 0, 0),
+        ScoredCandidate(1.0, 0, 2),
+    ]
     cut, f1 = best_cut(ordered, 3)
     # All four: precision 3/4, recall 3/3. The first two: 2/2, 2/3.
     assert f1 == pytest.approx(6 / 7) and cut == 1.0

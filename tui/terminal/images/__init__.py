@@ -12,7 +12,7 @@ USUAL_CELL = (20, 10)
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class PictureOutput:
     """How pictures go to this terminal. cell: (height, width) of a character cell in pixels."""
 
     images: Images = "half"
@@ -20,15 +20,15 @@ class Output:
     multiplexer: Multiplexer = ""
 
 
-def choose_output(wanted: Images, terminal: Terminal, graphics: Graphics) -> tuple[Output, str]:
+def choose_output(wanted: Images, terminal: Terminal, graphics: Graphics) -> tuple[PictureOutput, str]:
     """How pictures go to a terminal, and why not as they were wanted; then they are half-blocks."""
     cell, between = graphics.cell or USUAL_CELL, terminal.multiplexer
     if wanted in ("half", "off"):
-        return Output(wanted, cell, between), ""
+        return PictureOutput(wanted, cell, between), ""
     problem = _kitty_problem(terminal, graphics) if wanted == "kitty" else _sixel_problem(graphics)
     if problem:
-        return Output("half", cell, between), f"--images {wanted}: {problem}; half-blocks instead"
-    return Output(wanted, cell, between), ""
+        return PictureOutput("half", cell, between), f"--images {wanted}: {problem}; half-blocks instead"
+    return PictureOutput(wanted, cell, between), ""
 
 
 def _sixel_problem(graphics: Graphics) -> str:

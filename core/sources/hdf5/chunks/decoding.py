@@ -25,7 +25,7 @@ from photon_triage.core.sources.hdf5.chunks.filters import (
     SHUFFLE,
     ZSTANDARD,
     ChunkCheck,
-    Filter,
+    ChunkFilter,
 )
 
 BitshuffleDecoder = Callable[[memoryview, memoryview, int, int], int]
@@ -72,12 +72,12 @@ class LeftToHdf5Error(Exception):
 class Decoder:
     """Decodes the chunks of a data set: shuffled or not, one compressor or none, with or without a checksum."""
 
-    def __init__(self, filters: tuple[Filter, ...], chunk_bytes: int, itemsize: int) -> None:
+    def __init__(self, filters: tuple[ChunkFilter, ...], chunk_bytes: int, itemsize: int) -> None:
         self.chunk_bytes, self._itemsize, self._filters = chunk_bytes, itemsize, filters
         self._check = ChunkCheck(filters, chunk_bytes)
 
     @staticmethod
-    def knows(filters: tuple[Filter, ...], itemsize: int) -> bool:
+    def knows(filters: tuple[ChunkFilter, ...], itemsize: int) -> bool:
         """Whether chunks written through these filters can be decoded here."""
         orders = [_ORDERS.get(one.number, -1) for one in filters]
         if -1 in orders or sorted(set(orders)) != orders:

@@ -59,7 +59,7 @@ _BITSHUFFLE_CODECS = {0: "bitshuffle", 2: "bitshuffle/LZ4", 3: "bitshuffle/Zstan
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ChunkFilter:
     """One filter of a data set's pipeline: number, name stored in the file, parameters."""
 
     number: int
@@ -79,22 +79,22 @@ def known_filters() -> dict[int, str]:
     return dict(_NAMES)
 
 
-def pipeline(dataset: Any) -> tuple[Filter, ...]:
+def pipeline(dataset: Any) -> tuple[ChunkFilter, ...]:
     """The filters of an h5py data set, in the order of writing."""
     properties = dataset.id.get_create_plist()
     filters = []
     for position in range(properties.get_nfilters()):
         number, _, values, name = properties.get_filter(position)
-        filters.append(Filter(number, name.decode("utf-8", "replace").split(";")[0], tuple(values)))
+        filters.append(ChunkFilter(number, name.decode("utf-8", "replace").split(";")[0], tuple(values)))
     return tuple(filters)
 
 
-def compression(filters: tuple[Filter, ...]) -> str:
+def compression(filters: tuple[ChunkFilter, ...]) -> str:
     """What compresses a data set, "none" where nothing does; checksums and byte shuffling are not counted."""
     return "+".join(f.name for f in filters if f.number not in (SHUFFLE, FLETCHER32)) or "none"
 
 
-def require_decoders(filters: tuple[Filter, ...], path: str) -> None:
+def require_decoders(filters: tuple[ChunkFilter, ...], path: str) -> None:
     """SourceError naming the filter that cannot be decoded here."""
     for one in filters:
         if not h5py.h5z.filter_avail(one.number):
@@ -128,11 +128,11 @@ class ChunkCheck:
     left over follows uncompressed.
     """
 
-    def __init__(self, filters: tuple[Filter, ...], chunk_bytes: int) -> None:
+    def __init__(self, filters: tuple[ChunkFilter, ...], chunk_bytes: int) -> None:
         self.chunk_bytes = chunk_bytes
         kept = [(position, one) for position, one in enumerate(filters) if one.number != FLETCHER32]
         self.trailer = 4 * (len(filters) - len(kept))
-        self.position, last = kept[-1] if kept else (-1, Filter(0, "", ()))
+        self.position, last = kept[-1] if kept else (-1, ChunkFilter(0, "", ()))
         self.framed = last.number == LZ4 or (last.number == BITSHUFFLE and last.name != "bitshuffle")
         self.element = 8 * last.values[2] if last.number == BITSHUFFLE and len(last.values) > 2 else 1
 

@@ -70,7 +70,7 @@ def parse_balance(share: str | None, weights: str | None) -> Balance:
     return Balance(part, found)
 
 
-class Draw:
+class BatchSampler:
     """Draws the examples of batches.
 
     weights: (n,) further factors of each example's chance, such as those of hard negatives. Raises TrainingError unless

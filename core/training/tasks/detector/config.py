@@ -18,7 +18,7 @@ from photon_triage.core.training.data.sources import DEFAULT_SOURCES
 from photon_triage.core.training.loop.checkpoints import KEPT
 from photon_triage.core.training.model.initial_weights import initialise
 from photon_triage.core.training.tasks.detector.batch_sampler import Balance
-from photon_triage.core.training.tasks.detector.learner import OTHER, WANTED, Plan
+from photon_triage.core.training.tasks.detector.learner import OTHER, WANTED, TrainingPlan
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.darknet.detector import Detector, load_detector
 
@@ -81,13 +81,15 @@ def kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: b
     return str(convolutions[-learning]) if len(convolutions) > learning else None
 
 
-def planned(job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool, far: bool) -> Plan:
+def planned(
+    job: TrainingJob, model: Darknet, examples: int, threshold: float, *, continues: bool, far: bool
+) -> TrainingPlan:
     """The cfg's own schedule for a new network; for one that has learned before, few batches, of decisions alone."""
     batch = job.batch or (CONTINUE_BATCH if continues else model.net.batch)
     iterations = job.iterations or (job.epochs and max(1, math.ceil(job.epochs * examples / batch)))
     if not iterations:
         iterations = CONTINUE_ITERATIONS if continues else model.net.max_batches or DEFAULT_ITERATIONS
-    return Plan(
+    return TrainingPlan(
         iterations,
         batch,
         job.rate or (CONTINUE_RATE if continues else None),

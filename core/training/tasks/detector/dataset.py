@@ -17,7 +17,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.examples import Examples, gather, joined
 from photon_triage.core.training.data.simulated_examples import simulated_examples
-from photon_triage.core.training.data.sources import CHANGED, SIMULATED, Chosen, chosen_labels
+from photon_triage.core.training.data.sources import CHANGED, SIMULATED, TrainingLabels, chosen_labels
 from photon_triage.core.training.data.split import apart, as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels, labels_of
 from photon_triage.core.training.loop.runs import TrainingRun
@@ -81,7 +81,7 @@ class Material:
     training: Examples
     judges: Judges
     validation: Judges | None
-    chosen: Chosen
+    chosen: TrainingLabels
     evaluated_on: str
     """The frames that judge the result, in words."""
 

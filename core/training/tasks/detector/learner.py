@@ -21,7 +21,7 @@ from photon_triage.core.training.evaluation.pixel_losses import decision_loss
 from photon_triage.core.training.loop.loop import Learner, learn
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.detector.batch_sampler import Balance, Draw
+from photon_triage.core.training.tasks.detector.batch_sampler import Balance, BatchSampler
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.darknet.optim import darknet_sgd, learning_rate, shortened
@@ -37,7 +37,7 @@ WANTED, OTHER = "single", "other"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How to train.
 
     iterations: batches. batch: frames in each. rate: learning rate; None follows the cfg's policy. frozen_norm: keep
@@ -66,7 +66,7 @@ def train(
     detector: Detector,
     preparation: Preparation,
     examples: Examples,
-    plan: Plan,
+    plan: TrainingPlan,
     device: torch.device,
     validation: Examples | None = None,
     keeper: Keeper | None = None,
@@ -79,11 +79,11 @@ def train(
 
     Raises TrainingError unless there are both positive and negative examples.
     """
-    learner = _Learner(detector, preparation, examples, plan, device, validation, watched)
+    learner = _DetectorLearner(detector, preparation, examples, plan, device, validation, watched)
     return learn(learner, plan.iterations, keeper)
 
 
-class _Learner(Learner):
+class _DetectorLearner(Learner):
     """Batches of labelled frames, so many of them single hits, augmented."""
 
     def __init__(
@@ -91,13 +91,13 @@ class _Learner(Learner):
         detector: Detector,
         preparation: Preparation,
         examples: Examples,
-        plan: Plan,
+        plan: TrainingPlan,
         device: torch.device,
         validation: Examples | None,
         watched: Examples | None,
     ) -> None:
         self._by_run = run_weights(examples.runs, examples.positive)
-        self._draw = Draw(examples, plan.balance, self._by_run)
+        self._draw = BatchSampler(examples, plan.balance, self._by_run)
         self._detector, self._examples, self._validation = detector, examples, validation
         self._watched = watched if validation is None else None
         self.chooses = validation is not None
@@ -194,7 +194,7 @@ class _Learner(Learner):
     def _draw_more_often(self, chances: NDArray[np.float64]) -> None:
         self._mined = chances
         weights = chances if self._by_run is None else chances * self._by_run
-        self._draw = Draw(self._examples, self._plan.balance, weights)
+        self._draw = BatchSampler(self._examples, self._plan.balance, weights)
 
     def _begin(self) -> None:
         self.network.train()

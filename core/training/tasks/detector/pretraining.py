@@ -89,11 +89,11 @@ def pretrain(
     counts: (n, rows, columns) of the preparation's region. centers: (n, 2) x and y of the beam in it, NaN where
     unknown. Raises TrainingError where the loss is no number any more.
     """
-    learner = _Learner(network, preparation, counts, centers, iterations, device, seed, augmentations, batch)
+    learner = _PretrainingLearner(network, preparation, counts, centers, iterations, device, seed, augmentations, batch)
     return learn(learner, iterations, keeper)
 
 
-class _Learner(Learner):
+class _PretrainingLearner(Learner):
     """Batches of pairs of views."""
 
     def __init__(

@@ -33,8 +33,8 @@ from photon_triage.core.training.tasks.patches.finder_job import finding_plan, n
 from photon_triage.core.training.tasks.patches.patch_sampler import (
     Draw,
     Marked,
-    Patches,
     PatchLearner,
+    PatchSampler,
     Sites,
     elsewhere_drawn,
     score_patches,
@@ -48,7 +48,7 @@ POOL, KEPT = 4096, 1024
 POSITIVES = 256
 
 
-def preselected(negatives: Draw, positives: Draw, patches: Patches, how: How, seed: int) -> Draw:
+def preselected(negatives: Draw, positives: Draw, patches: PatchSampler, how: How, seed: int) -> Draw:
     """Draws from KEPT negatives that were chosen once, by the statistics of POOL of them; "random" draws from all.
 
     Raises TrainingError for another `how`.
@@ -62,7 +62,7 @@ def preselected(negatives: Draw, positives: Draw, patches: Patches, how: How, se
     return lambda rng, count: rng.choice(chosen, count)
 
 
-def _statistics(patches: Patches, sites: Sites) -> NDArray[np.float64]:
+def _statistics(patches: PatchSampler, sites: Sites) -> NDArray[np.float64]:
     starts = range(0, len(sites), AT_ONCE)
     return np.concatenate([statistics_of(patches.cut(sites[at : at + AT_ONCE])[:, 0]) for at in starts])
 
@@ -170,7 +170,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     old = None if base is None else load_patch_finder(base.path)
     finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
     keep_layers(job, finder.network)
-    patches = Patches(labelled.images, finder)
+    patches = PatchSampler(labelled.images, finder)
     rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
     learned_from = set(labelled.sites[held.training, 0].tolist())
     accepted = _drawn(labelled.sites[held.training & labelled.accepted])
@@ -193,7 +193,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     scores = {}
     for name, each in ((base.name if base else "", old), (name_for(job, base), finder)):
         if each is not None:
-            said = score_patches(each, Patches(labelled.images, each), labelled.sites[held.test], device) >= cut
+            said = score_patches(each, PatchSampler(labelled.images, each), labelled.sites[held.test], device) >= cut
             scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
     learned = labelled.accepted[held.training]
     keys_held_out = [key for key, judges in zip(labelled.keys, held.test.tolist(), strict=True) if judges]

@@ -16,7 +16,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import latest_labels, read_labels
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.training.data.classes import object_masks
-from photon_triage.core.training.data.images import Example, Image, read_examples
+from photon_triage.core.training.data.images import Image, MaskedImage, read_examples
 from photon_triage.core.training.data.objects import Objects, objects_at, objects_in, widened
 from photon_triage.core.training.data.split import contents_of, split
 from photon_triage.core.training.loop.checkpoints import Trained
@@ -125,7 +125,7 @@ def new_finder(job: NetworkJob, training: Sequence[Image]) -> PatchFinder:
     return PatchFinder(network, classes, new_normalisation(job, training))
 
 
-def _from_masks(job: NetworkJob, examples: Sequence[Example]) -> list[Marked]:
+def _from_masks(job: NetworkJob, examples: Sequence[MaskedImage]) -> list[Marked]:
     """Every connected part of the foreground is an object."""
     found, counted = object_masks(examples, job.classes, job.void)
     return [
@@ -134,7 +134,7 @@ def _from_masks(job: NetworkJob, examples: Sequence[Example]) -> list[Marked]:
     ]
 
 
-def _from_points(job: NetworkJob, examples: Sequence[Example], table: Path) -> list[Marked]:
+def _from_points(job: NetworkJob, examples: Sequence[MaskedImage], table: Path) -> list[Marked]:
     """Every accepted point is an object; what was rejected is learned to be none."""
     images = {_place(example.image.key): example.image for example in examples}
     accepted: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
@@ -176,7 +176,7 @@ def _from_points(job: NetworkJob, examples: Sequence[Example], table: Path) -> l
 
 def _marked(
     job: NetworkJob,
-    example: Example,
+    example: MaskedImage,
     objects: Objects,
     counted: NDArray[np.bool_],
     wrong: NDArray[np.int64] = NOTHING_WRONG,

@@ -20,9 +20,9 @@ from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.patches.candidates import preselected
 from photon_triage.core.training.tasks.patches.patch_sampler import (
     Marked,
-    Patches,
     PatchLearner,
     PatchPlan,
+    PatchSampler,
     Sites,
     elsewhere_drawn,
     objects_drawn,
@@ -73,10 +73,10 @@ def train_finder(
     F1 is that of the candidates at their best threshold; in the end the last bias is moved so that this threshold is
     the score 0.5. Raises TrainingError where there is nothing to learn, or where it diverges.
     """
-    return learn(_Learner(finder, training, validation, plan, device), plan.iterations, keeper)
+    return learn(_FinderLearner(finder, training, validation, plan, device), plan.iterations, keeper)
 
 
-class _Learner(PatchLearner):
+class _FinderLearner(PatchLearner):
     """Patches, and the network's own mistakes among them; judged by what it finds."""
 
     def __init__(
@@ -88,10 +88,10 @@ class _Learner(PatchLearner):
         device: torch.device,
     ) -> None:
         self._finder, self._training, self._validation, self._finding = finder, training, validation, plan
-        patches, objects = Patches([each.image for each in training], finder), objects_drawn(training)
+        patches, objects = PatchSampler([each.image for each in training], finder), objects_drawn(training)
         self._negatives = preselected(elsewhere_drawn(training), objects, patches, plan.negatives, plan.seed)
         super().__init__(finder, patches, objects, self._drawn, plan, device)
-        self._judges = Patches([each.image for each in validation], finder)
+        self._judges = PatchSampler([each.image for each in validation], finder)
         self._objects = [each.objects for each in validation]
         self._known = np.concatenate([on_image(place, each.wrong) for place, each in enumerate(training)])
         self._mistakes: Sites = self._known
@@ -148,7 +148,7 @@ class _Learner(PatchLearner):
 @torch.inference_mode()
 def search(
     finder: PatchFinder,
-    patches: Patches,
+    patches: PatchSampler,
     regions: Sequence[NDArray[np.bool_] | None],
     min_distance: float,
     device: torch.device,
@@ -175,18 +175,18 @@ def score_finder(
     The patches lie about some pixels of every object and as many random ones elsewhere; as objects are much rarer on
     images, their threshold is one of its own, that of the highest F1 on the validation images.
     """
-    patches = Patches([each.image for each in images], finder)
+    patches = PatchSampler([each.image for each in images], finder)
     objects = [each.objects for each in images]
     found = judged(search(finder, patches, _regions(images), plan.min_distance, device), objects)
     scores = candidate_scores(found, sum(map(len, objects)), 0.0) | {"images": len(images)}
-    judges = Patches([each.image for each in validation], finder)
+    judges = PatchSampler([each.image for each in validation], finder)
     threshold = best_threshold(*_as_mappings(*_sampled(finder, validation, judges, plan.seed, device)))
     said = confusion_at(*_as_mappings(*_sampled(finder, images, patches, plan.seed, device)), threshold or 0.0)
     return scores | {"patches": confusion_scores(said.confusion)}
 
 
 def _sampled(
-    finder: PatchFinder, images: Sequence[Marked], patches: Patches, seed: int, device: torch.device
+    finder: PatchFinder, images: Sequence[Marked], patches: PatchSampler, seed: int, device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scores of patches about objects and elsewhere, as many of each, and which are which."""
     rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ class Marked:
     wrong: NDArray[np.int64] = field(default_factory=lambda: NOTHING_WRONG)
 
 
-class Patches:
+class PatchSampler:
     """The patches about any pixel of some images, which are mirrored at the border as in a search."""
 
     def __init__(self, images: Sequence[Image], finder: PatchFinder) -> None:
@@ -144,7 +144,7 @@ class PatchLearner(Learner):
     def __init__(
         self,
         finder: PatchFinder,
-        patches: Patches,
+        patches: PatchSampler,
         positives: Draw,
         others: Draw,
         plan: PatchPlan,
@@ -176,7 +176,9 @@ class PatchLearner(Learner):
 
 
 @torch.inference_mode()
-def score_patches(finder: PatchFinder, patches: Patches, sites: Sites, device: torch.device) -> NDArray[np.float32]:
+def score_patches(
+    finder: PatchFinder, patches: PatchSampler, sites: Sites, device: torch.device
+) -> NDArray[np.float32]:
     """The log-odds of the patch about each site, (n,)."""
     network = finder.network.to(device).eval()
     parts = [

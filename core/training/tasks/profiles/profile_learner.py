@@ -17,7 +17,7 @@ from torch.nn import functional
 from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.metrics import confusion_at
-from photon_triage.core.radial import Rings
+from photon_triage.core.radial import RingSums
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
@@ -69,7 +69,7 @@ def read_profiles(session: Session, network: RadialNet, labels: Iterable[Label])
     for label in labels:
         if label.verdict != "skipped" and passed.get(label.key, -1) >= recipe.stages_before_network:
             wanted[label.key.file].append(label)
-    rings = Rings(network.bins, network.q_max, recipe.prepare.roi)
+    rings = RingSums(network.bins, network.q_max, recipe.prepare.roi)
     keys: list[FrameKey] = []
     runs, counts, pixels, accepted = [], [], [], []
     with FrameReader(roots=recipe.source.roots) as frames:
@@ -125,10 +125,10 @@ def train_classifier(
 
     Raises TrainingError where it diverges.
     """
-    return learn(_Learner(classifier, profiles, plan, device), plan.iterations, keeper)
+    return learn(_ProfileLearner(classifier, profiles, plan, device), plan.iterations, keeper)
 
 
-class _Learner(Learner):
+class _ProfileLearner(Learner):
     """Batches of profiles, half of them accepted ones, photons thinned."""
 
     def __init__(

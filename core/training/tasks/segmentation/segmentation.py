@@ -69,10 +69,10 @@ def train_segmenter(
     Adam on the plan's loss without the void pixels.
     Raises TrainingError where it diverges or a class is nowhere to be learned.
     """
-    return learn(_Learner(segmenter, training, validation, plan, device), plan.iterations, keeper)
+    return learn(_SegmentationLearner(segmenter, training, validation, plan, device), plan.iterations, keeper)
 
 
-class _Learner(Learner):
+class _SegmentationLearner(Learner):
     """Batches of random crops."""
 
     def __init__(

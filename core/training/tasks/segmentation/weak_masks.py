@@ -15,7 +15,7 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.classes import VOID
-from photon_triage.core.training.data.images import SUFFIXES, Example, normalised, read_examples
+from photon_triage.core.training.data.images import SUFFIXES, MaskedImage, normalised, read_examples
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, whole_frame
 from photon_triage.core.training.tasks.segmentation.segmenter_job import accepted_masks
 from photon_triage.models.nets.segmenter import Segmenter
@@ -39,7 +39,7 @@ class Doubt:
     rejected: bool = False
 
 
-def mask_names(examples: Sequence[Example]) -> list[str]:
+def mask_names(examples: Sequence[MaskedImage]) -> list[str]:
     """What a corrected mask of each image is called, without its ending: the image's name, and its place in a stack.
 
     Raises TrainingError where two images have one name.
@@ -57,7 +57,7 @@ def mask_names(examples: Sequence[Example]) -> list[str]:
     return names
 
 
-def with_corrections(examples: Sequence[Example], folder: Path) -> tuple[list[Example], list[str]]:
+def with_corrections(examples: Sequence[MaskedImage], folder: Path) -> tuple[list[MaskedImage], list[str]]:
     """The examples with the masks of a folder in place of theirs, and the names of the corrected ones.
 
     A mask is a file named as `mask_names` says, with the values of the others. Raises TrainingError for a file that
@@ -156,7 +156,7 @@ def write_proposals(folder: Path, worst: Sequence[Doubt], values: Sequence[int])
     return paths
 
 
-def values_of(examples: Sequence[Example], void: int | None) -> list[int]:
+def values_of(examples: Sequence[MaskedImage], void: int | None) -> list[int]:
     """The masks' values in ascending order, without the void one."""
     found = {int(value) for each in examples if each.mask is not None for value in np.unique(each.mask)}
     return sorted(found - {void})

@@ -19,7 +19,7 @@ from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import session_models
 from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps
-from photon_triage.core.training.data.images import Example, read_examples
+from photon_triage.core.training.data.images import MaskedImage, read_examples
 from photon_triage.core.training.data.split import Split, near
 from photon_triage.core.training.evaluation.scoring import clean_images
 from photon_triage.core.training.loop.checkpoints import Trained
@@ -249,11 +249,11 @@ def _gains(f1: float | None, before: Sequence[dict[str, Any]]) -> dict[str, floa
     return {"gain": over(last), "gain_since_first": over(first)}
 
 
-def _contents(examples: Iterable[Example]) -> set[bytes]:
+def _contents(examples: Iterable[MaskedImage]) -> set[bytes]:
     return {_content(each) for each in examples}
 
 
-def _content(example: Example) -> bytes:
+def _content(example: MaskedImage) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(example.image.pixels).tobytes()).digest()
 
 
