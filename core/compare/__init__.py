@@ -5,4 +5,4 @@ from __future__ import annotations
 from photon_triage.core.compare.lists import LoadedList, load_list
 from photon_triage.core.compare.selected_frames import ComparisonTable, KnownFrames, compare
 
-__all__ = ["Compared", "KnownFrames", "LoadedList", "compare", "load_list"]
+__all__ = ["ComparisonTable", "KnownFrames", "LoadedList", "compare", "load_list"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from photon_triage.core.recipe import Recipe
 
-Writer = Callable[["Content", Path], dict[str, Any]]
+Writer = Callable[["ListContent", Path], dict[str, Any]]
 """Writes a list to a path, a file or an empty folder; returns what the .json beside it says of this format."""
 
 

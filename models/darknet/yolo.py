@@ -20,7 +20,7 @@ __all__ = [
     "Detections",
     "FrameScores",
     "LossFigures",
-    "Selected",
+    "SelectedBoxes",
     "decode",
     "decode_region",
     "decode_yolo",

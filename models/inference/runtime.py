@@ -28,7 +28,7 @@ from photon_triage.models.inference.precision import (
     warn_of_fallback,
 )
 
-__all__ = ["InferenceCall", "Network", "Plan", "Runner", "measured_precisions", "prepare_for_inference"]
+__all__ = ["InferenceCall", "InferencePlan", "Network", "Runner", "measured_precisions", "prepare_for_inference"]
 
 log = logging.getLogger("photon_triage.models")
 

@@ -179,7 +179,8 @@ def test_neither_a_parent_nor_a_worker_loads_a_network_or_a_screen() -> None:
     code = (
         "import sys, photon_triage.core.sources as s\n"
         "assert not {'h5py', 'tifffile'} & set(sys.modules)\n"
-        "import photon_triage.core.sources.process.worker, photon_triage.core.sources.hdf5.source, photon_triage.core.sources.tiff.source\n"
+        "import photon_triage.core.sources.process.worker\n"
+        "import photon_triage.core.sources.hdf5.source, photon_triage.core.sources.tiff.source\n"
         "assert not {'torch', 'textual', 'rich', 'typer'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,7 @@ from photon_triage.tui.commands.output import progress_bar, say, say_json, say_t
 from photon_triage.tui.commands.session import DeviceOption
 
 if TYPE_CHECKING:
-    from photon_triage.core.compare import Compared, LoadedList
+    from photon_triage.core.compare import ComparisonTable, LoadedList
     from photon_triage.core.metrics import Confusion, Estimate
 
 
@@ -201,7 +201,7 @@ def _origin(lists: list[Path], checkpoints: str | None, last: int, union: bool) 
     )
 
 
-def _report(compared: Compared) -> dict[str, Any]:
+def _report(compared: ComparisonTable) -> dict[str, Any]:
     return {
         "frames": compared.frames,
         "lists": [
@@ -229,7 +229,7 @@ def _estimates(confusion: Confusion) -> dict[str, Estimate]:
     }
 
 
-def _say(compared: Compared) -> None:
+def _say(compared: ComparisonTable) -> None:
     say(f"Against the labels, of {compared.frames} frames that were read:")
     say_table(
         [

@@ -66,7 +66,7 @@ def audit(
     if as_json:
         say_json(report)
     else:
-        _say_audit(report)
+        _say_audit_sample(report)
 
 
 def audit_report(
@@ -114,7 +114,7 @@ def _as_json(at: Estimates) -> dict[str, Any]:
     return told
 
 
-def _say_audit(report: dict[str, Any]) -> None:
+def _say_audit_sample(report: dict[str, Any]) -> None:
     if "drawn_now" in report:
         say(f"{report['drawn_now']} frames are drawn. Label them on a screen: s, then audit.")
     if not report["drawn"]:
