@@ -6,14 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from photon_triage.core.common.errors import RecipeError
-from photon_triage.core.frames import Batch, Geometry
-from photon_triage.core.recipe import Roi
-from photon_triage.core.stages.cascade import counts_in, radius_map
+from photon_triage.core.frames import Geometry
 
 SMOOTHED_RINGS = 7
 """Over as many rings the variance of a fit's weights is taken, as the size stage does."""
@@ -99,49 +94,3 @@ def sphere_profile(profile: RadialProfile, q_per_pixel: float, diameter_nm: floa
     spread = weight @ np.square(form - form_mean)
     slope = max(float(weight @ ((form - form_mean) * (profile.means - mean)) / spread), 0.0) if spread > 0 else 0.0
     return np.asarray(mean + slope * (form - form_mean))
-
-
-class RingSums:
-    """Sums over `bins` rings of equal width from q = 0 to q_max (nm⁻¹), in a region of interest.
-
-    A pixel belongs to the ring of its own q = 4π/λ · sin θ with tan 2θ = r p/D: the detector is flat and the beam meets
-    it at a right angle. What is masked, a gap, or beyond q_max is in no ring.
-    """
-
-    def __init__(self, bins: int, q_max: float, roi: Roi | None = None) -> None:
-        self._bins, self._q_max, self._roi = bins, q_max, roi
-        self._ring: Tensor | None = None
-        self._for: tuple[object, ...] = ()
-
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Counts (batch, bins) float32, and usable pixels, (batch, bins) or (1, bins) where they are the same on all.
-
-        Raises RecipeError where the geometry is not known.
-        """
-        ring = self._rings(batch)
-        counts, usable = counts_in(batch, self._roi, required=False)
-        return self._sums(counts, ring), self._sums(usable.float(), ring)
-
-    def _sums(self, values: Tensor, ring: Tensor) -> Tensor:
-        """Sums over rings; the last of bins + 1 takes the pixels that are in none."""
-        flat = values.flatten(1)
-        sums = flat.new_zeros(len(flat), self._bins + 1)
-        return sums.index_add_(1, ring, flat)[:, : self._bins]
-
-    def _rings(self, batch: Batch) -> Tensor:
-        """The ring of each pixel of the region, (pixels,), made anew when shape or geometry change."""
-        key = (batch.shape, batch.geometry, batch.frames.device)
-        if self._ring is not None and key == self._for:
-            return self._ring
-        geometry, radius = batch.geometry, radius_map(batch, self._roi)
-        wavelength, distance, pixel = geometry.wavelength, geometry.detector_distance, geometry.pixel_size
-        if radius is None or not (wavelength and distance and pixel):
-            raise RecipeError(
-                f"Could not take radial profiles: {unknown_of(geometry)} is known neither from the file nor from the "
-                "recipe.",
-                "Set it in the recipe's [geometry].",
-            )
-        q = 4 * math.pi / (wavelength * 1e9) * torch.sin(torch.atan(radius * (pixel / distance)) / 2)
-        ring = (q * (self._bins / self._q_max)).long().clamp_max(self._bins).flatten()
-        self._ring, self._for = ring, key
-        return ring

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
-from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import Recipe, Roi
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.stages.cascade import image_in
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.common.errors import ModelError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from photon_triage.core.export.list_content import ListContent
     from photon_triage.core.recipe import Recipe
 
 Writer = Callable[["ListContent", Path], dict[str, Any]]

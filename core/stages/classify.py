@@ -7,9 +7,9 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.radial import RingSums
 from photon_triage.core.recipe import ClassifyStage, Roi
 from photon_triage.core.stages.cascade import Found, StageResult, require_usable
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.nets.radial_net import ProfileClassifier

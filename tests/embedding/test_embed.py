@@ -19,7 +19,7 @@ from photon_triage.core.embedding.frame_reader import BatchReader
 from photon_triage.core.embedding.store import EmbeddingStore, Places, read_arrays
 from photon_triage.core.frames import Batch
 from photon_triage.core.prepare import preparation_for
-from photon_triage.core.radial import RingSums
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.core.session.models.catalog import find_model
 from photon_triage.core.session.session import Session
 from photon_triage.models.common.checkpoint import load

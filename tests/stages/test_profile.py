@@ -9,7 +9,7 @@ import torch
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
-from photon_triage.core.radial import RingSums
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.core.recipe import ClassifyStage
 from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL

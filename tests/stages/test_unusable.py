@@ -11,7 +11,7 @@ from torch import Tensor
 
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
-from photon_triage.core.radial import RingSums
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.core.recipe import ClassifyStage, LitPixelsStage, PrepareTable, Roi
 from photon_triage.core.stages.cascade import UnusableFrameError, counts_in, image_in
 from photon_triage.core.stages.classify import Classify, ClassifyProfile

@@ -17,11 +17,11 @@ from torch.nn import functional
 from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.metrics import confusion_at
-from photon_triage.core.radial import RingSums
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.sources import FrameReader
+from photon_triage.core.stages.rings import RingSums
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
 from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
