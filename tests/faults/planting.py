@@ -21,7 +21,7 @@ import numpy as np
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.trainings.trainings import Status, write_status
-from tests.session.builders import build_session
+from tests.core.session.builders import build_session
 
 HUGE = 2**40
 DEEP = 100_000

@@ -41,8 +41,8 @@ from photon_triage.tui.commands import network_files as networks
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 
+from ..core.session.builders import file_row, key
 from ..models.builders import SMALL, TINY, with_random_weights
-from ..session.builders import file_row, key
 from .input_mutants import edit_data_base, mutate_journal, mutate_json, mutate_text
 from .mutants import mutate
 from .outcomes import outcome

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ..session.test_trainings import points, write_training
+from ..core.session.trainings.test_trainings import points, write_training
 from .driver import SIZES, Driver, opened
 from .fake_session import NOW, FakeSession
-from .test_picture import GEOMETRY
-from .test_trainings import compare_with, verdict
+from .screens.test_trainings import compare_with, verdict
+from .widgets.test_picture import GEOMETRY
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("PHOTON_TRIAGE_SNAPSHOTS") == "write"
