@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_triage.core.compare.lists import LoadedList, load_list
-from photon_triage.core.compare.selected_frames import ComparisonTable, KnownFrames, compare
+from photon_triage.core.compare.lists import ComparisonTable, LoadedList, compare, load_list
+from photon_triage.core.compare.selected_frames import KnownFrames
 
 __all__ = ["ComparisonTable", "KnownFrames", "LoadedList", "compare", "load_list"]

@@ -15,9 +15,8 @@ from photon_triage.core.common.atomic import atomic_file, sync_folder
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
-from photon_triage.core.export.list_content import ListContent, Options, Select, Selection, stem_of
+from photon_triage.core.export.list_content import ExportRow, ListContent, Options, Select, Selection, stem_of
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
-from photon_triage.core.export.table import ExportRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe, Unit
 from photon_triage.core.session.decisions.labels import Label

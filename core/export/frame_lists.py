@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.list_content import SIMULATED, ListContent, plain_name, write_lines
-from photon_triage.core.export.table import ExportRow
+from photon_triage.core.export.list_content import SIMULATED, ExportRow, ListContent, plain_name, write_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
 

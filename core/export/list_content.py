@@ -11,13 +11,22 @@ from typing import Literal, get_args
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError, SourceError
-from photon_triage.core.export.table import ExportRow
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import FileRow, FrameRow
 from photon_triage.core.sources import FrameReader, SourceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """A frame, its label if it has one, and whether its file is simulated."""
+
+    frame: FrameRow
+    label: Label | None
+    simulated: bool
+
 
 AT_ONCE = 64 * 2**20
 """Bytes that are read in one go."""

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import ExportError
-from photon_triage.core.export.list_content import SIMULATED, ListContent, looked_at, pixels
-from photon_triage.core.export.table import ExportRow
+from photon_triage.core.export.list_content import SIMULATED, ExportRow, ListContent, looked_at, pixels
 from photon_triage.core.export.virtual_cxi import check_virtual, virtual_layout
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.store.rows import FileRow

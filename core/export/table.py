@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.export.list_content import write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
-from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.store.rows import FrameRow
 
 if TYPE_CHECKING:
     from photon_triage.core.export.list_content import ListContent
+from photon_triage.core.export.list_content import ExportRow
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
 """Of the typed table's columns, as Arrow calls them; the other COLUMNS are strings, measures are double."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRow:
-    """A frame, its label if it has one, and whether its file is simulated."""
-
-    frame: FrameRow
-    label: Label | None
-    simulated: bool
 
 
 def write(content: ListContent, path: Path) -> dict[str, Any]:

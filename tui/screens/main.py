@@ -30,11 +30,11 @@ from photon_triage.tui.widgets.engine_log import EnginePane, LogPane, engine_tro
 from photon_triage.tui.widgets.files import RunsPane
 from photon_triage.tui.widgets.history import HistoryPane
 from photon_triage.tui.widgets.keys import KEYS, KeyFooter
-from photon_triage.tui.widgets.message import Banner, MessageLine
+from photon_triage.tui.widgets.message import AlarmLine, Banner, MessageLine
 from photon_triage.tui.widgets.metrics_pane import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.radial import RadialPane
-from photon_triage.tui.widgets.status import AlarmLine, StatusLine
+from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.25
 REFETCH_S = 2.0

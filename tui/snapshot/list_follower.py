@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from photon_triage.core.embedding.store import order_version, queued
 from photon_triage.core.recipe import Unit
@@ -19,12 +18,8 @@ from photon_triage.core.session.store.listing import Listing
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.runs import AXES, RUN, TIME, Bar, RateTally, RunRow, RunTally
 from photon_triage.tui.snapshot.comparison_view import AuditView
-from photon_triage.tui.snapshot.label_follower import ById
-from photon_triage.tui.snapshot.measured_rates import Paced
-from photon_triage.tui.snapshot.snapshot import ListSpec, Request
-
-Ids = NDArray[np.int64]
-NO_IDS: Ids = np.empty(0, dtype=np.int64)
+from photon_triage.tui.snapshot.measured_rates import ById, Paced
+from photon_triage.tui.snapshot.snapshot import NO_IDS, Ids, ListSpec, Request
 
 
 def asks_labels(order: str, shown: str, text: str) -> bool:

@@ -3,12 +3,94 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
-from photon_triage.tui.snapshot.label_follower import LabelArrays
+from photon_triage.core.session.decisions.labels import Label, LabelBook
+from photon_triage.core.session.store.lookup import Known
+
+NOWHERE = -1
+"""In place of an id, where a label is of something that is not in the results."""
+
+
+@dataclass(frozen=True, slots=True)
+class ById:
+    """Labels of frames that stand in results.db, by id; `decided_hits`: how many hits are among them."""
+
+    labels: Mapping[int, Label] = field(default_factory=dict)
+    flagged: frozenset[int] = frozenset()
+    conflicts: frozenset[int] = frozenset()
+    decided_hits: int = 0
+    accepted_in_run: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[int, Label] = field(default_factory=dict)
+    """Labels of frames that have changed since."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelArrays:
+    """Accepted and rejected frames as arrays of (n,): accepted, score (NaN where none); places: file and data set."""
+
+    accepted: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    places: tuple[tuple[str, str], ...] = ()
+
+    def confusion(self, threshold: float, within: Collection[tuple[str, str]] | None = None) -> Confusion:
+        """Agreement of a threshold with the labels, or with those in some files only."""
+        accepted, selected = self.accepted, self.score >= threshold
+        if within is not None:
+            inside = np.fromiter((place in within for place in self.places), dtype=np.bool_, count=len(self.places))
+            accepted, selected = accepted[inside], selected[inside]
+        return Confusion(
+            int(np.sum(selected & accepted)),
+            int(np.sum(selected & ~accepted)),
+            int(np.sum(~selected & accepted)),
+            int(np.sum(~selected & ~accepted)),
+        )
+
+
+NO_TRUTH = LabelArrays(np.zeros(0, np.bool_), np.zeros(0))
+
+
+def labels_by_id(
+    book: LabelBook, known: Mapping[FrameKey, Known], audited: Collection[FrameKey] = ()
+) -> tuple[ById, LabelArrays]:
+    """What the labels say, in one pass over them; the truth leaves out those that the audit counts."""
+    labels: dict[int, Label] = {}
+    accepted_in_run: dict[str, int] = {}
+    hits: set[int] = set()
+    accepted: list[bool] = []
+    scores: list[float] = []
+    places: list[tuple[str, str]] = []
+    for key, label in book.labels.items():
+        if (of := known.get(key)) is None:
+            continue
+        # Two labels may be of one candidate that lies near to both of their points.
+        if of.id not in labels or labels[of.id].order < label.order:
+            labels[of.id] = label
+        if of.hit:
+            hits.add(of.id)
+        if label.verdict == "accepted":
+            accepted_in_run[of.run] = accepted_in_run.get(of.run, 0) + 1
+        if label.verdict != "skipped" and key not in audited:
+            accepted.append(label.verdict == "accepted")
+            scores.append(np.nan if of.score is None else of.score)
+            places.append((key.file, key.dataset))
+    labels.pop(NOWHERE, None)
+    changed = {known[key].id: label for key, label in book.changed.items() if key in known}
+    changed.pop(NOWHERE, None)
+    by_id = ById(labels, _ids(book.flagged, known), _ids(book.conflicts, known), len(hits), accepted_in_run, changed)
+    return by_id, LabelArrays(np.array(accepted, np.bool_), np.array(scores, np.float64), tuple(places))
+
+
+def _ids(keys: Collection[FrameKey], known: Mapping[FrameKey, Known]) -> frozenset[int]:
+    return frozenset(known[key].id for key in keys if key in known) - {NOWHERE}
+
 
 T = TypeVar("T")
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import AXES, TIME, Bar, RunRow
 from photon_triage.core.session.trainings.trainings import Training
 from photon_triage.tui.snapshot.comparison_view import AuditView
-from photon_triage.tui.snapshot.list_follower import Ids
 from photon_triage.tui.snapshot.measured_rates import Measured
+
+Ids = NDArray[np.int64]
+
+
+NO_IDS: Ids = np.empty(0, dtype=np.int64)
+
 
 SHOWN = ("hits", "all", "undecided", "flagged")
 

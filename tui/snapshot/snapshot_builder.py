@@ -20,10 +20,10 @@ from photon_triage.core.session.store.rows import Counts
 from photon_triage.core.session.store.runs import RUN
 from photon_triage.core.session.trainings.trainings import Training, TrainingsFollower
 from photon_triage.tui.snapshot.comparison_view import AuditView
-from photon_triage.tui.snapshot.label_follower import ById, LabelFollower
-from photon_triage.tui.snapshot.list_follower import NO_IDS, ListFollower, RateFollower, asks_labels
-from photon_triage.tui.snapshot.measured_rates import Measured, Paced, measure, measure_table
-from photon_triage.tui.snapshot.snapshot import Request, Snapshot
+from photon_triage.tui.snapshot.label_follower import LabelFollower
+from photon_triage.tui.snapshot.list_follower import ListFollower, RateFollower, asks_labels
+from photon_triage.tui.snapshot.measured_rates import ById, Measured, Paced, measure, measure_table
+from photon_triage.tui.snapshot.snapshot import NO_IDS, Request, Snapshot
 
 MANY_BYTES = 200_000
 """Journals of that size, about a thousand labels, are read after the list has been shown once."""

@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.snapshot.list_follower import NO_IDS, Ids
+from photon_triage.tui.snapshot.snapshot import NO_IDS, Ids
 from photon_triage.tui.widgets.columns import fit_columns, header, row_text
 from photon_triage.tui.widgets.frame_states import Standing, letter_style
 from photon_triage.tui.widgets.pane import entitle

@@ -17,7 +17,7 @@ from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.store.contrast import Reduced, reduced
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.snapshot.list_follower import Ids
+from photon_triage.tui.snapshot.snapshot import Ids
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.frame_states import Standing, letter_style
 from photon_triage.tui.widgets.halfblock import Look, cells_of, letters_of, levels_of

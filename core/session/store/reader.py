@@ -17,8 +17,8 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
 from photon_triage.core.session.store.database import with_trouble
-from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing
-from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, neighbours, sql_text
+from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing, neighbours
+from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, sql_text
 from photon_triage.core.session.store.rows import (
     ClassMap,
     Counts,

@@ -19,7 +19,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.lookup import Known
 from photon_triage.core.session.trainings.label_summary import learnable
 from photon_triage.core.training.data.sources import choose
-from photon_triage.tui.snapshot.label_follower import labels_by_id
+from photon_triage.tui.snapshot.measured_rates import labels_by_id
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 

@@ -19,7 +19,6 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
-from photon_triage.core.training.data.preselection import AT_ONCE, How, preselect, statistics_of
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels, readable_frames, runs_of
 from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
 from photon_triage.core.training.evaluation.representativeness import represent
@@ -30,6 +29,7 @@ from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import GIVE_IMAGES, NetworkJob, keep_layers, name_for, registered
 from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
+from photon_triage.core.training.tasks.patches.finder_learner import preselected
 from photon_triage.core.training.tasks.patches.patch_sampler import (
     Draw,
     Marked,
@@ -41,31 +41,6 @@ from photon_triage.core.training.tasks.patches.patch_sampler import (
 )
 from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.patch_finder import load_patch_finder
-
-POOL, KEPT = 4096, 1024
-"""Patches looked at, and those of them that are learned from."""
-
-POSITIVES = 256
-
-
-def preselected(negatives: Draw, positives: Draw, patches: PatchSampler, how: How, seed: int) -> Draw:
-    """Draws from KEPT negatives that were chosen once, by the statistics of POOL of them; "random" draws from all.
-
-    Raises TrainingError for another `how`.
-    """
-    if how == "random":
-        return negatives
-    rng = np.random.default_rng(seed)
-    pool = np.unique(negatives(rng, POOL), axis=0)
-    of_positives = _statistics(patches, positives(rng, POSITIVES))
-    chosen = pool[preselect(how, _statistics(patches, pool), of_positives, KEPT, rng)]
-    return lambda rng, count: rng.choice(chosen, count)
-
-
-def _statistics(patches: PatchSampler, sites: Sites) -> NDArray[np.float64]:
-    starts = range(0, len(sites), AT_ONCE)
-    return np.concatenate([statistics_of(patches.cut(sites[at : at + AT_ONCE])[:, 0]) for at in starts])
-
 
 LEAST_LABELS = 10
 

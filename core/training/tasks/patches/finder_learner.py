@@ -13,12 +13,18 @@ from torch import nn
 
 from photon_triage.core.candidates import Candidate, peaks
 from photon_triage.core.metrics import best_threshold, confusion_at
-from photon_triage.core.training.evaluation.scoring import best_cut, candidate_scores, confusion_scores, judged
+from photon_triage.core.training.data.preselection import AT_ONCE, How, preselect, statistics_of
+from photon_triage.core.training.evaluation.scoring import (
+    best_cut,
+    candidate_scores,
+    confusion_scores,
+    judged,
+)
 from photon_triage.core.training.loop.loop import learn
 from photon_triage.core.training.loop.progress import Progress, is_check
 from photon_triage.core.training.loop.resume_state import Keeper
-from photon_triage.core.training.tasks.patches.candidates import preselected
 from photon_triage.core.training.tasks.patches.patch_sampler import (
+    Draw,
     Marked,
     PatchLearner,
     PatchPlan,
@@ -231,3 +237,29 @@ def _lower_log_odds(network: nn.Module, by: float) -> None:
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         last.bias[-1] -= by
+
+
+POOL, KEPT = 4096, 1024
+"""Patches looked at, and those of them that are learned from."""
+
+
+POSITIVES = 256
+
+
+def preselected(negatives: Draw, positives: Draw, patches: PatchSampler, how: How, seed: int) -> Draw:
+    """Draws from KEPT negatives that were chosen once, by the statistics of POOL of them; "random" draws from all.
+
+    Raises TrainingError for another `how`.
+    """
+    if how == "random":
+        return negatives
+    rng = np.random.default_rng(seed)
+    pool = np.unique(negatives(rng, POOL), axis=0)
+    of_positives = _statistics(patches, positives(rng, POSITIVES))
+    chosen = pool[preselect(how, _statistics(patches, pool), of_positives, KEPT, rng)]
+    return lambda rng, count: rng.choice(chosen, count)
+
+
+def _statistics(patches: PatchSampler, sites: Sites) -> NDArray[np.float64]:
+    starts = range(0, len(sites), AT_ONCE)
+    return np.concatenate([statistics_of(patches.cut(sites[at : at + AT_ONCE])[:, 0]) for at in starts])
