@@ -34,7 +34,7 @@ async def walk(session: Path, per_s: float, decisions: int, *, ahead: bool) -> d
     """Decide at that pace; share of pictures that were there, and milliseconds from key to picture."""
     from photon_triage.core.session.session import Session
     from photon_triage.tui.app import TriageApp
-    from photon_triage.tui.screens.main import MainScreen
+    from photon_triage.tui.screens.main.screen import MainScreen
 
     app = TriageApp(Session.open(session))
     waits = []

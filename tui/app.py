@@ -16,7 +16,7 @@ from textual.screen import Screen
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.screens.help import commands, keymap_path, load_keymap, own_bindings
-from photon_triage.tui.screens.main import MainScreen
+from photon_triage.tui.screens.main.screen import MainScreen
 from photon_triage.tui.terminal.images import PictureOutput, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal
 from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver

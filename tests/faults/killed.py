@@ -47,7 +47,7 @@ def run_screen(session: Path, listener: Path) -> None:
     """A screen on a session, until it is killed: keys decide frames; what it says is saved goes to the listener."""
     from photon_triage.core.session.session import Session
     from photon_triage.tui.app import TriageApp
-    from photon_triage.tui.screens.main import MainScreen
+    from photon_triage.tui.screens.main.screen import MainScreen
     from photon_triage.tui.widgets.candidates import CandidateList
 
     rng, heard = random.Random(os.getpid()), os.open(listener, os.O_WRONLY)

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
-from photon_triage.tui.screens.main import MainScreen
+from photon_triage.tui.screens.main.screen import MainScreen
 from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.preview import PreviewPane

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photon_triage.core.session.decisions.labels import Verdict
-from photon_triage.tui.screens.judging import Judging
+from photon_triage.tui.screens.main.decision_controller import Judging
 
 ONLY_LOOKS = "this screen is read-only · attach without --read-only to decide"
 

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.store.filters import AUDIT, QUEUES, WHAT, Queue
-from photon_triage.tui.screens.triage import TriageScreen
+from photon_triage.tui.screens.main.triage import TriageScreen
 
 KEYS = "1234567890c"
 """The key of each queue."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from photon_triage.core.session.store.runs import TIME
 from photon_triage.tui.screens.files_screen import FilesScreen, RunsScreen
+from photon_triage.tui.screens.main.triage import TriageScreen
 from photon_triage.tui.screens.powder_screen import PowderScreen
-from photon_triage.tui.screens.triage import TriageScreen
 from photon_triage.tui.terminal.text import safe_text
 
 

@@ -46,7 +46,7 @@ async def test_tail_goes_to_the_newest_and_follows(hits: FakeSession) -> None:
 async def test_a_decision_just_after_the_list_moved_is_not_taken_for_another_frame(
     hits: FakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photon_triage.tui.screens.judging.SURPRISE_S", 60.0)
+    monkeypatch.setattr("photon_triage.tui.screens.main.decision_controller.SURPRISE_S", 60.0)
     async with opened(hits) as driver:
         await driver.ready()
         hits.add_frames(1, scores=[0.999])

@@ -65,7 +65,7 @@ async def test_a_range_reaches_beyond_what_is_in_view(hits: FakeSession) -> None
 
 
 async def test_a_range_that_is_too_long_is_refused(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("photon_triage.tui.screens.judging.MARKED_MOST", 10)
+    monkeypatch.setattr("photon_triage.tui.screens.main.decision_controller.MARKED_MOST", 10)
     async with opened(hits) as driver:
         await driver.ready()
         await driver.press("v", "G", "a")

@@ -11,7 +11,7 @@ import pytest
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.store.preview import Preview, Previewer
 from photon_triage.core.session.store.rows import FrameResult, FrameRow
-from photon_triage.tui.screens.triage import Visit
+from photon_triage.tui.screens.main.triage import Visit
 from photon_triage.tui.widgets import pictures
 from photon_triage.tui.widgets.halfblock import MAPS, Look, colour_at
 from photon_triage.tui.widgets.neighbours import NeighbourPane

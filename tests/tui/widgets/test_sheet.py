@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from photon_triage.tui.screens.main import MainScreen
+from photon_triage.tui.screens.main.screen import MainScreen
 from photon_triage.tui.widgets.sheet import LEAST_CELLS, ContactSheet, grid_of
 
 from ..driver import SIZES, Driver, opened

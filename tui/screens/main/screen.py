@@ -15,13 +15,13 @@ from textual.message import Message
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import EMPTY, FOLLOWING
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.tui.screens.leaving import Leaving
-from photon_triage.tui.screens.looking import Looking
-from photon_triage.tui.screens.moving import Moving
+from photon_triage.tui.screens.main.list_controller import Moving
+from photon_triage.tui.screens.main.picture_controller import Looking
+from photon_triage.tui.screens.main.session_controller import Leaving
+from photon_triage.tui.screens.main.training_controller import Teaching
+from photon_triage.tui.screens.main.triage import Visit
 from photon_triage.tui.screens.onlooking import Onlooking
 from photon_triage.tui.screens.surveying import Surveying
-from photon_triage.tui.screens.teaching import Teaching
-from photon_triage.tui.screens.triage import Visit
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 from photon_triage.tui.terminal.slow_terminal import LineApp
 from photon_triage.tui.terminal.text import cut, safe_text

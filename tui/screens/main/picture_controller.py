@@ -8,7 +8,7 @@ from dataclasses import replace
 from textual.message import Message
 
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.screens.triage import TriageScreen, Visit
+from photon_triage.tui.screens.main.triage import TriageScreen, Visit
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.neighbours import NeighbourPane
 from photon_triage.tui.widgets.preview import PreviewPane

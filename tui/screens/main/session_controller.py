@@ -7,7 +7,7 @@ import asyncio
 from photon_triage.core.common.errors import TriageError
 from photon_triage.tui.screens.export_screen import ExportScreen, ExportWish
 from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now
-from photon_triage.tui.screens.judging import Judging
+from photon_triage.tui.screens.main.decision_controller import Judging
 from photon_triage.tui.terminal.terminal import config_path
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.keys import SUBJECTS

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.screens.deciding import Decisions
+from photon_triage.tui.screens.main.decisions import Decisions
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.terminal.repaint import NarrowCompositor, PaintTimer

@@ -8,8 +8,8 @@ from typing import Any
 from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.promotion import set_shadow
 from photon_triage.core.session.trainings.trainings import Training
+from photon_triage.tui.screens.main.triage import TriageScreen
 from photon_triage.tui.screens.trainings_screen import TrainingScreen
-from photon_triage.tui.screens.triage import TriageScreen
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
 from photon_triage.tui.terminal.text import duration
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_triage.tui.screens.triage import TriageScreen
+from photon_triage.tui.screens.main.triage import TriageScreen
 from photon_triage.tui.snapshot.snapshot import Snapshot
 from photon_triage.tui.widgets.metrics_pane import trial_text
 from photon_triage.tui.widgets.status import StatusLine

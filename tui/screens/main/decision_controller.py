@@ -6,8 +6,8 @@ import time
 
 from photon_triage.core.session.decisions.labels import Verdict
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.screens.deciding import Aim
-from photon_triage.tui.screens.trying import Trying
+from photon_triage.tui.screens.main.audit_controller import Trying
+from photon_triage.tui.screens.main.decisions import Aim
 from photon_triage.tui.widgets.keys import ACCEPTED_CLASS, CLASSES
 
 SURPRISE_S = 0.4

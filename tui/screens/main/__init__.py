@@ -1,0 +1,1 @@
+"""The main screen: its controllers, each with keys and state of its own."""
