@@ -41,8 +41,8 @@ async def walk(session: Path, per_s: float, decisions: int, *, ahead: bool) -> d
     async with app.run_test(size=(120, 40)) as pilot:
         main = next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
         if not ahead:
-            main._ahead = list  # type: ignore[method-assign]
-        while main._picture.shown_id is None:
+            main.picture._ahead = list  # type: ignore[method-assign]
+        while main.triage.picture.shown_id is None:
             await pilot.pause(0.05)
         await pilot.press("j")
         await pilot.pause(0.5)
@@ -50,9 +50,9 @@ async def walk(session: Path, per_s: float, decisions: int, *, ahead: bool) -> d
         gallery.found = gallery.missed = 0
         for _ in range(decisions):
             begun = time.perf_counter()
-            before = main._list.selected
+            before = main.triage.list.selected
             app.post_message(_key("a"))
-            while main._list.selected == before or main._picture.shown_id != main._list.selected:
+            while main.triage.list.selected == before or main.triage.picture.shown_id != main.triage.list.selected:
                 await asyncio.sleep(0.001)
             waits.append(time.perf_counter() - begun)
             await asyncio.sleep(max(1 / per_s - waits[-1], 0))

@@ -16,14 +16,14 @@ from textual.screen import Screen
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.screens.help import commands, keymap_path, load_keymap, own_bindings
-from photon_triage.tui.screens.main.screen import MainScreen
+from photon_triage.tui.screens.main.screen import KEYS, MainScreen
 from photon_triage.tui.terminal.images import PictureOutput, choose_output
 from photon_triage.tui.terminal.images.query import Graphics, ask_terminal
 from photon_triage.tui.terminal.slow_terminal import LineApp, LineDriver
 from photon_triage.tui.terminal.terminal import Display, clipboard, this_terminal
 from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, PLAIN_THEME
-from photon_triage.tui.widgets.keys import KEYS, PALETTE
+from photon_triage.tui.widgets.keys import PALETTE
 
 BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
 
@@ -69,13 +69,13 @@ class TriageApp(LineApp):
         self._complaints += complaints
         self.set_keymap(keys)
         self.push_screen(self._main)
-        self.leave_on_hangup(self._main.action_quit_screen)
+        self.leave_on_hangup(self._main.leave)
         if self._complaints:
             self.call_after_refresh(self._main.say, self._complaints[0])
 
     async def action_quit(self) -> None:
         """Leave as `q` does from every screen, by Textual's own key: once what was decided is on disk."""
-        self._main.action_quit_screen()
+        self._main.leave()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: every action, with its key."""

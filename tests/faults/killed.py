@@ -48,16 +48,17 @@ def run_screen(session: Path, listener: Path) -> None:
     from photon_triage.core.session.session import Session
     from photon_triage.tui.app import TriageApp
     from photon_triage.tui.screens.main.screen import MainScreen
+    from photon_triage.tui.screens.main.triage import Triage
     from photon_triage.tui.widgets.candidates import CandidateList
 
     rng, heard = random.Random(os.getpid()), os.open(listener, os.O_WRONLY)
-    told = MainScreen._told
+    told = Triage.report
 
     def tell(self: Any, text: str) -> None:
         os.write(heard, f"{os.getpid()} {text}\n".encode())  # one write: never torn
         told(self, text)
 
-    MainScreen._told = tell  # type: ignore[method-assign]
+    Triage.report = tell  # type: ignore[method-assign]
 
     async def press() -> None:
         app = TriageApp(Session.open(session))

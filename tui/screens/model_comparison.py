@@ -13,7 +13,7 @@ from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import Training
-from photon_triage.tui.screens.onlooking import ONLY_LOOKS
+from photon_triage.tui.screens.main.triage import READ_ONLY
 from photon_triage.tui.snapshot.comparison_view import ComparisonView, compared
 from photon_triage.tui.snapshot.measured_rates import REST_FACTOR
 from photon_triage.tui.widgets.message import MessageLine
@@ -137,7 +137,7 @@ class Promoting(Screen[str | None]):
 
     def _may_write(self) -> bool:
         if self._session.read_only:
-            self.say(ONLY_LOOKS)
+            self.say(READ_ONLY)
         return not self._session.read_only
 
     def _do(self, act: Callable[[], object], told: str) -> None:

@@ -12,6 +12,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
 from textual._types import MessageTarget
 from textual.geometry import Region
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.timer import EventTargetGone, Timer
 
@@ -100,6 +101,23 @@ GAP_CELLS = 8
 
 PICTURE_CELLS = 4
 """Cells a segment below which a line is a picture's: it has changed all over, and telling where takes long."""
+
+
+class PromptScreen(Screen[None]):
+    """A screen that paints at once what has changed, and renders no more than that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = NarrowCompositor()
+        self._paint_timer: Timer | None = None
+
+    @property
+    def _update_timer(self) -> Timer:
+        if self._paint_timer is None:
+            self._paint_timer = PaintTimer(self, self._on_timer_update)
+            self._paint_timer._start()
+            self._timers.add(self._paint_timer)
+        return self._paint_timer
 
 
 def sequences_of(strip: Strip, system: ColorSystem) -> str:

@@ -44,7 +44,7 @@ async def test_a_label_keeps_to_its_candidate_when_another_model_moves_it(found:
     async with opened(found) as driver:
         await driver.ready()
         await driver.shows("1A 0X")
-        label = driver.main.standing.label(1)
+        label = driver.main.triage.standing.label(1)
         assert label is not None and label.verdict == "accepted"
 
 

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from photon_triage.tui.widgets.keys import KEYS
+from photon_triage.tui.screens.main.screen import KEYS
 
 from ..driver import SIZES, opened
 from ..fake_session import FakeSession

@@ -10,10 +10,10 @@ from textual.widgets import Input
 
 from photon_triage.core.common.errors import UsageError
 from photon_triage.tui.screens.help import FIRST, HelpScreen, entry_name, own_bindings
+from photon_triage.tui.screens.main.screen import KEYS, SUBJECTS
 from photon_triage.tui.terminal.images import PictureOutput
 from photon_triage.tui.terminal.terminal import IMAGES, THEMES, chosen_display
 from photon_triage.tui.themes import ALL_THEMES, DEFAULT_THEME, MEANINGS
-from photon_triage.tui.widgets.keys import KEYS, SUBJECTS
 
 from ..driver import SIZES, Driver, opened
 from ..fake_session import FakeSession

@@ -117,7 +117,7 @@ async def test_a_model_trained_on_this_screen_scores_in_the_shadow(hits: FakeSes
     folder = write_training(hits.session, "hitnet-spi-2", "running", points(3))
     async with opened(hits) as screen:
         await screen.until(lambda: screen.main.snapshot.trainings, "the training")
-        screen.main._begun.add("hitnet-spi-2")
+        screen.main.training.begun.add("hitnet-spi-2")
         write_status(folder, Status("done"))
         await screen.until(lambda: shadow_of(hits.session) == "hitnet-spi-2", "the shadow")
 

@@ -106,7 +106,7 @@ async def test_a_screen_that_is_left_before_it_stands_ends(hits: FakeSession, mo
 
     def leave_at_once(app: TriageApp) -> None:
         mount(app)
-        app._main.action_quit_screen()
+        app._main.leave()
 
     monkeypatch.setattr(TriageApp, "on_mount", leave_at_once)
     app = TriageApp(hits.session, previewer=Previewer(hits.session.recipe(), FakeSource()))

@@ -129,7 +129,7 @@ async def test_neighbours_in_the_run_are_shown_and_visited(placed: FakeSession) 
 async def test_nothing_is_decided_while_a_neighbour_is_being_read(placed: FakeSession) -> None:
     async with opened(placed) as driver:
         await driver.ready()
-        driver.main._visit = Visit(reading=True)
+        driver.main.picture.visit = Visit(reading=True)
         await driver.press("a")
         await driver.shows("the neighbour is being read")
         assert not driver.on_disk()
@@ -182,7 +182,7 @@ async def test_the_next_frames_are_read_before_the_key(hits: FakeSession) -> Non
             await driver.until(lambda: not driver.picture._loading and not driver.picture._ahead, "what is read ahead")
             await driver.press("a")
         await driver.until(lambda: driver.picture.shown_id == driver.list.selected)
-        gallery = driver.main.gallery
+        gallery = driver.main.triage.gallery
         assert gallery.found >= 5 and gallery.missed <= 2
 
 

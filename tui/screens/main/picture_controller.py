@@ -1,27 +1,84 @@
-"""What the keys do to the picture: its look, its size, and which frame it is of."""
+"""The picture: its look, its size, and which frame it is of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
+from textual.binding import Binding
 from textual.message import Message
 
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.screens.main.triage import TriageScreen, Visit
+from photon_triage.tui.screens.main.triage import Controller, Triage, Visit
 from photon_triage.tui.widgets.halfblock import Look
 from photon_triage.tui.widgets.neighbours import NeighbourPane
-from photon_triage.tui.widgets.preview import PreviewPane
+from photon_triage.tui.widgets.pictures import Picture
 from photon_triage.tui.widgets.radial import RadialPane
 
 AHEAD = 3
 """Frames read ahead in the way of the cursor; one is read against it, and one where a decision leads."""
 
 
-class Looking(TriageScreen):
-    """The actions on the picture."""
+class PictureController(Controller):
+    """Shows the frame under the cursor or a neighbour of it in the run, in the look that the operator chose."""
 
-    class Visited(Message):
+    KEYS: ClassVar[Mapping[str, Sequence[Binding]]] = {
+        "List, threshold, export": [
+            Binding(
+                "c", "sheet", "Sheet", id="sheet", tooltip="Contact sheet: many frames as small pictures, and back"
+            ),
+            Binding(
+                "enter",
+                "zoom",
+                "Zoom",
+                id="zoom",
+                tooltip="Picture over the whole width, and back",
+                key_display="enter",
+            ),
+        ],
+        "Move": [
+            Binding(
+                "greater_than_sign",
+                "neighbour(1)",
+                "Neighbour",
+                id="neighbour_next",
+                show=False,
+                tooltip="Look at the next frame of the run, listed or not",
+                key_display=">",
+            ),
+            Binding(
+                "less_than_sign",
+                "neighbour(-1)",
+                "Neighbour",
+                id="neighbour_previous",
+                show=False,
+                tooltip="Look at the frame of the run before this one, listed or not",
+                key_display="<",
+            ),
+        ],
+        "Picture": [
+            Binding(
+                "plus,equals_sign", "contrast(1)", "Contrast+", id="contrast_up", show=False, tooltip="More contrast"
+            ),
+            Binding("minus", "contrast(-1)", "Contrast-", id="contrast_down", show=False, tooltip="Less contrast"),
+            Binding("l", "logarithm", "Log", id="log", show=False, tooltip="Logarithmic or linear picture"),
+            Binding("m", "colours", "Colours", id="colours", show=False, tooltip="Next colour map"),
+            Binding(
+                "o",
+                "overlay",
+                "Overlay",
+                id="overlay",
+                show=False,
+                tooltip="Segmentation as tint, outline or not at all",
+            ),
+            Binding("r", "rings", "Rings", id="rings", show=False, tooltip="Rings at q, at resolution d, or none"),
+            Binding("i", "radial", "Radial", id="radial", show=False, tooltip="Radial profile, or not"),
+            Binding("w", "whole", "Whole frame", id="whole", show=False, tooltip="Whole frame or the region shown"),
+        ],
+    }
+
+    class NeighbourRead(Message):
         """A neighbour in the run has been looked up; None at an end of the run."""
 
         def __init__(self, row: FrameRow | None, visit: Visit, step: int) -> None:
@@ -30,58 +87,76 @@ class Looking(TriageScreen):
             self.visit = visit
             self.step = step
 
-    def _show_picture(self, *, at_once: bool) -> None:
+    def __init__(self, triage: Triage) -> None:
+        super().__init__(triage)
+        self.visit = Visit()
+
+    def show(self, *, at_once: bool) -> None:
         """Show the frame under the cursor, and read ahead those that a key may lead to."""
-        self._picture.note = ""
-        self._picture.want(self._list.row, at_once=at_once, ahead=self._ahead())
-        self._sheet.show()
+        triage = self.triage
+        triage.picture.note = ""
+        triage.picture.want(triage.list.row, at_once=at_once, ahead=self._ahead())
+        triage.sheet.show()
 
     def _ahead(self) -> list[FrameRow]:
-        candidates = self._list
+        candidates = self.triage.list
         cursor, undecided = candidates.cursor, candidates.next_undecided()
         places = [cursor + 1, *([] if undecided is None else [undecided]), cursor - 1]
         places += [cursor + away for away in range(2, AHEAD + 1)]
         ids = dict.fromkeys(int(candidates.ids[place]) for place in places if 0 <= place < len(candidates.ids))
         return [row for frame in ids if (row := candidates.known(frame)) is not None]
 
-    def on_preview_pane_picture_shown(self, message: PreviewPane.PictureShown) -> None:
-        """Show what belongs to the picture."""
-        self.query_one(RadialPane).show(message.picture)
-        self.query_one(NeighbourPane).show(message.picture)
+    def follow_cursor(self, *, by_operator: bool) -> None:
+        """Show the frame under the cursor, which has moved; an operator's move freezes the list."""
+        if by_operator:
+            self.triage.freeze()
+        self.visit = Visit()
+        self.show(at_once=by_operator)
+
+    def show_arrived_row(self) -> None:
+        """Show the frame whose row has come."""
+        if self.visit.row is None:
+            self.show(at_once=not self.triage.live)
+
+    def show_beside(self, picture: Picture | None) -> None:
+        """Show what belongs to the picture: its radial profile and its neighbours."""
+        self.triage.screen.query_one(RadialPane).show(picture)
+        self.triage.screen.query_one(NeighbourPane).show(picture)
 
     def action_zoom(self) -> None:
         """The picture over the whole width, and back."""
-        self.toggle_class("-zoom")
+        self.triage.screen.toggle_class("-zoom")
         if self._sheet_is_up:
-            self._end_visit()  # the sheet does not show a neighbour, so no decision may be for one
+            self.end_visit()  # the sheet does not show a neighbour, so no decision may be for one
 
     @property
     def _sheet_is_up(self) -> bool:
-        return self.has_class("-sheet") and not self.has_class("-zoom")
+        screen = self.triage.screen
+        return screen.has_class("-sheet") and not screen.has_class("-zoom")
 
     def action_sheet(self) -> None:
         """The contact sheet in place of list and picture, and back."""
-        self._freeze()
-        self._end_visit()
-        if self.has_class("-zoom"):
-            self.remove_class("-zoom")
-            self.add_class("-sheet")
+        triage, screen = self.triage, self.triage.screen
+        triage.freeze()
+        self.end_visit()
+        if screen.has_class("-zoom"):
+            screen.remove_class("-zoom")
+            screen.add_class("-sheet")
         else:
-            self.toggle_class("-sheet")
-        (self._sheet if self.has_class("-sheet") else self._list).focus()
-        self._sheet.show()
+            screen.toggle_class("-sheet")
+        (triage.sheet if screen.has_class("-sheet") else triage.list).focus()
+        triage.sheet.show()
 
     def action_radial(self) -> None:
         """The radial profile below the picture, or not."""
-        pane = self.query_one(RadialPane)
-        shown = pane.display
-        self.set_class(shown, "-plain")
-        self.set_class(not shown, "-radial")
+        shown = self.triage.screen.query_one(RadialPane).display
+        self.triage.screen.set_class(shown, "-plain")
+        self.triage.screen.set_class(not shown, "-radial")
 
     def _look(self, change: Callable[[Look], Look]) -> None:
-        look = change(self._picture.look)
-        self._picture.change_look(look)
-        self._sheet.change_look(look)
+        look = change(self.triage.picture.look)
+        self.triage.picture.change_look(look)
+        self.triage.sheet.change_look(look)
 
     def action_contrast(self, step: int) -> None:
         """More or less contrast."""
@@ -102,13 +177,13 @@ class Looking(TriageScreen):
     def action_rings(self) -> None:
         """Rings at the next kind of value, or none; says why where there can be none."""
         self._look(Look.next_rings)
-        look, picture = self._picture.look, self._picture.picture
+        look, picture, say = self.triage.picture.look, self.triage.picture.picture, self.triage.say
         if picture is not None and not picture.counts:
-            self.say("no rings: these are images, without a beam")
+            say("no rings: these are images, without a beam")
         elif picture is not None and isinstance(picture.rings, str) and picture.rings:
-            self.say(f"{picture.rings} · the recipe's [geometry] can tell it")
+            say(f"{picture.rings} · the recipe's [geometry] can tell it")
         else:
-            self.say({"off": "no rings", "q": "rings at q in nm⁻¹", "d": "rings at the resolution d in Å"}[look.rings])
+            say({"off": "no rings", "q": "rings at q in nm⁻¹", "d": "rings at the resolution d in Å"}[look.rings])
 
     def action_whole(self) -> None:
         """The whole frame or the region: the recipe's, or what is about the candidate."""
@@ -118,38 +193,41 @@ class Looking(TriageScreen):
 
     def action_neighbour(self, step: int) -> None:
         """Look at the frame of the run that comes next or before, whether it is listed or not."""
-        row = self._visit.row or self._list.row
-        self._freeze()
-        if row is None or self._visit.reading:
+        triage = self.triage
+        row = self.visit.row or triage.list.row
+        triage.freeze()
+        if row is None or self.visit.reading:
             return
         if self._sheet_is_up:
-            self.add_class("-zoom")
-        visit = self._visit = replace(self._visit, reading=True)
-        self.run_worker(
-            lambda: self.post_message(self.Visited(self._store.neighbour(row, step), visit, step)),
+            triage.screen.add_class("-zoom")
+        visit = self.visit = replace(self.visit, reading=True)
+        triage.screen.run_worker(
+            lambda: triage.screen.post_message(self.NeighbourRead(triage.store.neighbour(row, step), visit, step)),
             thread=True,
             group="neighbour",
         )
 
-    def on_looking_visited(self, message: Visited) -> None:
+    def show_neighbour(self, message: NeighbourRead) -> None:
         """Show the neighbour, unless the cursor has moved meanwhile."""
-        if message.visit is not self._visit:
+        if message.visit is not self.visit:
             return
-        row, listed, away = message.row, self._list.row, self._visit.away + message.step
+        triage = self.triage
+        row, listed, away = message.row, triage.list.row, self.visit.away + message.step
         if row is None:
-            self._visit = replace(self._visit, reading=False)
-            self.say("the run ends here")
+            self.visit = replace(self.visit, reading=False)
+            triage.say("the run ends here")
         elif away == 0:
-            self._end_visit()
+            self.end_visit()
         else:
             if listed is not None and listed.key.point:
                 row = replace(row, key=row.key.at(*listed.key.point))
-            self._visit = Visit(row, away=away)
-            self._picture.note = f"({away:+d} in the run)"
-            self._picture.want(row, at_once=True)
-            self.say("a neighbour in the run: decisions are for it · j or k goes back to the list")
+            self.visit = Visit(row, away=away)
+            triage.picture.note = f"({away:+d} in the run)"
+            triage.picture.want(row, at_once=True)
+            triage.say("a neighbour in the run: decisions are for it · j or k goes back to the list")
 
-    def _end_visit(self) -> None:
-        if self._visit != Visit():
-            self._visit = Visit()
-            self._show_picture(at_once=True)
+    def end_visit(self) -> None:
+        """Go back from a neighbour in the run to the frame under the cursor."""
+        if self.visit != Visit():
+            self.visit = Visit()
+            self.show(at_once=True)

@@ -1,49 +1,76 @@
-"""The screen that triage happens on."""
+"""The screen that triage happens on: its layout, its snapshots, and its controllers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.filters import EMPTY, FOLLOWING
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.tui.screens.main.list_controller import Moving
-from photon_triage.tui.screens.main.picture_controller import Looking
-from photon_triage.tui.screens.main.session_controller import Leaving
-from photon_triage.tui.screens.main.training_controller import Teaching
-from photon_triage.tui.screens.main.triage import Visit
-from photon_triage.tui.screens.onlooking import Onlooking
-from photon_triage.tui.screens.surveying import Surveying
+from photon_triage.tui.screens.help import HelpScreen, help_parts, keys_now
+from photon_triage.tui.screens.main.audit_controller import AuditController
+from photon_triage.tui.screens.main.decision_controller import DecisionController
+from photon_triage.tui.screens.main.decisions import Decisions
+from photon_triage.tui.screens.main.list_controller import ListController
+from photon_triage.tui.screens.main.picture_controller import PictureController
+from photon_triage.tui.screens.main.session_controller import SessionController
+from photon_triage.tui.screens.main.training_controller import TrainingController
+from photon_triage.tui.screens.main.triage import Controller, Triage
 from photon_triage.tui.snapshot.snapshot import Request, Snapshot
+from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
+from photon_triage.tui.terminal.repaint import PromptScreen
 from photon_triage.tui.terminal.slow_terminal import LineApp
-from photon_triage.tui.terminal.text import cut, safe_text
+from photon_triage.tui.terminal.terminal import config_path
+from photon_triage.tui.terminal.text import safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.engine_log import EnginePane, LogPane, engine_trouble
 from photon_triage.tui.widgets.files import RunsPane
 from photon_triage.tui.widgets.history import HistoryPane
-from photon_triage.tui.widgets.keys import KEYS, KeyFooter
+from photon_triage.tui.widgets.keys import KeyFooter, in_footer_order
 from photon_triage.tui.widgets.message import AlarmLine, Banner, MessageLine
 from photon_triage.tui.widgets.metrics_pane import CurvePane, MetricsLine, MetricsPane
 from photon_triage.tui.widgets.neighbours import NeighbourPane
+from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.radial import RadialPane
 from photon_triage.tui.widgets.status import StatusLine
 
 REFRESH_S = 0.25
-REFETCH_S = 2.0
-"""Visible rows are read again this often while the engine writes."""
 SILENT_S = 3.0
 """Seconds without an answer from the session's folder from which the screen says so."""
+CONTROLLERS: tuple[type[Controller], ...] = (
+    AuditController,
+    DecisionController,
+    ListController,
+    PictureController,
+    TrainingController,
+    SessionController,
+)
+KEYS = in_footer_order(key for each in CONTROLLERS for keys in each.KEYS.values() for key in keys)
+"""The keys of the main screen."""
+HELP_PARTS = (
+    "While a threshold is tried",
+    "Decide",
+    "List, threshold, export",
+    "Learn",
+    "Runs, files and powder",
+    "Move",
+    "Picture",
+)
+SUBJECTS: tuple[tuple[str, list[Binding]], ...] = tuple(
+    (part, in_footer_order(key for each in CONTROLLERS for key in each.KEYS.get(part, ()))) for part in HELP_PARTS
+)
+"""All keys as help groups them."""
 
 
-class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
+class MainScreen(PromptScreen):
     """Candidates, the frame under the cursor, and how the run goes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
@@ -56,14 +83,28 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
             self.snapshot = snapshot
 
     def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
-        super().__init__(session, previewer, keymap)
-        self._listable_then = 0
+        super().__init__()
+        self._keymap = keymap
+        triage = self.triage = Triage(self, session, previewer, self._refresh)
+        self.decisions = Decisions(
+            session, triage.list, triage.standing, told=triage.report, say=triage.say, warn=triage.warn_unsaved
+        )
+        self.picture = PictureController(triage)
+        self.list = ListController(triage, self.picture, self.decisions.work_from)
+        self.audit = AuditController(triage, self.list, self.decisions)
+        self.training = TrainingController(triage, self.decisions)
+        self.session = SessionController(triage, self.decisions, self._show_help)
+        decision = DecisionController(triage, self.list, self.picture, self.decisions)
+        self._controllers = (self.audit, decision, self.list, self.picture, self.training, self.session)
+        for controller in self._controllers:
+            for name in dir(controller):
+                if name.startswith("action_"):
+                    setattr(self, name, getattr(controller, name))  # where Textual looks for the action of a key
+        self._builder = SnapshotBuilder(session)
         self._builders = ThreadPoolExecutor(1, "snapshot")
-        """The builder's own thread: it is called from one at a time."""
+        """The builder's own thread: SQLite wants one and the same for a connection."""
         self._building = self._build_again = False
         self._building_since = 0.0
-        self._refetched_at = 0.0
-        self._refetched_version = 0
         self._engine_message = ""
 
     def compose(self) -> ComposeResult:
@@ -73,12 +114,12 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
         yield Banner(id="unsaved")
         yield AlarmLine(id="alarms")
         with Horizontal(id="body"):
-            yield self._list
-            yield self._sheet
+            yield self.triage.list
+            yield self.triage.sheet
             with Vertical(id="frame"):
-                yield self._picture
+                yield self.triage.picture
                 yield RadialPane(id="radial")
-                yield NeighbourPane(self.standing, id="beside")
+                yield NeighbourPane(self.triage.standing, id="beside")
             with Vertical(id="side"):
                 yield HistoryPane("Hit rate", id="side-history")
                 yield RunsPane("Runs", id="runs")
@@ -95,21 +136,50 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
 
     def on_mount(self) -> None:
         """Begin to follow the session."""
-        self.query_one(StatusLine).mark = "READ-ONLY" if self.session.read_only else ""
-        self._list.focus()
-        self._list.say_when_empty("reading the session …")
-        self.run_worker(self._decisions.queue.run(), group="saves")
+        self.query_one(StatusLine).mark = "READ-ONLY" if self.triage.session.read_only else ""
+        self.triage.list.focus()
+        self.triage.list.say_when_empty("reading the session …")
+        self.run_worker(self.decisions.queue.run(), group="saves")
         self.set_interval(REFRESH_S, self._refresh)
         self._refresh()
 
     def on_unmount(self) -> None:
         """Let go of files and processes."""
-        self._previewer.close()
+        self.triage.previewer.close()
         self._builder.close()
-        self._store.close()
-        self._decisions.close()
+        self.triage.store.close()
+        self.decisions.close()
 
-    # What is shown
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest answer of the session."""
+        return self.triage.snapshot
+
+    def say(self, text: str) -> None:
+        """Write the line of messages."""
+        self.triage.say(text)
+
+    def leave(self) -> None:
+        """Leave once what was decided is on disk."""
+        self.session.action_quit_screen()
+
+    def queue_commands(self) -> Iterable[SystemCommand]:
+        """List for the palette what has no key of its own: each queue, and the draw."""
+        return [*self.list.queue_commands(), *self.audit.draw_command()]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which actions there are now."""
+        allowed = all(controller.allows(action) for controller in self._controllers)
+        return super().check_action(action, parameters) if allowed else False
+
+    def _show_help(self) -> None:
+        focused = self.focused
+        pane = str(getattr(focused, "border_title", None) or "Keys")
+        parts = help_parts(SUBJECTS, keys_now(self, self.app))
+        notes = [f"Your own keys: {self._keymap}", f"Theme and pictures: {safe_text(str(config_path()))}"]
+        self.app.push_screen(HelpScreen(pane, str(getattr(focused, "help_text", "")), parts, notes))
+
+    # Snapshots
 
     def _refresh(self) -> None:
         if self._building:
@@ -120,12 +190,17 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
             return
         self._building, self._build_again = True, False
         self._building_since = time.monotonic()
-        live = self.live and not self.paused
-        runs = self.has_class("-wide") or self.surveying
+        triage = self.triage
         request = Request(
-            self._spec, self._serial, live, self._trying, self._decisions.saved, runs=runs, axis=self.axis
+            triage.spec,
+            triage.serial,
+            triage.live and not triage.paused,
+            triage.trial,
+            self.decisions.saved,
+            runs=self.has_class("-wide") or self.session.lists_runs,
+            axis=self.session.axis,
         )
-        self.run_worker(self._build(request), group="snapshot")
+        self.run_worker(self._build(request), group="snapshot", exclusive=True)
 
     async def _build(self, request: Request) -> None:
         snapshot = await asyncio.get_running_loop().run_in_executor(self._builders, self._builder.build, request)
@@ -134,49 +209,33 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
     def on_main_screen_built(self, message: Built) -> None:
         """Paint what is new in one stroke."""
         self._building = False
-        snapshot = message.snapshot
+        snapshot, before = message.snapshot, self.snapshot
         banner = self.query_one("#unread", Banner)
         if snapshot.problem:
             banner.show(f"Could not read the session: {snapshot.problem}")
         else:
             banner.show_or_clear(engine_trouble(snapshot))
-            begun, self.snapshot = snapshot.labelled and not self.snapshot.labelled, snapshot
+            self.triage.snapshot = snapshot
             with self.app.batch_update():
                 self._show(snapshot)
-            if begun and isinstance(self.app, LineApp):
+            if snapshot.labelled and not before.labelled and isinstance(self.app, LineApp):
                 self.app.pass_over()
         if self._build_again or not self.snapshot.labelled:
             self._refresh()
 
     def _show(self, snapshot: Snapshot) -> None:
-        self.query_one(StatusLine).show(snapshot, self.threshold, paused=self.paused)
+        triage = self.triage
+        self.query_one(StatusLine).show(snapshot, triage.threshold, paused=triage.paused)
         self.query_one(MessageLine).show(snapshot)
-        self._hear_of_trainings(snapshot)
+        self.training.follow(snapshot)
         for alarm in self.query_one(AlarmLine).follow(snapshot, getattr(self.app, "alarm_command", ())):
             self.query_one(LogPane).add(f"alarm: {alarm.text}")
-        current = snapshot.serial == self._serial
-        anew = current and self._shown_serial != self._serial
-        if self.paused and not anew:
+        another = snapshot.serial == triage.serial and not triage.is_listed
+        if triage.paused and not another:
             return
-        if snapshot.ids is not None and current and (anew or self.live):
-            self._show_list(snapshot, anew=anew)
-        merged = snapshot.saves == self._decisions.saved
-        self.standing.take(snapshot.labels, snapshot.flagged, snapshot.conflicts, snapshot.changed, merged=merged)
-        self._list.say_when_empty(self._why_empty(snapshot))
-        self._refetch(snapshot)
-        self._entitle()
+        self.list.show(snapshot, saved=self.decisions.saved)
         self._show_panes(snapshot)
-        self._settle_threshold(snapshot)
-
-    def _show_list(self, snapshot: Snapshot, *, anew: bool) -> None:
-        if snapshot.ids is None:
-            return
-        self._shown_serial = snapshot.serial
-        self._listable_then = self._listable(snapshot)
-        before = self._list.selected
-        self._list.show_ids(snapshot.ids)
-        if not anew and before is not None and before != self._list.selected:
-            self._surprised_at = time.monotonic()
+        self.audit.settle_threshold(snapshot)
 
     def _show_panes(self, snapshot: Snapshot) -> None:
         for metrics in self.query(MetricsPane):
@@ -193,50 +252,32 @@ class MainScreen(Moving, Looking, Surveying, Teaching, Onlooking, Leaving):
             self.query_one(LogPane).add(message)
             self._engine_message = message
 
-    def _refetch(self, snapshot: Snapshot) -> None:
-        now = time.monotonic()
-        if snapshot.version != self._refetched_version and now - self._refetched_at >= REFETCH_S:
-            self._refetched_version, self._refetched_at = snapshot.version, now
-            self._list.refetch()
-
-    def _listable(self, snapshot: Snapshot) -> int:
-        counts = snapshot.counts
-        if self._unit == "candidates":
-            return counts.candidates
-        return counts.frames if self._spec.shown == "all" else counts.hits
-
-    def _why_empty(self, snapshot: Snapshot) -> str:
-        if not snapshot.started:
-            return "no results yet\nwatch PATH starts an engine"
-        if self._spec.text or self._spec.shown in ("undecided", "flagged"):
-            return f"no {self._unit.removesuffix('s')} matches the filter\n/ changes it"
-        if empty := EMPTY.get(self._spec.order):
-            return empty
-        wanted = "candidates" if self._unit == "candidates" else "hits"
-        return f"no {wanted} yet in {snapshot.counts.frames:,} frames"
-
-    def _entitle(self) -> None:
-        snapshot, spec = self.snapshot, self._spec
-        fresh = max(self._listable(snapshot) - self._listable_then, 0)
-        title = f"Candidates {len(self._list.ids):,}"
-        if not self.has_class("-narrow"):
-            title += f" · {snapshot.undecided:,} undecided"
-        if fresh:
-            title += f" · +{fresh:,} new"
-        text = f" · {cut(safe_text(spec.text), 16)!r}" if spec.text else ""
-        state = "live" if self.live and not self.paused else "frozen"
-        # Queues that the labels tell hold misses, too.
-        shown = "" if spec.shown == "hits" and spec.order not in FOLLOWING else f" · {spec.shown}"
-        self._list.set_titles(title, f"by {spec.order}{shown}{text} · {state}")
+    # What widgets and workers report, each to its controller
 
     def on_candidate_list_arrived(self) -> None:
         """Show the frame whose row has come."""
-        if self._visit.row is None:
-            self._show_picture(at_once=not self.live)
+        self.picture.show_arrived_row()
 
     def on_candidate_list_cursor_moved(self, message: CandidateList.CursorMoved) -> None:
-        """Show the frame under the cursor; an operator's move freezes the list."""
-        if message.by_operator:
-            self._freeze()
-        self._visit = Visit()
-        self._show_picture(at_once=message.by_operator)
+        """Show the frame under the cursor."""
+        self.picture.follow_cursor(by_operator=message.by_operator)
+
+    def on_preview_pane_picture_shown(self, message: PreviewPane.PictureShown) -> None:
+        """Show what belongs to the picture."""
+        self.picture.show_beside(message.picture)
+
+    def on_picture_controller_neighbour_read(self, message: PictureController.NeighbourRead) -> None:
+        """Show a neighbour in the run."""
+        self.picture.show_neighbour(message)
+
+    def on_audit_controller_frames_drawn(self, message: AuditController.FramesDrawn) -> None:
+        """List the frames that were drawn."""
+        self.audit.show_draw(message)
+
+    def on_training_controller_shadow_refused(self, message: TrainingController.ShadowRefused) -> None:
+        """Say why a model cannot run in shadow mode."""
+        self.say(f"✗ {message.problem}")
+
+    def on_session_controller_list_written(self, message: SessionController.ListWritten) -> None:
+        """Say where a list is, or why there is none."""
+        self.say(message.text)

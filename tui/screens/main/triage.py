@@ -1,20 +1,20 @@
-"""What the parts of the main screen share: its state, and the few things that all of them do."""
+"""State that the controllers of the main screen share, and what a controller is."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from textual.binding import Binding
 from textual.screen import Screen
-from textual.timer import Timer
 
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.filters import FOLLOWING
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.core.session.store.rows import FrameRow
-from photon_triage.tui.screens.main.decisions import Decisions
 from photon_triage.tui.snapshot.snapshot import ListSpec, Snapshot
-from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
-from photon_triage.tui.terminal.repaint import NarrowCompositor, PaintTimer
+from photon_triage.tui.terminal.text import cut, safe_text
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.columns import measures_of
 from photon_triage.tui.widgets.engine_log import LogPane
@@ -25,6 +25,8 @@ from photon_triage.tui.widgets.pictures import Gallery
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.sheet import ContactSheet
+
+READ_ONLY = "this screen is read-only · attach without --read-only to decide"
 
 
 @dataclass(frozen=True)
@@ -40,92 +42,121 @@ class Visit:
     away: int = 0
 
 
-class TriageScreen(Screen[None]):
-    """A list, the picture of what is under its cursor, and the decisions made on it."""
+class Triage:
+    """A session on the main screen: the list, the picture of the frame under its cursor, and what both show now.
 
-    def __init__(self, session: Session, previewer: Previewer | None, keymap: str) -> None:
-        super().__init__()
-        self._compositor = NarrowCompositor()
-        self._paint_timer: Timer | None = None
-        self.session = session
+    screen: the screen that the widgets stand on. refresh: asks for a snapshot soon.
+    """
+
+    def __init__(
+        self, screen: Screen[None], session: Session, previewer: Previewer | None, refresh: Callable[[], None]
+    ) -> None:
+        self.screen, self.session, self.refresh = screen, session, refresh
+        recipe = session.recipe()
+        self.unit = recipe.unit
+        self.store = RowStore(session)
+        self.previewer = previewer or Previewer(recipe)
+        self.standing = Standing()
+        self.list = CandidateList(measures_of(recipe), self.store, self.standing, id="candidates")
+        spots = any(stage.kind == "spots" for stage in recipe.stages)
+        counts = not recipe.reads_images
+        look = Look(peaks=spots, log=counts, rings="off" if not counts else "d" if spots else "q")
+        self.gallery = Gallery(self.previewer, self.store, counts=counts)
+        self.picture = PreviewPane(self.gallery, look, id="preview")
+        self.sheet = ContactSheet(self.list, self.standing, self.previewer, self.store, id="sheet")
+        self.sheet.look = look
         self.snapshot = Snapshot(0.0)
         self.live = True
         """The list follows the newest; frozen from the first move or decision on."""
         self.paused = False
-        recipe = session.recipe()
-        self._keymap = keymap
-        self._builder = SnapshotBuilder(session)
-        self._store = RowStore(session)
-        self._previewer = previewer or Previewer(recipe)
-        self.standing = Standing()
-        self._list = CandidateList(measures_of(recipe), self._store, self.standing, id="candidates")
-        spots = any(stage.kind == "spots" for stage in recipe.stages)
-        counts = not recipe.reads_images
-        look = Look(peaks=spots, log=counts, rings="off" if not counts else "d" if spots else "q")
-        self.gallery = Gallery(self._previewer, self._store, counts=counts)
-        self._picture = PreviewPane(self.gallery, look, id="preview")
-        self._sheet = ContactSheet(self._list, self.standing, self._previewer, self._store, id="sheet")
-        self._sheet.look = look
-        self._decisions = Decisions(
-            session, self._list, self.standing, told=self._told, say=self.say, warn=self._warn_unsaved
-        )
-        self._unit = recipe.unit
-        self._spec = ListSpec(shown="all" if self._unit == "candidates" else "hits")
-        self._serial = 1
-        """Raised whenever the list is to be made anew."""
-        self._shown_serial = 0
-        self._surprised_at = 0.0
-        self._trying: float | None = None
-        self._quitting = False
-        self._visit = Visit()
-
-    @property
-    def _update_timer(self) -> Timer:
-        if self._paint_timer is None:
-            self._paint_timer = PaintTimer(self, self._on_timer_update)
-            self._paint_timer._start()
-            self._timers.add(self._paint_timer)
-        return self._paint_timer
+        self.spec = ListSpec(shown="all" if self.unit == "candidates" else "hits")
+        self.serial = 1
+        """Number of the list that was requested last; raised whenever another is requested."""
+        self.shown_serial = 0
+        self.listable_when_shown = 0
+        self.trial: float | None = None
+        """The threshold that is tried, before it is kept."""
 
     @property
     def threshold(self) -> float:
         """The threshold on the screen: the one being tried, or the one saved."""
-        return self.snapshot.saved_threshold if self._trying is None else self._trying
+        return self.snapshot.saved_threshold if self.trial is None else self.trial
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the list on the screen is the one that was requested last."""
+        return self.shown_serial == self.serial
 
     def say(self, text: str) -> None:
         """Write the line of messages; a signal may have the screen left before there is one."""
-        for line in self.query(MessageLine):
+        for line in self.screen.query(MessageLine):
             line.say(text)
 
-    @abstractmethod
-    def _refresh(self) -> None:
-        """Ask for a snapshot soon."""
+    def report(self, text: str) -> None:
+        """Say and log what is on disk now, and ask for a snapshot with it."""
+        self.screen.query_one("#unsaved", Banner).clear()
+        self.say(text)
+        self.screen.query_one(LogPane).add(text)
+        self.refresh()
 
-    @abstractmethod
-    def _entitle(self) -> None:
-        """Say in the list's frame what it holds."""
+    def warn_unsaved(self, text: str) -> None:
+        """Show what could not be saved until something is."""
+        self.screen.query_one("#unsaved", Banner).show(text)
 
-    @abstractmethod
-    def _end_visit(self) -> None:
-        """Go back from a neighbour in the run to the frame under the cursor."""
+    def may_write(self) -> bool:
+        """Whether this screen may decide; says why where it may not."""
+        if self.session.read_only:
+            self.say(READ_ONLY)
+        return not self.session.read_only
 
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
+        """Let the list stand still: from now on the operator moves it."""
         if self.live:
             self.live = False
-            self._entitle()
+            self.show_titles()
             self.say("the list stands still · t follows the newest")
 
-    def _relist(self, spec: ListSpec) -> None:
-        self._spec = spec
-        self._serial += 1
+    def show_other_list(self, spec: ListSpec) -> None:
+        """Request another list, which follows the newest again."""
+        self.spec = spec
+        self.serial += 1
         self.live = True
-        self._refresh()
+        self.refresh()
 
-    def _told(self, text: str) -> None:
-        self.query_one("#unsaved", Banner).clear()
-        self.say(text)
-        self.query_one(LogPane).add(text)
-        self._refresh()
+    def listable(self) -> int:
+        """How many frames or candidates a list without a filter would hold."""
+        counts = self.snapshot.counts
+        if self.unit == "candidates":
+            return counts.candidates
+        return counts.frames if self.spec.shown == "all" else counts.hits
 
-    def _warn_unsaved(self, text: str) -> None:
-        self.query_one("#unsaved", Banner).show(text)
+    def show_titles(self) -> None:
+        """Say in the frame of the list what it holds."""
+        spec, narrow = self.spec, self.screen.has_class("-narrow")
+        fresh = max(self.listable() - self.listable_when_shown, 0)
+        title = f"Candidates {len(self.list.ids):,}"
+        if not narrow:
+            title += f" · {self.snapshot.undecided:,} undecided"
+        if fresh:
+            title += f" · +{fresh:,} new"
+        text = f" · {cut(safe_text(spec.text), 16)!r}" if spec.text else ""
+        state = "live" if self.live and not self.paused else "frozen"
+        # Queues that the labels tell hold misses, too.
+        shown = "" if spec.shown == "hits" and spec.order not in FOLLOWING else f" · {spec.shown}"
+        self.list.set_titles(title, f"by {spec.order}{shown}{text} · {state}")
+
+
+class Controller:
+    """One subject of the main screen: its keys, what they do, and the state that is its own.
+
+    KEYS: bindings by the part of the help that describes them. The action of a binding is a method `action_NAME` here.
+    """
+
+    KEYS: ClassVar[Mapping[str, Sequence[Binding]]] = {}
+
+    def __init__(self, triage: Triage) -> None:
+        self.triage = triage
+
+    def allows(self, action: str) -> bool:
+        """Whether an action can be taken now."""
+        return True
