@@ -213,7 +213,7 @@ def _rows(
 ) -> list[ExportRow]:
     """Everything of a kind that was read, with its label, by path, data set and index."""
     frames = sorted(reader.listing(unit).all(), key=lambda frame: frame.key)
-    found = labels_of((row.key for row in frames), labels, recipe.patches.min_distance if recipe.patches else 0.0)
+    found = labels_of((row.key for row in frames), labels, recipe.label_radius)
     return [ExportRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
 
 
