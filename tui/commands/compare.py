@@ -1,4 +1,4 @@
-"""`photon-triage compare`: lists from elsewhere against a session's labels and against each other."""
+"""Commands `compare` and `em`: lists from other programs, and EM classes, against a session's labels and each other."""
 
 from __future__ import annotations
 

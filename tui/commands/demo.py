@@ -1,4 +1,4 @@
-"""`photon-triage demo`: a simulated beamtime, triaged while it is being written."""
+"""Command `demo`: a simulated beamtime, triaged while it is written, and its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`photon-triage doctor`: whether this machine, these folders and this terminal are fit for a beamtime."""
+"""Command `doctor`: checks of the machine, the folders and the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`photon-triage engine`: how a session's engine is, and how to end it."""
+"""Commands `watch`, `attach` and `engine`: screens on a session, and its engine started, stopped and described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`photon-triage inspect`: what a detector file holds."""
+"""Commands `inspect`, `recipes` and `powder`: detector files, shipped recipes and powder patterns."""
 
 from __future__ import annotations
 

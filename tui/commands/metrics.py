@@ -1,4 +1,4 @@
-"""`photon-triage metrics`: how good the selection is against labels."""
+"""Commands `metrics` and `audit`: precision and recall against labels and from a random sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`photon-triage session`: the files of a session and their states, and its repair."""
+"""Command `session`: the files of a session, their states, and repair."""
 
 from __future__ import annotations
 

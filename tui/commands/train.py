@@ -1,4 +1,4 @@
-"""`photon-triage train`: from labels, or from images with masks or points, to a model with its scores."""
+"""Commands `train` and `training`: training from labels or masks, and control of the trainings of a session."""
 
 from __future__ import annotations
 

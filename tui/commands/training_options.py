@@ -1,4 +1,4 @@
-"""The options of `photon-triage train`, by what they are about."""
+"""Options of the training commands, and their values parsed from text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `photon-triage train` says of a trained model."""
+"""Reports of a training on stdout: progress, scores, and how the labels represent the frames."""
 
 from __future__ import annotations
 
