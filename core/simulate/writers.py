@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.simulate.spi import NOMINAL, FocusTruth
 from photon_triage.core.simulate.volume import SliceTruth
@@ -131,10 +132,9 @@ class _TiffRun:
 
     def append(self, index: int, frame: NDArray[Any]) -> FrameKey:
         path = self._folder / f"{frame_name(self._name, index)}.tif"
-        partial = path.with_suffix(".partial")
         pixels = frame if self._bad is None else np.where(self._bad, frame.dtype.type(-1), frame)
-        tifffile.imwrite(partial, pixels, compression="zlib", description=self._description, metadata=None)
-        partial.replace(path)
+        with atomic_path(path, durable=False) as partial:  # simulated frames can be made again
+            tifffile.imwrite(partial, pixels, compression="zlib", description=self._description, metadata=None)
         return FrameKey(str(path.resolve()), "", 0)
 
     def flush(self) -> None:

@@ -6,13 +6,13 @@ import json
 import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.common.containment import open_regular, parse_json, read_bytes, require_entry
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
@@ -141,16 +141,15 @@ def _readable_errors() -> Iterator[None]:
 
 def make(path: Path) -> None:
     """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
-        db = connect(partial)
-        try:
-            db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")
-        finally:
-            db.close()
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
+            partial.touch(0o666, exist_ok=False)
+            db = connect(partial)
+            try:
+                db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")
+            finally:
+                db.close()
     except (OSError, sqlite3.Error) as error:
         raise SessionError(
             f"Could not make {path}: {getattr(error, 'strerror', None) or error}.",
