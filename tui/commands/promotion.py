@@ -149,7 +149,7 @@ def _scored_here(
     total = sum(map(len, wanted.values()))
     if not total:
         return {}
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.engine.second_look import look_again
     from photon_triage.models.inference.precision import best_device
 
