@@ -22,7 +22,8 @@ from photon_triage.core.engine.restart import EngineJob
 from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.store.writer import ResultsWriter, refusal
+from photon_triage.core.session.store.database import refusal
+from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.store import database
 from photon_triage.core.session.store.database import TroubleNote
-from photon_triage.core.session.store.writer import ResultsWriter, refusal
+from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -102,7 +102,7 @@ class Recorder:
 
     def _report(self, error: sqlite3.Error) -> str:
         """Say what is wrong where it can be read; raises an error where trying again would be in vain."""
-        reason = refusal(self.path, error)
+        reason = database.refusal(self.path, error)
         if database.error_code(error) in database.DAMAGED:
             self._note.say(str(reason))
             raise reason from error

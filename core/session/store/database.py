@@ -239,6 +239,26 @@ def error_code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
+def refusal(path: Path, error: sqlite3.Error) -> SessionError:
+    """The error for a data base that cannot be used: damaged, or not to be written."""
+    if error_code(error) in DAMAGED:
+        return damaged(path, str(error))
+    if not os.access(path.parent, os.W_OK):
+        return SessionError(
+            f"Could not write {path}: its folder is read-only.", "Make it writable, or copy the session."
+        )
+    return SessionError(f"Could not write {path}: {error}.", "Free space on that disk or make it writable.")
+
+
+def damaged(path: Path, reason: str) -> SessionError:
+    """The error for a data base whose content cannot be right."""
+    return SessionError(
+        f"Could not use {path}: it is damaged ({reason}).",
+        f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
+        title="Results damaged",
+    )
+
+
 def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     """Give an older data base the tables of this version, in one transaction; raises SessionError for a foreign one."""
     require_tables(db, path)

@@ -17,9 +17,11 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
 from photon_triage.core.session.store.database import with_trouble
+from photon_triage.core.session.store.frame_tables import CHANGES
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing, neighbours
 from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, sql_text
 from photon_triage.core.session.store.rows import (
+    HISTORY_BIN_S,
     ClassMap,
     Counts,
     Detection,
@@ -31,10 +33,8 @@ from photon_triage.core.session.store.rows import (
 from photon_triage.core.session.store.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.store.second_scores import FlippedScore, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.store.validity import described, hide_invalid
-from photon_triage.core.session.store.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
 __all__ = [
-    "CHANGES",
     "HISTORY_BIN_S",
     "ClassMap",
     "Counts",
@@ -43,7 +43,6 @@ __all__ = [
     "FrameResult",
     "FrameRow",
     "ResultsReader",
-    "ResultsWriter",
 ]
 
 ROWS_AT_ONCE = 10_000

@@ -15,8 +15,8 @@ from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.session.store import database
+from photon_triage.core.session.store.rows import HISTORY_BIN_S
 from photon_triage.core.session.store.validity import add_functions, conditions, described, invalid_rows
-from photon_triage.core.session.store.writer import HISTORY_BIN_S
 
 _BLOCK = 4096
 _MOST_ROWS = 200_000

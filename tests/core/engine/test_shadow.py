@@ -18,8 +18,8 @@ from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.models.comparison import judge
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ...builders.detector_files import GrowingCxi, frames_of, write_cxi
 from ..session.builders import DATASET, file_row
