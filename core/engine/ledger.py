@@ -221,9 +221,10 @@ class Ledger:
 
 
 class MissingFiles:
-    """When files of which something is missing are looked at again: more and more seldom."""
+    """When files of which something is missing are looked at again: more and more seldom, where one keeps asking."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_asking: bool) -> None:
+        self._keep_asking = keep_asking
         self._due: list[tuple[float, str]] = []
         self._looks: dict[str, int] = {}
 
@@ -231,7 +232,9 @@ class MissingFiles:
         return path in self._looks
 
     def look_later(self, path: str, now: float) -> None:
-        """Plan one more look at a file."""
+        """Plan one more look at a file, if one keeps asking."""
+        if not self._keep_asking:
+            return
         looks = self._looks[path] = self._looks.get(path, 0) + 1
         heapq.heappush(self._due, (now + MISSING_AGAIN_S[min(looks, len(MISSING_AGAIN_S)) - 1], path))
 

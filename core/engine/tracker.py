@@ -41,7 +41,7 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk, layout_of
+from photon_triage.core.engine.tracked_file import TrackedFile, frames_in_chunk, layout_of
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.frames import Window
 from photon_triage.core.session.state import FileStatus
@@ -75,10 +75,9 @@ class Tracker:
     ) -> None:
         self.ledger, self.queue = Ledger(rows), WorkQueue(latest=latest)
         self._plan = ReadPlan(self.queue, self.ledger, readers=readers, refuse=self._refuse_reread)
-        self._patience, self._keep_asking = patience, keep_asking
-        self._window, self._stand_in = window, stand_in
+        self._patience, self._window, self._stand_in = patience, window, stand_in
         self._events: list[Event] = []
-        self._missing = MissingFiles()
+        self._missing = MissingFiles(keep_asking=keep_asking)
         self._all_found = False
 
     @property
@@ -153,7 +152,9 @@ class Tracker:
 
         has_room: whether new frames may be read.
         """
-        self._look_after_missing(now)
+        for path in self._missing.due(now):
+            if (tracked := self.ledger.track_again(path, now, quiet=True)) is not None:
+                self.queue.add(tracked)
         return self._plan.next_request(now, has_room=has_room)
 
     def next_time(self) -> float:
@@ -275,7 +276,7 @@ class Tracker:
                 wait = LOST_WAIT_S
                 self._count_loss(tracked, error, now)
                 tracked.give_back(left, request.stop, tracked.reason)
-            elif isinstance(error, NotYetError) and not self._is_last_try(tracked, now):
+            elif isinstance(error, NotYetError) and not tracked.is_last_try(now, self._patience):
                 tracked.give_back(left, request.stop, error.message)
             elif request.singly:  # the mask, not a frame
                 tracked.give_up(error.message, error.kind)
@@ -286,11 +287,6 @@ class Tracker:
                 return
         self._conclude(tracked, now, wait=wait)
         self.queue.recount(tracked)
-
-    def _is_last_try(self, tracked: TrackedFile, now: float) -> bool:
-        """Whether frames that are not there are read one by one now, and denied where they still are not."""
-        complete = tracked.info is not None and tracked.info.complete
-        return now - tracked.changed >= self._patience or (complete and tracked.tries >= TRIES)
 
     def _emit_frames(
         self,
@@ -331,7 +327,7 @@ class Tracker:
             past = self.ledger.past(file.path)
             waits = past is not None and past.status is FileStatus.MISSING
             if waits and file.path not in self._missing:
-                self._look_for_missing_later(file.path, now)
+                self._missing.look_later(file.path, now)
             return
         if (unreadable := unreadable_name(file)) is not None:
             tracked.give_up(unreadable.reason)
@@ -387,7 +383,7 @@ class Tracker:
         self.queue.forget(tracked)
         self.ledger.close(tracked)
         if tracked.status is FileStatus.MISSING:
-            self._look_for_missing_later(tracked.file.path, now)
+            self._missing.look_later(tracked.file.path, now)
 
     def _count_loss(self, tracked: TrackedFile, error: ReaderLostError, now: float) -> None:
         """A reader was lost; while the file system does not answer that says nothing about the file."""
@@ -396,12 +392,3 @@ class Tracker:
             tracked.reason = error.message
         else:
             tracked.lose_reader(error)
-
-    def _look_for_missing_later(self, path: str, now: float) -> None:
-        if self._keep_asking:
-            self._missing.look_later(path, now)
-
-    def _look_after_missing(self, now: float) -> None:
-        for path in self._missing.due(now):
-            if (tracked := self.ledger.track_again(path, now, quiet=True)) is not None:
-                self.queue.add(tracked)
