@@ -60,8 +60,11 @@ def recover(path: Path, folder: Path, advance: Callable[[int, int], None] = lamb
 
 
 def copy_of(path: Path, folder: Path) -> Path:
-    """Where the copy of a file is."""
-    return folder / f"{path.stem}-{hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()}{path.suffix}"
+    """Where the copy of a file is, or the one that a previous version of the program has made."""
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=4).digest()
+    previous = folder / f"{path.stem}-{digest.hex()}{path.suffix}"
+    # Digits alone: letters could make a word, such as df, which says that the file is a dark.
+    return previous if previous.exists() else folder / f"{path.stem}-{int.from_bytes(digest)}{path.suffix}"
 
 
 def cleared(superblock: bytes) -> bytes:

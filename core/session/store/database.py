@@ -308,6 +308,14 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+def is_older(db: sqlite3.Connection) -> bool:
+    """Whether tables lack columns of this version: no engine of it has opened them. False where none can be read."""
+    with suppress(sqlite3.Error):
+        there = {table: columns(db, table) for table in ADDED}
+        return any(there[table] and not names.keys() <= set(there[table]) for table, names in ADDED.items())
+    return False
+
+
 def notes_column(db: sqlite3.Connection) -> str:
     """The expression for a file's notes: a data base that no engine of this version has opened knows none."""
     return "notes" if "notes" in columns(db, "files") else "'[]'"

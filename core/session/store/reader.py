@@ -61,6 +61,12 @@ class ResultsReader:
             )
         self._path = path
         self._db = database.connect_to_read(path)
+        if database.is_older(self._db):
+            log.warning(
+                "Results in %s are of an older version, which recorded neither notes on files nor changed frames. The "
+                "next engine on this session records them.",
+                path.parent,
+            )
         self.invalid: Mapping[str, int] = hide_invalid(self._db)
         """By table, the rows that cannot be right and are passed over."""
         if self.invalid:
