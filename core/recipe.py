@@ -18,6 +18,7 @@ from photon_triage.core.recipe_errors import complaints
 MOST_DOTS = 200
 """In a line of a recipe."""
 SHIPPED = Path(__file__).parent / "recipes"
+Unit = Literal["frames", "candidates"]
 
 
 class _RecipeTable(BaseModel):
@@ -189,9 +190,12 @@ class PatchesStage(_RecipeTable):
 
 
 AnyStage = LitPixelsStage | SpotsStage | SizeStage | ClassifyStage | SegmentStage | PatchesStage
+
+
 Stage = Annotated[AnyStage, Field(discriminator="kind")]
+
+
 NetworkStage = ClassifyStage | SegmentStage | PatchesStage
-Unit = Literal["frames", "candidates"]
 
 
 class Recipe(_RecipeTable):
@@ -295,6 +299,8 @@ _STAGES: dict[str, type[BaseModel]] = {
     "segment": SegmentStage,
     "patches": PatchesStage,
 }
+
+
 _TABLES: dict[str, type[BaseModel]] = {
     "source": SourceTable,
     "geometry": GeometryTable,

@@ -19,9 +19,13 @@ from photon_triage.core.stages.cascade import counts_in, few_threads
 
 log = logging.getLogger("photon_triage.engine")
 
+
 SAVE_S = 10.0
 REST_FACTOR = 30.0
 """It is written no sooner than this many times as long as the last time took: a large detector's is 100 MB."""
+
+SUMMED_PIXELS = 2**23
+"""Pixels that are summed at once: 32 MB as float32."""
 
 
 class GrowingPowder:
@@ -74,10 +78,6 @@ class GrowingPowder:
             self._changed = False
         ended = self._clock()
         self._next = ended + max(SAVE_S, REST_FACTOR * (ended - begun))
-
-
-SUMMED_PIXELS = 2**23
-"""Pixels that are summed at once: 32 MB as float32."""
 
 
 class _Sums:

@@ -84,34 +84,6 @@ def engine_process(lock: Path, root: Path) -> VerifiedEngine | None:
     return None if pid is None else VerifiedEngine(pid, lock, root)
 
 
-def _holder(lock: Path, root: Path) -> int | None:
-    try:
-        handle = open_regular(lock, root)
-    except OSError:
-        return None
-    try:
-        require_size(handle, lock, LARGEST)
-        told = Identity(**parse_json(os.pread(handle, LARGEST, 0)))
-        pid = lock_holder(handle)
-    except (OSError, ValueError, TypeError):
-        return None
-    finally:
-        os.close(handle)
-    return pid if pid > 1 and told == _identity_of(pid) else None
-
-
-def _identity_of(pid: int) -> Identity | None:
-    """Who a process of this host is; None where the system does not say."""
-    folder = Path(f"/proc/{pid}")
-    try:
-        # The name of the program, in brackets, may hold spaces and brackets; field 22 of all is the start time.
-        began = int(Path(folder, "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return Identity(pid, socket.gethostname(), boot, began, folder.stat().st_uid)
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def lock_session(session: Session) -> int:
     """Take the session for this process's engine until it ends; returns the open lock file.
 
@@ -119,20 +91,6 @@ def lock_session(session: Session) -> int:
     """
     handle = _taken(session)
     write_identity(handle)
-    return handle
-
-
-def _taken(session: Session) -> int:
-    """The open lock file of the session, locked, or where the file system knows no locks just open."""
-    try:
-        handle = take_lock(session.path / ENGINE_LOCK, session.path)
-    except OSError as error:
-        raise SessionError(
-            f"Could not start an engine on {session.path}: {error.strerror}.",
-            "An engine writes into the session's folder: make it writable for this account, or work on a copy.",
-        ) from error
-    if handle is None:
-        raise _another_is_at_work(session)
     return handle
 
 
@@ -225,26 +183,6 @@ def ending_of(session: Session, engine: EngineProcess) -> str:
     return f"its engine ended{when}: {reason.rstrip('.')}"
 
 
-def _name_of(number: int) -> str:
-    """A signal as `SIGKILL (signal 9)`."""
-    try:
-        return f"{signal.Signals(number).name} (signal {number})"
-    except ValueError:
-        return f"signal {number}"
-
-
-def _last_line(path: Path, begin: int) -> str:
-    """The last line of a log behind so many bytes that holds anything, without its time and level."""
-    try:
-        with open_binary(path, path.parent) as log:
-            log.seek(max(begin, log.seek(0, os.SEEK_END) - LOG_TAIL))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return re.sub(r"^\d[\d-]+ [\d:,]+ [A-Z]+ ", "", last)
-
-
 def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
     """Ask the engine to stop and wait until it has; false when none was running.
 
@@ -280,31 +218,6 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
     return True
 
 
-def _last_sign(session: Session) -> object:
-    """The heartbeat that an engine wrote last; None where results.db cannot be read."""
-    try:
-        return session.engine_state().heartbeat
-    except SessionError:
-        return None
-
-
-def _another_is_at_work(session: Session, where: str = "") -> SessionError:
-    return SessionError(
-        f"Could not start an engine on {session.path}: another one is at work there{where}.",
-        "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
-    )
-
-
-def _log(session: Session) -> IO[bytes]:
-    try:
-        return open_to_append(session.log_path, session.path)
-    except OSError as error:
-        raise SessionError(
-            f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",
-            "Make the session's folder writable for this account, or work on a copy.",
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """The engine's last report of itself, and how it is as seen from here.
@@ -335,3 +248,90 @@ def engine_status(session: Session) -> EngineStatus:
     alive = engine_is_running(session)
     silent = presence_of(session.path, state).silent_s if alive else 0.0
     return EngineStatus(state, alive, silent)
+
+
+def _holder(lock: Path, root: Path) -> int | None:
+    try:
+        handle = open_regular(lock, root)
+    except OSError:
+        return None
+    try:
+        require_size(handle, lock, LARGEST)
+        told = Identity(**parse_json(os.pread(handle, LARGEST, 0)))
+        pid = lock_holder(handle)
+    except (OSError, ValueError, TypeError):
+        return None
+    finally:
+        os.close(handle)
+    return pid if pid > 1 and told == _identity_of(pid) else None
+
+
+def _identity_of(pid: int) -> Identity | None:
+    """Who a process of this host is; None where the system does not say."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        # The name of the program, in brackets, may hold spaces and brackets; field 22 of all is the start time.
+        began = int(Path(folder, "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Identity(pid, socket.gethostname(), boot, began, folder.stat().st_uid)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _taken(session: Session) -> int:
+    """The open lock file of the session, locked, or where the file system knows no locks just open."""
+    try:
+        handle = take_lock(session.path / ENGINE_LOCK, session.path)
+    except OSError as error:
+        raise SessionError(
+            f"Could not start an engine on {session.path}: {error.strerror}.",
+            "An engine writes into the session's folder: make it writable for this account, or work on a copy.",
+        ) from error
+    if handle is None:
+        raise _another_is_at_work(session)
+    return handle
+
+
+def _name_of(number: int) -> str:
+    """A signal as `SIGKILL (signal 9)`."""
+    try:
+        return f"{signal.Signals(number).name} (signal {number})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(path: Path, begin: int) -> str:
+    """The last line of a log behind so many bytes that holds anything, without its time and level."""
+    try:
+        with open_binary(path, path.parent) as log:
+            log.seek(max(begin, log.seek(0, os.SEEK_END) - LOG_TAIL))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return re.sub(r"^\d[\d-]+ [\d:,]+ [A-Z]+ ", "", last)
+
+
+def _last_sign(session: Session) -> object:
+    """The heartbeat that an engine wrote last; None where results.db cannot be read."""
+    try:
+        return session.engine_state().heartbeat
+    except SessionError:
+        return None
+
+
+def _another_is_at_work(session: Session, where: str = "") -> SessionError:
+    return SessionError(
+        f"Could not start an engine on {session.path}: another one is at work there{where}.",
+        "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
+    )
+
+
+def _log(session: Session) -> IO[bytes]:
+    try:
+        return open_to_append(session.log_path, session.path)
+    except OSError as error:
+        raise SessionError(
+            f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",
+            "Make the session's folder writable for this account, or work on a copy.",
+        ) from error

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from photon_triage.core.common.errors import SessionError
+from photon_triage.core.session.state import TroubleNote
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import TroubleNote
 from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")

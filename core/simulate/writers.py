@@ -26,6 +26,15 @@ JOULE_PER_EV = 1.602176634e-19
 CXI_DATASET = "/entry_1/data_1/data"
 DATA_EXCHANGE_DATASET = "/exchange/data"
 
+LABEL_COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+TRUTH_FILE = "truth.csv"
+TRUTH_FOLDER = "truth"
+MASKS_FOLDER = f"{TRUTH_FOLDER}/masks"
+POINTS_FILE = f"{TRUTH_FOLDER}/points.csv"
+POINT_CLASS = "particle"
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
 
 class FramesOfRun(Protocol):
     """What a file tells of its frames."""
@@ -152,32 +161,6 @@ def frame_name(run: str, index: int) -> str:
     return f"{run}_{index:05d}"
 
 
-def _create_frames(file: h5py.File, name: str, run: FramesOfRun, frames: int, most: int | None) -> h5py.Dataset:
-    height, width = run.shape
-    return file.create_dataset(
-        name,
-        shape=(frames, height, width),
-        maxshape=(most, height, width),
-        chunks=(1, height, width),
-        dtype=run.dtype,
-        **hdf5plugin.Bitshuffle(cname="lz4"),
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-LABEL_COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
-TRUTH_FILE = "truth.csv"
-TRUTH_FOLDER = "truth"
-MASKS_FOLDER = f"{TRUTH_FOLDER}/masks"
-POINTS_FILE = f"{TRUTH_FOLDER}/points.csv"
-POINT_CLASS = "particle"
-
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
 class TruthWriter(Protocol[T_contra]):
     """Where the truth of every frame is told."""
 
@@ -268,3 +251,19 @@ def true_mask(folder: Path, key: FrameKey) -> NDArray[np.uint8]:
 def held_truth(folder: Path) -> str | None:
     """The name of what holds a truth in a folder already, or None."""
     return next((name for name in (TRUTH_FILE, TRUTH_FOLDER) if (folder / name).exists()), None)
+
+
+def _create_frames(file: h5py.File, name: str, run: FramesOfRun, frames: int, most: int | None) -> h5py.Dataset:
+    height, width = run.shape
+    return file.create_dataset(
+        name,
+        shape=(frames, height, width),
+        maxshape=(most, height, width),
+        chunks=(1, height, width),
+        dtype=run.dtype,
+        **hdf5plugin.Bitshuffle(cname="lz4"),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

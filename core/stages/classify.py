@@ -14,6 +14,12 @@ from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.nets.radial_net import ProfileClassifier
 
+WANTED = "single"
+"""The class whose score is the frame's."""
+
+SHOWN_FROM = 0.05
+"""Boxes below this score are not worth a place in the results."""
+
 
 class ClassifyProfile:
     """Scores frames by what a network makes of their radial profile; it takes the place of the classify stage."""
@@ -37,13 +43,6 @@ class ClassifyProfile:
         require_usable(pixels[..., None] > 0)
         scores = self._classifier.scores(counts.to(self._device), pixels.to(self._device)).float()
         return StageResult(scores >= self._threshold, {}, scores)
-
-
-WANTED = "single"
-"""The class whose score is the frame's."""
-
-SHOWN_FROM = 0.05
-"""Boxes below this score are not worth a place in the results."""
 
 
 class Classify:

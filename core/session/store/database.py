@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,62 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.atomic import atomic_path
-from photon_triage.core.common.containment import open_regular, parse_json, read_bytes, require_entry
+from photon_triage.core.common.containment import require_entry
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.state import EngineState, FileStatus
 from photon_triage.core.session.store.rows import FileRow
-
-_SIZE = 4096
-_LONGEST = 800
-
-
-class TroubleNote:
-    """The engine's note; nothing here raises, for it is written when everything else fails."""
-
-    def __init__(self, results_path: Path) -> None:
-        self._file: int | None = None
-        with suppress(OSError):
-            path = _place(results_path)
-            self._file = open_regular(path, path.parent, os.O_WRONLY | os.O_CREAT)
-        self.clear()
-
-    def say(self, text: str) -> None:
-        """Note what is wrong, and that the engine is alive."""
-        self._write(json.dumps({"trouble": text[:_LONGEST], "heartbeat": time.time()}).encode())
-
-    def clear(self) -> None:
-        """Nothing is wrong."""
-        self._write(b"")
-
-    def close(self) -> None:
-        """Leave the note as it is."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _write(self, text: bytes) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                os.pwrite(self._file, text.ljust(_SIZE), 0)
-
-
-def with_trouble(results_path: Path, state: EngineState) -> EngineState:
-    """An engine's state, completed by its note if there is one that is newer: `trouble`, `message`, `heartbeat`."""
-    try:
-        path = _place(results_path)
-        note = parse_json(read_bytes(path, path.parent, _SIZE).strip() or b"{}")
-        text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
-    except (OSError, ValueError, AttributeError):
-        return state
-    if not text or not isinstance(text, str) or heartbeat < state.heartbeat:
-        return state
-    return replace(state, trouble=str(text), message=str(text), heartbeat=heartbeat)
-
-
-def _place(results_path: Path) -> Path:
-    return results_path.with_name("engine.note")
-
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4
@@ -129,16 +77,6 @@ class _Connection(sqlite3.Connection):
             return super().executescript(*arguments)
 
 
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        unreadable = sqlite3.DatabaseError("the description of its tables is damaged")
-        unreadable.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise unreadable from error
-
-
 def make(path: Path) -> None:
     """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
     try:
@@ -166,26 +104,6 @@ def connect(path: Path) -> sqlite3.Connection:
         raise SessionError(f"Could not open {path}: {error}.", "Check that the folder is writable.") from error
 
 
-def _require_plain(path: Path) -> None:
-    """Raise SessionError for a link that leaves the session, or an entry that is no file: SQLite would open it."""
-    for ending in FILE_ENDINGS:
-        try:
-            require_entry(path.with_name(path.name + ending), path.parent)
-        except OSError as error:
-            raise SessionError(
-                f"Could not open {path}: {Path(str(error.filename)).name} is refused, {error.strerror}.",
-                "Remove it, or copy the session from where it came from once more.",
-            ) from error
-
-
-def _limited(db: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection with bounds on what a file from somebody else can make SQLite do."""
-    db.execute("PRAGMA trusted_schema=OFF")
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
-    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    return db
-
-
 def require_tables(db: sqlite3.Connection, path: Path) -> None:
     """Raise SessionError for a data base with views, triggers or computed columns: to read it would run what they say.
 
@@ -200,13 +118,6 @@ def require_tables(db: sqlite3.Connection, path: Path) -> None:
     ).fetchone()
     if computed is not None:
         raise _foreign(path, f"the column {computed[1]!a} of its table {computed[0]!a} is computed")
-
-
-def _foreign(path: Path, why: str) -> SessionError:
-    return SessionError(
-        f"Could not use {path}: {why}, which no engine has written.",
-        "Do not use this session, or remove results.db and scan its files again: labels are in the journals.",
-    )
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -359,3 +270,40 @@ def read_state(db: sqlite3.Connection) -> EngineState:
         with suppress(ValueError, TypeError, RecursionError):
             told[key] = json.loads(value)
     return EngineState.from_json(told)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        unreadable = sqlite3.DatabaseError("the description of its tables is damaged")
+        unreadable.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise unreadable from error
+
+
+def _require_plain(path: Path) -> None:
+    """Raise SessionError for a link that leaves the session, or an entry that is no file: SQLite would open it."""
+    for ending in FILE_ENDINGS:
+        try:
+            require_entry(path.with_name(path.name + ending), path.parent)
+        except OSError as error:
+            raise SessionError(
+                f"Could not open {path}: {Path(str(error.filename)).name} is refused, {error.strerror}.",
+                "Remove it, or copy the session from where it came from once more.",
+            ) from error
+
+
+def _limited(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection with bounds on what a file from somebody else can make SQLite do."""
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    return db
+
+
+def _foreign(path: Path, why: str) -> SessionError:
+    return SessionError(
+        f"Could not use {path}: {why}, which no engine has written.",
+        "Do not use this session, or remove results.db and scan its files again: labels are in the journals.",
+    )

@@ -14,9 +14,8 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, with_trouble
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import with_trouble
 from photon_triage.core.session.store.frame_tables import CHANGES
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing, neighbours
 from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, sql_text

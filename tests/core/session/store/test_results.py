@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, TroubleNote
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import TroubleNote
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.repair import repair
 from photon_triage.core.session.store.rows import Counts, FrameResult
