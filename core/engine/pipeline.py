@@ -14,13 +14,12 @@ from typing import Any, Protocol
 
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.alarm_rules import Alarms
-from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.intake import READERS, Intake
 from photon_triage.core.engine.load import Loader, pin_for
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.powder_sum import GrowingPowder
 from photon_triage.core.engine.record import RecordThread
-from photon_triage.core.engine.recorder import Recorder
+from photon_triage.core.engine.recorder import Heartbeat, Recorder
 from photon_triage.core.engine.recovery import copy_of
 from photon_triage.core.engine.rereads import Rereads
 from photon_triage.core.engine.score import FrameScorer, ScoreThread

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from photon_triage.core.engine.events import Purpose
+from photon_triage.core.engine.frame_scores import score_frames
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.engine.recorder import Recorder
-from photon_triage.core.engine.second_look import look_again
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.session.decisions.labels import LabelWriter
@@ -150,7 +150,7 @@ def test_a_frame_without_a_usable_pixel_costs_the_shadow_nothing_else(session: S
     frames = torch.from_numpy(frames_of(8).astype("f4"))
     frames[5] = float("nan")
     keys = tuple(FrameKey("a.h5", DATASET, index) for index in range(8))
-    scored = shadow.look_again(Batch(keys, frames, None, Geometry()))
+    scored = shadow.score_frames(Batch(keys, frames, None, Geometry()))
     results.close()
     assert [index for each in scored for index, _, _ in each.scores] == [4, 6, 7] and shadow.model == "second"
 
@@ -210,6 +210,6 @@ def test_without_an_engine_labelled_frames_are_scored_here(session: Session, tmp
     path = str(recorded(session, tmp_path / "run.cxi", 10))
     keys = [FrameKey(path, DATASET, index) for index in range(10)]
     gone = FrameKey(str(tmp_path / "gone.cxi"), DATASET, 3)
-    found = look_again(session, "second", [*keys, gone], torch.device("cpu"))
+    found = score_frames(session, "second", [*keys, gone], torch.device("cpu"))
     assert gone not in found
     assert {key.index: score and round(score, 3) for key, score in found.items()} == expected(10, SECOND)

@@ -19,7 +19,7 @@ from photon_triage.core.stages.cascade import Outcome, run_on_usable
 FRAMES_AT_ONCE = 32
 
 
-def look_again(
+def score_frames(
     session: Session,
     model: str,
     keys: Sequence[FrameKey],
