@@ -1,4 +1,7 @@
-"""CrystFEL event lists, one frame a line: `PATH //7`, or `//5/2` and `tag-123//` where a file has such frames."""
+"""Lists of frames for other programs: indices, Dragonfly's selections, CrystFEL's events and Cheetah's hits.
+
+CrystFEL's lists hold one frame a line: `PATH //7`, or `//5/2` and `tag-123//` where a file has such frames.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,12 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.export.list_content import SIMULATED, ExportRow, ListContent, plain_name, write_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
-
-if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import ListContent
 
 USE_A_VECTOR = "Export as dragonfly-vector, which can say it."
 

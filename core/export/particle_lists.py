@@ -1,7 +1,8 @@
-"""RELION STAR files of particle coordinates: a table of optics where the pixel size is known, and one of particles.
+"""Lists of particle coordinates for cryo-EM programs: RELION, Topaz, EMAN and crYOLO.
 
-Sources: RELION's "Conventions" and "Particle set" (relion.readthedocs.io, release 4.0): coordinates in pixels of the
-micrograph, z and rlnTomoName for tomograms, images of a stack as 000001@name.mrcs, TIFF files read from the last row.
+RELION's STAR files hold a table of optics where the pixel size is known, and one of particles. Sources: RELION's
+"Conventions" and "Particle set" (relion.readthedocs.io, release 4.0): coordinates in pixels of the micrograph, z and
+rlnTomoName for tomograms, images of a stack as 000001@name.mrcs, TIFF files read from the last row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cascade: cheap tests first, so that the network sees only what they pass."""
+"""The cascade of stages: cheap tests first, so that the network sees only what they pass; and what all stages share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Single-hit classification: a Darknet network looks at the frame and says where, and how surely, a single hit is."""
+"""Single-hit classification by a network.
+
+A Darknet network looks at the frame and says where, and how surely, a single hit is; a radial network looks at the
+frame's radial profile.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_where_the_file_system_knows_no_locks_the_file_is_just_open(
     def refuse(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
+    monkeypatch.setattr("fcntl.lockf", refuse)
     handle = take_lock(tmp_path / "lock", tmp_path)
     assert handle is not None
     os.close(handle)

@@ -150,7 +150,7 @@ def test_a_frame_without_a_usable_pixel_costs_the_shadow_nothing_else(session: S
     frames = torch.from_numpy(frames_of(8).astype("f4"))
     frames[5] = float("nan")
     keys = tuple(FrameKey("a.h5", DATASET, index) for index in range(8))
-    scored = shadow.score_frames(Batch(keys, frames, None, Geometry()))
+    scored = shadow.look_again(Batch(keys, frames, None, Geometry()))
     results.close()
     assert [index for each in scored for index, _, _ in each.scores] == [4, 6, 7] and shadow.model == "second"
 
