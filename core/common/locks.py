@@ -41,7 +41,7 @@ def take_lock(path: Path, root: Path) -> int | None:
 
 
 def is_locked(path: Path, root: Path) -> bool:
-    """Whether another process of this host holds a file within `root` locked; no right to write is needed to ask.
+    """Tell whether another process of this host holds a file within `root` locked; asking needs no right to write.
 
     Where this process holds it, looking lets go of it.
     """

@@ -62,16 +62,16 @@ class ReadPlan:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is at a reader or to be read again."""
+        """True while nothing is at a reader or to be read again."""
         return not (self._pending or self._rereads)
 
     @property
     def stalled(self) -> bool:
-        """Whether the file system does not answer."""
+        """True while the file system does not answer."""
         return self._stall.now_s > 0
 
     def busy(self, now: float) -> tuple[str, float]:
-        """What the request that has waited longest is about, and for how many seconds; ("", 0) where there is none."""
+        """The file of the request that has waited longest, and for how many seconds; ("", 0) where there is none."""
         oldest = min(self._pending.values(), key=lambda each: each.since, default=None)
         if oldest is None:
             return "", 0.0
@@ -85,15 +85,15 @@ class ReadPlan:
         return path, now - oldest.since
 
     def add_reread(self, request: FrameRequest) -> None:
-        """Frames are to be read again."""
+        """Plan to read frames again."""
         self._rereads.append(request)
 
     def add_probe(self, tracked: TrackedFile, request: ProbeRequest) -> None:
-        """It is to be found out which frames of a finished file are there."""
+        """Plan to find out which frames of a finished file are there."""
         self._probes.append((tracked, request))
 
     def add_singly(self, task: Task) -> None:
-        """Frames are to be read one by one."""
+        """Plan to read frames one by one."""
         self._singly.append(task)
 
     def set_stall(self, stall: Stall) -> float:
@@ -109,7 +109,7 @@ class ReadPlan:
         self._held_until = now + HELD_S
 
     def void_rereads(self, path: str) -> None:
-        """What is being read again of a file is of no use: the file has changed."""
+        """Ignore what is being read again of a file: the file has changed."""
         for pending in self._pending.values():
             pending.stale |= isinstance(pending.request, FrameRequest) and pending.request.path == path
 
@@ -169,7 +169,7 @@ class ReadPlan:
         return self._ask(SurveyRequest(looks, read_bytes), tuple(files), now)
 
     def _may_work(self, now: float) -> bool:
-        """Whether one more request may be sent out: there are enough at readers, unless some do not answer."""
+        """True while one more request may be sent out: readers that do not answer do not count."""
         if self.stalled and now < self._held_until:
             return False
         busy = sum(self.stalled or now - each.since < STUCK_S for each in self._pending.values())

@@ -221,7 +221,7 @@ class TrackedFile:
         return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
 
     def is_last_try(self, now: float, patience: float) -> bool:
-        """Whether frames that are not there are read one by one now, and denied where they still are not."""
+        """True where frames that are not there are read one by one now, and denied where they still are not."""
         complete = self.info is not None and self.info.complete
         return now - self.changed >= patience or (complete and self.tries >= TRIES)
 

@@ -220,7 +220,7 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
 
 
 def is_older(db: sqlite3.Connection) -> bool:
-    """Whether tables lack columns of this version: no engine of it has opened them. False where none can be read."""
+    """True where tables lack columns of this version: no engine of it has opened them. False where none can be read."""
     with suppress(sqlite3.Error):
         there = {table: columns(db, table) for table in ADDED}
         return any(there[table] and not names.keys() <= set(there[table]) for table, names in ADDED.items())

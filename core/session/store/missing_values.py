@@ -16,7 +16,7 @@ DIGESTED_AT_ONCE = 20
 
 
 class MissingValues:
-    """What is still to be found out of recorded frames."""
+    """Finds recorded frames that lack a value."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -46,7 +46,7 @@ _PUT_FILE = (
 class ResultsWriter:
     """The engine's connection; raises sqlite3.Error where something cannot be recorded, and then has recorded nothing.
 
-    missing: what is still to be found out of the frames. Raises SessionError where there is no data base and none can
+    missing: frames that lack a digest or a score. Raises SessionError where there is no data base and none can
     be made, or where there is one that is damaged.
     """
 
