@@ -18,7 +18,6 @@ from photon_triage.core.sources.process.channel import Pin
 
 log = logging.getLogger("photon_triage.engine")
 
-
 BATCH_FRAMES = 128
 BATCH_PIXELS = 20 * 512 * 1024
 AHEAD = 2

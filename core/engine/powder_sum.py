@@ -19,7 +19,6 @@ from photon_triage.core.stages.cascade import counts_in, few_threads
 
 log = logging.getLogger("photon_triage.engine")
 
-
 SAVE_S = 10.0
 REST_FACTOR = 30.0
 """It is written no sooner than this many times as long as the last time took: a large detector's is 100 MB."""

@@ -46,7 +46,6 @@ from photon_triage.models.common.classes import background_of
 
 log = logging.getLogger("photon_triage.engine")
 
-
 WAIT_S = 0.05
 RATE_WINDOW_S = 5.0
 MOST_PARCELS = 64

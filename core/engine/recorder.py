@@ -17,7 +17,6 @@ from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")
 
-
 AGAIN_S = 0.5
 T = TypeVar("T")
 

@@ -25,7 +25,6 @@ from photon_triage.core.stages.cascade import Outcome, Stage, StageFailure, Unus
 
 log = logging.getLogger("photon_triage.engine")
 
-
 AHEAD = 4
 """Parcels that are scored before the first of them is recorded."""
 WAIT_S = 0.05

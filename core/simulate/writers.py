@@ -1,4 +1,4 @@
-"""The files of a simulated run: HDF5 that grows slice by slice as at a beamline, or one TIFF a frame."""
+"""The files of a simulated run: HDF5 that grows as at a beamline, or one TIFF a frame, and the truth beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a study: a simulated beamtime, hit finding and the size window, then what to train on and to test."""
+"""The variants and sizes of a study, and its frames: a simulated beamtime, behind hit finding and the size window."""
 
 from __future__ import annotations
 
