@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -249,12 +249,6 @@ class Agreement:
     def of_second(self) -> Estimate:
         """The share of the second selection that is in the first."""
         return _proportion(self.both, self.both + self.only_second)
-
-
-def selection_agreement(first: Set[Key], second: Set[Key]) -> Agreement:
-    """The agreement of two selections."""
-    both = len(first & second)
-    return Agreement(both, len(first) - both, len(second) - both)
 
 
 def _z(confidence: float) -> float:

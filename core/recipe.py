@@ -7,16 +7,18 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Geometry, Window
+from photon_triage.core.recipe_errors import complaints
 
 MOST_DOTS = 200
 """In a line of a recipe."""
 SHIPPED = Path(__file__).parent / "recipes"
+Unit = Literal["frames", "candidates"]
 
 
 class _RecipeTable(BaseModel):
@@ -188,9 +190,12 @@ class PatchesStage(_RecipeTable):
 
 
 AnyStage = LitPixelsStage | SpotsStage | SizeStage | ClassifyStage | SegmentStage | PatchesStage
+
+
 Stage = Annotated[AnyStage, Field(discriminator="kind")]
+
+
 NetworkStage = ClassifyStage | SegmentStage | PatchesStage
-Unit = Literal["frames", "candidates"]
 
 
 class Recipe(_RecipeTable):
@@ -253,6 +258,11 @@ class Recipe(_RecipeTable):
         return "candidates" if self.patches else "frames"
 
     @property
+    def label_radius(self) -> float:
+        """Pixels within which a label belongs to a candidate; 0 where frames are listed."""
+        return self.patches.min_distance if self.patches else 0.0
+
+    @property
     def scores_frames(self) -> bool:
         """Whether a stage gives frames a score, so that a threshold selects some."""
         return any(not isinstance(stage, LitPixelsStage | SizeStage) for stage in self.stages)
@@ -279,6 +289,25 @@ class Recipe(_RecipeTable):
         if patches and patches.within and "segment" not in kinds[: kinds.index("patches")]:
             raise ValueError(f"patches searches within {patches.within!r}, so a segment stage must stand before it")
         return self
+
+
+_STAGES: dict[str, type[BaseModel]] = {
+    "lit-pixels": LitPixelsStage,
+    "spots": SpotsStage,
+    "size": SizeStage,
+    "classify": ClassifyStage,
+    "segment": SegmentStage,
+    "patches": PatchesStage,
+}
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "source": SourceTable,
+    "geometry": GeometryTable,
+    "prepare": PrepareTable,
+    "alarms": AlarmsTable,
+    "roi": Roi,
+}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -331,9 +360,8 @@ def parse_recipe(text: str, origin: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        complaints = [_complaint(text, dict(e)) for e in error.errors(include_url=False)]
         raise RecipeError(
-            f"Could not use the recipe {origin}: " + "; ".join(complaints) + ".",
+            f"Could not use the recipe {origin}: {'; '.join(complaints(text, error, Recipe, _TABLES, _STAGES))}.",
             "`photon-triage recipes --show spi` prints a complete one.",
         ) from error
 
@@ -341,63 +369,3 @@ def parse_recipe(text: str, origin: str) -> Recipe:
 def load_recipe(name_or_path: str) -> Recipe:
     """The shipped recipe of that name, or the one in that file."""
     return parse_recipe(recipe_text(name_or_path), name_or_path)
-
-
-def _complaint(text: str, error: dict[str, Any]) -> str:
-    kinds = {"lit-pixels", "spots", "size", "classify", "segment", "patches"}
-    location = [part for part in error["loc"] if part not in kinds]
-    line = _line_of(text, location)
-    where = f"line {line}" if line else "at the top level"
-    name = ".".join(str(part) for part in location)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    context = error.get("ctx", {})
-    if error["type"] == "extra_forbidden":
-        message = f"unknown key; allowed here: {', '.join(_fields_at(error['loc']))}"
-    elif error["type"] == "missing":
-        message = "this key is missing"
-    elif "expected" in context:
-        message = f"got {error['input']!r}, allowed: {context['expected']}"
-    elif "expected_tags" in context:
-        message = f"got {context.get('tag')!r} for kind, allowed: {context['expected_tags']}"
-    elif error["type"] not in ("value_error", "union_tag_not_found"):
-        message = f"got {error['input']!r}: {message}"
-    return f"{where}, {name}: {message}" if name else f"{where}: {message}"
-
-
-def _fields_at(location: tuple[str | int, ...]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "source": SourceTable,
-        "geometry": GeometryTable,
-        "prepare": PrepareTable,
-        "alarms": AlarmsTable,
-        "roi": Roi,
-        "lit-pixels": LitPixelsStage,
-        "spots": SpotsStage,
-        "size": SizeStage,
-        "classify": ClassifyStage,
-        "segment": SegmentStage,
-        "patches": PatchesStage,
-    }
-    owner = next((tables[part] for part in reversed(location[:-1]) if isinstance(part, str) and part in tables), Recipe)
-    return list(owner.model_fields)
-
-
-def _line_of(text: str, location: list[Any]) -> int | None:
-    """The line (1-based) of the key that a validation error points at, or of its table's header."""
-    header, best, stage = "", None, -1
-    wanted_stage = location[1] if len(location) > 1 and location[0] == "stages" else None
-    table = "stages" if wanted_stage is not None else (str(location[0]) if len(location) > 1 else "")
-    key = str(location[-1]) if location else ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            header = match[1]
-            stage += header == "stages"
-            here = header.split(".")[0] == table and (wanted_stage is None or stage == wanted_stage)
-            if here and best is None:
-                best = number
-            continue
-        here = header.split(".")[0] == table and (wanted_stage is None or stage == wanted_stage)
-        candidates = {key, str(location[-2]) if len(location) > 1 else key}
-        if here and (match := re.match(r"\s*\"?([\w-]+)\"?\s*[=.]", line)) and match[1] in candidates:
-            return number
-    return best

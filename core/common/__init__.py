@@ -1,1 +1,1 @@
-"""Helpers without a subject of their own: errors, files, locks, ranges of indices."""
+"""The bottom floor of core: errors, whole files, locks, worker processes, ranges of indices, safe tables."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from photon_triage.models.common.output_files import atomic_path, sync_folder
+
+__all__ = ["atomic_file", "atomic_path", "sync_folder"]
 
 
 @contextmanager
@@ -16,25 +18,5 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     It stands in the same folder until then, and is on disk before it is renamed. Raises OSError.
     """
-    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk, where its file system can: some network file systems cannot."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with atomic_path(path) as partial, partial.open("xb") as file:
+        yield file

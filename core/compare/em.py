@@ -39,6 +39,9 @@ WORKER = "photon_triage.core.compare.em_worker"
 TITLE = "EM classification not possible"
 Note = Callable[[int, int], None]
 
+FOLDER, CLASSES, SETTINGS = "em", "classes.csv", "settings.json"
+BY_LABELS, BY_ORACLE = "EM, classes by labels", "EM, classes by an oracle"
+
 
 @dataclass(frozen=True)
 class EmSettings:
@@ -88,60 +91,6 @@ def sort_frames(session: Session, settings: EmSettings, note: Note = lambda done
     if len(classes) != len(keys):
         raise SessionError(f"Could not sort frames by EM: of {len(keys)} frames {len(classes)} came back.", title=TITLE)
     return Sorted(tuple(keys), classes.astype(np.int64), tuple(information), unreadable)
-
-
-def _write_frames(session: Session, most: int, path: Path) -> tuple[list[FrameKey], int]:
-    """The region of frames in the layout of spi_em_class, a group for those of one mask and centre; returns which."""
-    recipe, reader = session.recipe(), session.results()
-    told = recipe.geometry.geometry()
-    try:
-        centres = {
-            (file.path, file.dataset): beam_in_region(file.geometry.over(told), recipe) for file in reader.files()
-        }
-    finally:
-        reader.close()
-    everything = reaching(session)
-    chosen = everything.take(evenly(len(everything), most))
-    if not len(chosen):
-        raise SessionError(
-            f"Could not sort frames of {session.path} by EM: none reaches the network.", "Scan some first.", title=TITLE
-        )
-    preparation = preparation_for(recipe, (1, 1), 3 if recipe.prepare.colour == "jet" else 1)
-    groups: dict[tuple[Any, ...], tuple[h5py.Group, list[FrameKey]]] = {}
-    with RegionReader(session, preparation) as frames, h5py.File(path, "x") as out:
-        for chunk, counts in frames.read(chosen):
-            source, dataset = file = chunk.files[chunk.file[0]]
-            if not np.isfinite(centres[file]).all():
-                raise SessionError(
-                    f"Could not sort frames by EM: where the beam hits those of {source} is unknown.",
-                    "Set beam_center_x and beam_center_y under [geometry] in the recipe of a new session.",
-                    title=TITLE,
-                )
-            usable = frames.usable
-            kind = (*centres[file], counts.shape[1:], usable.tobytes())
-            if kind not in groups:
-                # h5py lists groups by name: with zeros in front that is the order in which they were made.
-                group = out.create_group(f"entry_1/image_{len(groups) + 1:06d}")
-                group["mask"] = (~usable).astype(np.int32)
-                group["image_center"] = np.array([*centres[file], 0.0])
-                group.create_dataset(
-                    "data", (0, *counts.shape[1:]), np.int32, maxshape=(None, *counts.shape[1:]),
-                    chunks=(1, *counts.shape[1:]), compression="lzf",
-                )  # fmt: skip
-                groups[kind] = group, []
-            group, keys = groups[kind]
-            data = group["data"]
-            data.resize(len(keys) + len(counts), axis=0)
-            data[len(keys) :] = counts.round().astype(np.int32)
-            keys += [FrameKey(source, dataset, index) for index in chunk.index.tolist()]
-        if not groups:
-            raise SessionError(
-                f"Could not sort frames of {session.path} by EM: none can be read any more.",
-                "Mount the data where it was when the session saw it.",
-                title=TITLE,
-            )
-        out["cxi_version"] = 160
-    return [key for _, keys in groups.values() for key in keys], frames.unreadable
 
 
 def run_worker(folder: Path, settings: EmSettings, note: Note) -> list[float]:
@@ -219,10 +168,6 @@ def chosen_by_oracle(classes: Mapping[FrameKey, int], truth: Mapping[FrameKey, b
 def of_classes(classes: Mapping[FrameKey, int], chosen: Set[int]) -> frozenset[FrameKey]:
     """The frames of some classes."""
     return frozenset(key for key, number in classes.items() if number in chosen)
-
-
-FOLDER, CLASSES, SETTINGS = "em", "classes.csv", "settings.json"
-BY_LABELS, BY_ORACLE = "EM, classes by labels", "EM, classes by an oracle"
 
 
 @dataclass(frozen=True)
@@ -310,3 +255,57 @@ def em_lists(session: Session) -> tuple[list[LoadedList], list[ClassRow]]:
         for name, chosen in ((BY_LABELS, by_labels), (BY_ORACLE, by_oracle))
     ]
     return lists, rows
+
+
+def _write_frames(session: Session, most: int, path: Path) -> tuple[list[FrameKey], int]:
+    """The region of frames in the layout of spi_em_class, a group for those of one mask and centre; returns which."""
+    recipe, reader = session.recipe(), session.results()
+    told = recipe.geometry.geometry()
+    try:
+        centres = {
+            (file.path, file.dataset): beam_in_region(file.geometry.over(told), recipe) for file in reader.files()
+        }
+    finally:
+        reader.close()
+    everything = reaching(session)
+    chosen = everything.take(evenly(len(everything), most))
+    if not len(chosen):
+        raise SessionError(
+            f"Could not sort frames of {session.path} by EM: none reaches the network.", "Scan some first.", title=TITLE
+        )
+    preparation = preparation_for(recipe, (1, 1), 3 if recipe.prepare.colour == "jet" else 1)
+    groups: dict[tuple[Any, ...], tuple[h5py.Group, list[FrameKey]]] = {}
+    with RegionReader(session, preparation) as frames, h5py.File(path, "x") as out:
+        for chunk, counts in frames.read(chosen):
+            source, dataset = file = chunk.files[chunk.file[0]]
+            if not np.isfinite(centres[file]).all():
+                raise SessionError(
+                    f"Could not sort frames by EM: where the beam hits those of {source} is unknown.",
+                    "Set beam_center_x and beam_center_y under [geometry] in the recipe of a new session.",
+                    title=TITLE,
+                )
+            usable = frames.usable
+            kind = (*centres[file], counts.shape[1:], usable.tobytes())
+            if kind not in groups:
+                # h5py lists groups by name: with zeros in front that is the order in which they were made.
+                group = out.create_group(f"entry_1/image_{len(groups) + 1:06d}")
+                group["mask"] = (~usable).astype(np.int32)
+                group["image_center"] = np.array([*centres[file], 0.0])
+                group.create_dataset(
+                    "data", (0, *counts.shape[1:]), np.int32, maxshape=(None, *counts.shape[1:]),
+                    chunks=(1, *counts.shape[1:]), compression="lzf",
+                )  # fmt: skip
+                groups[kind] = group, []
+            group, keys = groups[kind]
+            data = group["data"]
+            data.resize(len(keys) + len(counts), axis=0)
+            data[len(keys) :] = counts.round().astype(np.int32)
+            keys += [FrameKey(source, dataset, index) for index in chunk.index.tolist()]
+        if not groups:
+            raise SessionError(
+                f"Could not sort frames of {session.path} by EM: none can be read any more.",
+                "Mount the data where it was when the session saw it.",
+                title=TITLE,
+            )
+        out["cxi_version"] = 160
+    return [key for _, keys in groups.values() for key in keys], frames.unreadable

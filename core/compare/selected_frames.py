@@ -42,8 +42,7 @@ class KnownFrames:
             files = tuple(sorted(reader.files(), key=lambda file: file.path))
         finally:
             reader.close()
-        radius = recipe.patches.min_distance if recipe.patches else 0.0
-        of_rows = labels_of((row.key for row in rows), book.labels, radius)
+        of_rows = labels_of((row.key for row in rows), book.labels, recipe.label_radius)
         labels: dict[FrameKey, bool] = {}
         for key, label in book.labels.items():
             if label.verdict != "skipped" and key.frame in digests:

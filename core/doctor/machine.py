@@ -1,4 +1,4 @@
-"""The device that networks run on, the precision it is fastest in, and the processor."""
+"""The machine as `doctor` checks it: device and precision of networks, processor, memory, HDF5 filters, packages."""
 
 from __future__ import annotations
 

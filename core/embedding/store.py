@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.atomic import atomic_file
-from photon_triage.core.common.containment import make_folder, open_binary, open_regular, regular_files
+from photon_triage.core.common.containment import make_folder, open_binary, regular_files
 from photon_triage.core.common.errors import SessionError
+from photon_triage.core.common.locks import take_lock
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import EMBEDDED
@@ -111,20 +110,15 @@ class EmbeddingStore:
         """Be the only writer while the block runs; raises SessionError where another process is, or none can be."""
         try:
             make_folder(self.folder, self._root)
-            handle = open_regular(self.folder / LOCK, self._root, os.O_RDWR | os.O_CREAT)
+            handle = take_lock(self.folder / LOCK, self._root)
         except OSError as error:
             raise SessionError(
                 f"Could not embed into {self.folder}: {error.strerror or error}.", "Make the session's folder writable."
             ) from error
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise
+        if handle is None:
             raise SessionError(
                 f"Could not embed into {self.folder}: another process is at it.", "Wait until it is done."
-            ) from error
+            )
         try:
             yield
         finally:

@@ -15,14 +15,14 @@ from typing import Any
 
 from photon_triage.core.common.containment import foreign_entry, report
 from photon_triage.core.common.errors import TriageError
-from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.process import lock_session, refuse_second_host
-from photon_triage.core.engine.recorder import Recorder
+from photon_triage.core.engine.recorder import Heartbeat, Recorder
 from photon_triage.core.engine.restart import EngineJob
 from photon_triage.core.session.decisions.journal import user_name
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.store.writer import ResultsWriter, refusal
+from photon_triage.core.session.store.database import refusal
+from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")
 

@@ -17,6 +17,13 @@ from photon_triage.core.frames import Window
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
+LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
+"""Frames and bytes that are between readers and results at the least; the first is the unit of load."""
+AHEAD_S, MOST_LOAD = 0.5, 480
+"""Where more is recorded in this time than LOAD_FRAMES, so much may be on its way."""
+MOST_EVENTS = 2000
+"""Taken from the stream at once."""
+
 
 @dataclass(frozen=True)
 class FileSeen:
@@ -121,14 +128,6 @@ Event = FileSeen | FileUpdate | FileMoved | FileReplaced | Frames | Digests | Re
 def digest(frame: NDArray[np.generic]) -> str:
     """A digest of a frame's raw bytes, by which its labels find it again when the file has moved."""
     return hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).hexdigest()
-
-
-LOAD_FRAMES, LOAD_BYTES = 60, 96 * 2**20
-"""Frames and bytes that are between readers and results at the least; the first is the unit of load."""
-AHEAD_S, MOST_LOAD = 0.5, 480
-"""Where more is recorded in this time than LOAD_FRAMES, so much may be on its way."""
-MOST_EVENTS = 2000
-"""Taken from the stream at once."""
 
 
 class EventStream:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.events import EventStream, FrameRequest
+from photon_triage.core.engine.read_plan import Stall
 from photon_triage.core.engine.readers import ReaderThread
 from photon_triage.core.engine.requests import Reply
-from photon_triage.core.engine.tracker import Stall, Tracker
+from photon_triage.core.engine.tracker import Tracker
 from photon_triage.core.engine.watcher import FolderWatcher
 from photon_triage.core.frames import Window
 from photon_triage.core.session.store.rows import FileRow

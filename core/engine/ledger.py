@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +10,13 @@ from functools import lru_cache
 
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.events import FileUpdate
-from photon_triage.core.engine.tracked_file import Layout, TrackedFile, layout_of, unusable_frames
+from photon_triage.core.engine.tracked_file import NEVER, Layout, TrackedFile, layout_of, unusable_frames
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
+MISSING_AGAIN_S = (60.0, 120.0, 300.0, 600.0)
+"""When a file of which something is missing is looked at again."""
 _MOST_GONE = 200_000
 _NOT_TEXT = "Its name is not UTF-8 text: rename it to have it read."
 
@@ -215,6 +218,38 @@ class Ledger:
         if len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         self._gone.setdefault((file.size, file.mtime_ns), {})[file.path] = None
+
+
+class MissingFiles:
+    """When files of which something is missing are looked at again: more and more seldom, where one keeps asking."""
+
+    def __init__(self, *, keep_asking: bool) -> None:
+        self._keep_asking = keep_asking
+        self._due: list[tuple[float, str]] = []
+        self._looks: dict[str, int] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._looks
+
+    def look_later(self, path: str, now: float) -> None:
+        """Plan one more look at a file, if one keeps asking."""
+        if not self._keep_asking:
+            return
+        looks = self._looks[path] = self._looks.get(path, 0) + 1
+        heapq.heappush(self._due, (now + MISSING_AGAIN_S[min(looks, len(MISSING_AGAIN_S)) - 1], path))
+
+    def forget(self, path: str) -> None:
+        """Begin again with the shortest wait where something of this file is missing once more."""
+        self._looks.pop(path, None)
+
+    def due(self, now: float) -> Iterator[str]:
+        """The files to be looked at now; they are planned no more."""
+        while self._due and self._due[0][0] <= now:
+            yield heapq.heappop(self._due)[1]
+
+    def next_time(self) -> float:
+        """When, in monotonic time, the next look is due."""
+        return self._due[0][0] if self._due else NEVER
 
 
 def unreadable_name(file: WatchedFile) -> FileUpdate | None:

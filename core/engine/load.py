@@ -18,22 +18,6 @@ from photon_triage.core.sources.process.channel import Pin
 
 log = logging.getLogger("photon_triage.engine")
 
-
-def pin_for(device: torch.device) -> Pin | None:
-    """What pins the memory that frames land in for a device, None where it need not be pinned."""
-    return _pin if device.type == "cuda" else None
-
-
-def _pin(address: int, size: int) -> Callable[[], object] | None:
-    """Register memory with CUDA; copies are slower, and wait, where that is refused."""
-    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-    error = int(runtime.cudaHostRegister(address, size, 0))
-    if error:
-        log.warning("frames are copied to the GPU from memory that is not pinned (CUDA error %d)", error)
-        return None
-    return lambda: runtime.cudaHostUnregister(address)
-
-
 BATCH_FRAMES = 128
 BATCH_PIXELS = 20 * 512 * 1024
 AHEAD = 2
@@ -41,6 +25,11 @@ AHEAD = 2
 WAIT_S = 0.05
 BARRIERS = (FileMoved, FileReplaced)
 """Events that change what a path means: each is a parcel of its own."""
+
+
+def pin_for(device: torch.device) -> Pin | None:
+    """What pins the memory that frames land in for a device, None where it need not be pinned."""
+    return _pin if device.type == "cuda" else None
 
 
 @dataclass(frozen=True)
@@ -146,6 +135,16 @@ def cut(parts: Sequence[Frames], start: int, stop: int) -> tuple[Frames, ...]:
             chosen.append(replace(part, indices=part.indices[low:high], frames=part.frames[low:high]))
         start, stop = start - len(part.indices), stop - len(part.indices)
     return tuple(chosen)
+
+
+def _pin(address: int, size: int) -> Callable[[], object] | None:
+    """Register memory with CUDA; copies are slower, and wait, where that is refused."""
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    error = int(runtime.cudaHostRegister(address, size, 0))
+    if error:
+        log.warning("frames are copied to the GPU from memory that is not pinned (CUDA error %d)", error)
+        return None
+    return lambda: runtime.cudaHostUnregister(address)
 
 
 def _between_barriers(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

@@ -7,27 +7,28 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.engine.alarm_rules import Alarms
-from photon_triage.core.engine.heartbeat import Heartbeat
 from photon_triage.core.engine.intake import READERS, Intake
 from photon_triage.core.engine.load import Loader, pin_for
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.powder_sum import GrowingPowder
 from photon_triage.core.engine.record import RecordThread
-from photon_triage.core.engine.recorder import Recorder
+from photon_triage.core.engine.recorder import Heartbeat, Recorder
 from photon_triage.core.engine.recovery import copy_of
-from photon_triage.core.engine.requests import Retries, as_wished
 from photon_triage.core.engine.rereads import Rereads
 from photon_triage.core.engine.score import FrameScorer, ScoreThread
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.recipe import Recipe
-from photon_triage.core.session.decisions.commands import CommandFollower
+from photon_triage.core.session.decisions.commands import CommandFollower, Retry
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, FileStatus
+from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.sources import FrameReader
 from photon_triage.models.inference.precision import best_device
@@ -42,6 +43,8 @@ HELD_S = 5.0
 """For so long a message is not replaced by one that matters less."""
 END_S = 3.0
 """Seconds after which a step that does not answer is left to end with the process."""
+RETRIED = "retried"
+"""Under this key the engine's state holds the names of the requests to retry that were followed."""
 
 
 class _EngineThread(Protocol):
@@ -100,7 +103,7 @@ class Engine:
         order = self._recipe.source.order or ("complete" if once else "latest")
         self._intake = Intake(
             [*paths, session.recovered_path],
-            as_wished(results.read(ResultsWriter.ledger), self._retries.due(wishes.retries)),
+            with_retries(results.read(ResultsWriter.ledger), self._retries.due(wishes.retries)),
             self._recipe.source.dataset,
             latest=order == "latest",
             patience=patience,
@@ -259,3 +262,27 @@ class Engine:
 def engine_identity(started: float) -> dict[str, Any]:
     """Who this engine is."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+
+
+class Retries:
+    """Which requests to retry were followed, over all engines of a session."""
+
+    def __init__(self, results: Recorder) -> None:
+        self._results = results
+        self._followed = set(results.read(ResultsWriter.state).retried)
+
+    def due(self, retries: Iterable[Retry]) -> list[Retry]:
+        """Those that nobody has followed yet; they count as followed from now on."""
+        new = [each for each in retries if each.name not in self._followed]
+        if new:
+            self._followed.update(each.name for each in new)
+            self._results.set_state({RETRIED: sorted(self._followed)})
+        return new
+
+
+def with_retries(rows: Iterable[tuple[FileRow, Spans]], retries: Iterable[Retry]) -> Iterator[tuple[FileRow, Spans]]:
+    """The ledger, in which files that are to be tried again were not given up."""
+    retries = list(retries)
+    for row, recorded in rows:
+        again = row.status.is_incomplete and any(each.holds(row.path) for each in retries)
+        yield (replace(row, status=FileStatus.WAITING, reason="") if again else row), recorded

@@ -23,6 +23,9 @@ SAVE_S = 10.0
 REST_FACTOR = 30.0
 """It is written no sooner than this many times as long as the last time took: a large detector's is 100 MB."""
 
+SUMMED_PIXELS = 2**23
+"""Pixels that are summed at once: 32 MB as float32."""
+
 
 class GrowingPowder:
     """Adds up the frames of one shape: that of the powder in the session, else of the first frame.
@@ -74,10 +77,6 @@ class GrowingPowder:
             self._changed = False
         ended = self._clock()
         self._next = ended + max(SAVE_S, REST_FACTOR * (ended - begun))
-
-
-SUMMED_PIXELS = 2**23
-"""Pixels that are summed at once: 32 MB as float32."""
 
 
 class _Sums:

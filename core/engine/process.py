@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import math
 import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -22,17 +19,20 @@ from typing import IO, Any
 
 from photon_triage.core.common.containment import open_binary, open_regular, open_to_append, parse_json
 from photon_triage.core.common.errors import SessionError
-from photon_triage.core.common.locks import is_locked
+from photon_triage.core.common.locks import is_locked, lock_holder, take_lock
 from photon_triage.core.session.decisions.commands import ask_to_stop
 from photon_triage.core.session.presence import ACTIVE, ENGINE_LOCK, presence_of
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.core.session.state import EngineState
 from photon_triage.models.common.input_files import require_size
 
+START_S = 10.0
+SILENT_S = 4.0
+"""How long an engine that is not known as a process of this host may be silent while it is waited for."""
 LARGEST = 4096
 """Bytes of an identity."""
-_FLOCK = "hhqqi4x"
-"""struct flock of Linux on 64 bits: type, whence, start, length, pid."""
+LOG_TAIL = 4000
+"""Bytes at the end of a log in which its last line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -84,52 +84,6 @@ def engine_process(lock: Path, root: Path) -> VerifiedEngine | None:
     return None if pid is None else VerifiedEngine(pid, lock, root)
 
 
-def _holder(lock: Path, root: Path) -> int | None:
-    try:
-        handle = open_regular(lock, root)
-    except OSError:
-        return None
-    try:
-        require_size(handle, lock, LARGEST)
-        told = Identity(**parse_json(os.pread(handle, LARGEST, 0)))
-        pid = _lock_holder(handle)
-    except (OSError, ValueError, TypeError):
-        return None
-    finally:
-        os.close(handle)
-    return pid if pid > 1 and told == _identity_of(pid) else None
-
-
-def _lock_holder(handle: int) -> int:
-    """The process of this host that holds a file locked for itself alone; 0 where none does, or it is not known."""
-    if not sys.platform.startswith("linux") or sys.maxsize < 2**32:
-        return 0
-    # Asked as for a shared lock: those who look whether the file is locked hold one for an instant.
-    asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-    kind, *_, pid = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, asked))
-    return int(pid) if kind == fcntl.F_WRLCK else 0
-
-
-def _identity_of(pid: int) -> Identity | None:
-    """Who a process of this host is; None where the system does not say."""
-    folder = Path(f"/proc/{pid}")
-    try:
-        # The name of the program, in brackets, may hold spaces and brackets; field 22 of all is the start time.
-        began = int(Path(folder, "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return Identity(pid, socket.gethostname(), boot, began, folder.stat().st_uid)
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-LOCK_TRIES = 10
-START_S = 10.0
-SILENT_S = 4.0
-"""How long an engine that is not known as a process of this host may be silent while it is waited for."""
-LOG_TAIL = 4000
-"""Bytes at the end of a log in which its last line is looked for."""
-
-
 def lock_session(session: Session) -> int:
     """Take the session for this process's engine until it ends; returns the open lock file.
 
@@ -137,30 +91,6 @@ def lock_session(session: Session) -> int:
     """
     handle = _taken(session)
     write_identity(handle)
-    return handle
-
-
-def _taken(session: Session) -> int:
-    """The open lock file of the session, locked, or where the file system knows no locks just open."""
-    try:
-        handle = open_regular(session.path / ENGINE_LOCK, session.path, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise SessionError(
-            f"Could not start an engine on {session.path}: {error.strerror}.",
-            "An engine writes into the session's folder: make it writable for this account, or work on a copy.",
-        ) from error
-    for attempt in range(LOCK_TRIES):
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                break  # some network file systems know no locks: then only another engine's heartbeat tells of it
-            if attempt == LOCK_TRIES - 1:
-                os.close(handle)
-                raise _another_is_at_work(session) from error
-            time.sleep(0.02)  # somebody may be asking just now
-        else:
-            break
     return handle
 
 
@@ -253,26 +183,6 @@ def ending_of(session: Session, engine: EngineProcess) -> str:
     return f"its engine ended{when}: {reason.rstrip('.')}"
 
 
-def _name_of(number: int) -> str:
-    """A signal as `SIGKILL (signal 9)`."""
-    try:
-        return f"{signal.Signals(number).name} (signal {number})"
-    except ValueError:
-        return f"signal {number}"
-
-
-def _last_line(path: Path, begin: int) -> str:
-    """The last line of a log behind so many bytes that holds anything, without its time and level."""
-    try:
-        with open_binary(path, path.parent) as log:
-            log.seek(max(begin, log.seek(0, os.SEEK_END) - LOG_TAIL))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return re.sub(r"^\d[\d-]+ [\d:,]+ [A-Z]+ ", "", last)
-
-
 def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
     """Ask the engine to stop and wait until it has; false when none was running.
 
@@ -308,31 +218,6 @@ def stop_engine(session: Session, *, wait: float = 30.0) -> bool:
     return True
 
 
-def _last_sign(session: Session) -> object:
-    """The heartbeat that an engine wrote last; None where results.db cannot be read."""
-    try:
-        return session.engine_state().heartbeat
-    except SessionError:
-        return None
-
-
-def _another_is_at_work(session: Session, where: str = "") -> SessionError:
-    return SessionError(
-        f"Could not start an engine on {session.path}: another one is at work there{where}.",
-        "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
-    )
-
-
-def _log(session: Session) -> IO[bytes]:
-    try:
-        return open_to_append(session.log_path, session.path)
-    except OSError as error:
-        raise SessionError(
-            f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",
-            "Make the session's folder writable for this account, or work on a copy.",
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """The engine's last report of itself, and how it is as seen from here.
@@ -363,3 +248,90 @@ def engine_status(session: Session) -> EngineStatus:
     alive = engine_is_running(session)
     silent = presence_of(session.path, state).silent_s if alive else 0.0
     return EngineStatus(state, alive, silent)
+
+
+def _holder(lock: Path, root: Path) -> int | None:
+    try:
+        handle = open_regular(lock, root)
+    except OSError:
+        return None
+    try:
+        require_size(handle, lock, LARGEST)
+        told = Identity(**parse_json(os.pread(handle, LARGEST, 0)))
+        pid = lock_holder(handle)
+    except (OSError, ValueError, TypeError):
+        return None
+    finally:
+        os.close(handle)
+    return pid if pid > 1 and told == _identity_of(pid) else None
+
+
+def _identity_of(pid: int) -> Identity | None:
+    """Who a process of this host is; None where the system does not say."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        # The name of the program, in brackets, may hold spaces and brackets; field 22 of all is the start time.
+        began = int(Path(folder, "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Identity(pid, socket.gethostname(), boot, began, folder.stat().st_uid)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _taken(session: Session) -> int:
+    """The open lock file of the session, locked, or where the file system knows no locks just open."""
+    try:
+        handle = take_lock(session.path / ENGINE_LOCK, session.path)
+    except OSError as error:
+        raise SessionError(
+            f"Could not start an engine on {session.path}: {error.strerror}.",
+            "An engine writes into the session's folder: make it writable for this account, or work on a copy.",
+        ) from error
+    if handle is None:
+        raise _another_is_at_work(session)
+    return handle
+
+
+def _name_of(number: int) -> str:
+    """A signal as `SIGKILL (signal 9)`."""
+    try:
+        return f"{signal.Signals(number).name} (signal {number})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(path: Path, begin: int) -> str:
+    """The last line of a log behind so many bytes that holds anything, without its time and level."""
+    try:
+        with open_binary(path, path.parent) as log:
+            log.seek(max(begin, log.seek(0, os.SEEK_END) - LOG_TAIL))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return re.sub(r"^\d[\d-]+ [\d:,]+ [A-Z]+ ", "", last)
+
+
+def _last_sign(session: Session) -> object:
+    """The heartbeat that an engine wrote last; None where results.db cannot be read."""
+    try:
+        return session.engine_state().heartbeat
+    except SessionError:
+        return None
+
+
+def _another_is_at_work(session: Session, where: str = "") -> SessionError:
+    return SessionError(
+        f"Could not start an engine on {session.path}: another one is at work there{where}.",
+        "See `photon-triage engine status SESSION`; `photon-triage attach SESSION` opens a screen on it.",
+    )
+
+
+def _log(session: Session) -> IO[bytes]:
+    try:
+        return open_to_append(session.log_path, session.path)
+    except OSError as error:
+        raise SessionError(
+            f"Could not start an engine on {session.path}: no {session.log_path.name} there, {error.strerror}.",
+            "Make the session's folder writable for this account, or work on a copy.",
+        ) from error

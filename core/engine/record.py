@@ -44,12 +44,6 @@ from photon_triage.core.sources import SourceInfo
 from photon_triage.core.stages.cascade import Outcome
 from photon_triage.models.common.classes import background_of
 
-
-def notes_on(info: SourceInfo, recipe: Geometry) -> tuple[str, ...]:
-    """Everything that is to be noted on a file under a recipe's geometry, each once."""
-    return tuple(dict.fromkeys((*info.notes, *geometry_notes(info.geometry, recipe))))
-
-
 log = logging.getLogger("photon_triage.engine")
 
 WAIT_S = 0.05
@@ -58,6 +52,11 @@ MOST_PARCELS = 64
 """Recorded in one transaction."""
 
 Say = Callable[[str, int], None]
+
+
+def notes_on(info: SourceInfo, recipe: Geometry) -> tuple[str, ...]:
+    """Everything that is to be noted on a file under a recipe's geometry, each once."""
+    return tuple(dict.fromkeys((*info.notes, *geometry_notes(info.geometry, recipe))))
 
 
 class RecordProgress:

@@ -6,14 +6,14 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from photon_triage.core.common.errors import SessionError
+from photon_triage.core.session.state import TroubleNote
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import TroubleNote
-from photon_triage.core.session.store.writer import ResultsWriter, refusal
+from photon_triage.core.session.store.writer import ResultsWriter
 
 log = logging.getLogger("photon_triage.engine")
 
@@ -102,7 +102,7 @@ class Recorder:
 
     def _report(self, error: sqlite3.Error) -> str:
         """Say what is wrong where it can be read; raises an error where trying again would be in vain."""
-        reason = refusal(self.path, error)
+        reason = database.refusal(self.path, error)
         if database.error_code(error) in database.DAMAGED:
             self._note.say(str(reason))
             raise reason from error
@@ -121,3 +121,36 @@ class Recorder:
             log.info("results can be written again")
             self._note.clear()
             self._noted = False
+
+
+HEARTBEAT_S = 0.5
+
+
+class Heartbeat(threading.Thread):
+    """Stores what `describe` returns, twice a second, until closed."""
+
+    def __init__(self, results: Recorder, describe: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.failure: BaseException | None = None
+        self.describe = describe
+        self._results = results
+        self._closing = threading.Event()
+
+    def run(self) -> None:
+        """Beat; the thread's body."""
+        try:
+            while not self._closing.wait(HEARTBEAT_S):
+                self.beat()
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def beat(self) -> None:
+        """Store the state now."""
+        self._results.set_state(dict(self.describe()))
+
+    def close(self) -> None:
+        """End; nothing is stored after this returns, unless the disk does not answer."""
+        self._closing.set()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(2.0)

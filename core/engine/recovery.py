@@ -11,11 +11,10 @@ import os
 import shutil
 import struct
 import time
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.common.containment import make_folder
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
@@ -50,23 +49,22 @@ def recover(path: Path, folder: Path, advance: Callable[[int, int], None] = lamb
                 f"Could not recover {path}: its copy needs {told.st_size / 2**30:.1f} GiB in {folder}.",
                 "Free space on that disk.",
             )
-        partial = folder / f".{uuid.uuid4().hex}.tmp"
-        try:
+        copy = copy_of(path, folder)
+        with atomic_path(copy) as partial:
             _copy(path, partial, at, superblock, advance)
             os.utime(partial, ns=(told.st_atime_ns, told.st_mtime_ns))
             _require_readable(path, partial)
-            return partial.rename(copy_of(path, folder))
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
     except OSError as error:
         raise SourceError(f"Could not recover {path}: {error.strerror or error}.", "Check the disk's space.") from error
+    return copy
 
 
 def copy_of(path: Path, folder: Path) -> Path:
-    """Where the copy of a file is."""
-    return folder / f"{path.stem}-{hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()}{path.suffix}"
+    """Where the copy of a file is, or the one that a previous version of the program has made."""
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=4).digest()
+    previous = folder / f"{path.stem}-{digest.hex()}{path.suffix}"
+    # Digits alone: letters could make a word, such as df, which says that the file is a dark.
+    return previous if previous.exists() else folder / f"{path.stem}-{int.from_bytes(digest)}{path.suffix}"
 
 
 def cleared(superblock: bytes) -> bytes:

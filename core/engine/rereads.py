@@ -14,7 +14,6 @@ from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.engine.tracked_file import frames_in_chunk
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.sources import SourceInfo
 
 RESCORED_AT_ONCE = 64
@@ -32,9 +31,8 @@ class Rereads:
         self._labels: LabelBook | None = None
         self._session, self._looked = session, 0.0
         self._lock = threading.Lock()
-        self._digests = deque(
-            FrameRequest(*place, Purpose.DIGEST) for place in results.read(ResultsWriter.hits_without_digest)
-        )
+        hits = results.read(lambda stored: stored.missing.hits_without_digest())
+        self._digests = deque(FrameRequest(*place, Purpose.DIGEST) for place in hits)
         self._lost: set[str] = set()
         """Files whose frames cannot be read or scored again."""
         self._under_way = 0
@@ -88,7 +86,7 @@ class Rereads:
         labels = self._labels
         if not labels.refresh() and not first:
             return None
-        places = self._results.read(lambda results: results.labelled_without_digest(labels.labels))
+        places = self._results.read(lambda results: results.missing.labelled_without_digest(labels.labels))
         requests = [FrameRequest(*place, Purpose.DIGEST) for place in places if place[0] not in lost]
         with self._lock:
             self._digests.extend(requests[1:])
@@ -99,7 +97,7 @@ class Rereads:
         model = self._running.model
         if model is None:
             return None
-        found = self._results.read(lambda results: results.scored_by_others(model, RESCORED_AT_ONCE, lost))
+        found = self._results.read(lambda results: results.missing.scored_by_others(model, RESCORED_AT_ONCE, lost))
         if found is None:
             return None
         path, dataset, indices = found

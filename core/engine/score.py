@@ -297,17 +297,6 @@ class ScoreThread(threading.Thread):
                 continue
 
 
-def _checked(outcome: Outcome) -> Outcome | FrameFailure:
-    """The outcome, unless a network gave numbers that are none: they would stand for a score."""
-    found = [value for each in outcome.detections for value in (each.score, *astuple(each.box))]
-    found += [each.score for each in outcome.candidates]
-    if outcome.score is not None:
-        found.append(outcome.score)
-    if all(map(math.isfinite, found)):
-        return outcome
-    return FrameFailure("A network gave a score or a box that is no finite number.")
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or what caused it, says that there is no memory for so many frames."""
     cause: BaseException | None = error
@@ -328,6 +317,17 @@ def is_device_lost(error: BaseException) -> bool:
             return not is_out_of_memory(error)
         cause = cause.__cause__
     return False
+
+
+def _checked(outcome: Outcome) -> Outcome | FrameFailure:
+    """The outcome, unless a network gave numbers that are none: they would stand for a score."""
+    found = [value for each in outcome.detections for value in (each.score, *astuple(each.box))]
+    found += [each.score for each in outcome.candidates]
+    if outcome.score is not None:
+        found.append(outcome.score)
+    if all(map(math.isfinite, found)):
+        return outcome
+    return FrameFailure("A network gave a score or a box that is no finite number.")
 
 
 def _failure(error: Exception) -> FrameFailure:

@@ -218,7 +218,7 @@ class Shadow:
                     self._queue.append(FrameRequest(path, dataset, part, Purpose.SHADOW))
 
     def _not_scored(self, keys: Sequence[FrameKey]) -> list[FrameKey]:
-        return self._results.read(lambda results: results.not_scored_by(self._name, keys))
+        return self._results.read(lambda results: results.missing.not_scored_by(self._name, keys))
 
     def _newest(self, lost: Collection[str]) -> FrameRequest | None:
         """From the newest frame down; again from the top where frames have come since, or were put off."""
@@ -230,7 +230,7 @@ class Shadow:
         if self._below == 0:
             return None
         found = self._results.read(
-            lambda results: results.without_score_by(self._name, self._below, AGAIN_FRAMES, lost)
+            lambda results: results.missing.without_score_by(self._name, self._below, AGAIN_FRAMES, lost)
         )
         if found is None:
             self._below = 0

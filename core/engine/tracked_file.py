@@ -220,6 +220,11 @@ class TrackedFile:
             return False
         return info.complete or now - self.changed >= max(patience, 0.0 if info.proven else 2 * LAST_RIPENS_S)
 
+    def is_last_try(self, now: float, patience: float) -> bool:
+        """True where frames that are not there are read one by one now, and denied where they still are not."""
+        complete = self.info is not None and self.info.complete
+        return now - self.changed >= patience or (complete and self.tries >= TRIES)
+
     def end(self) -> None:
         """Set the final status: complete, or which frames never came or are damaged."""
         info = self.info

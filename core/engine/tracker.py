@@ -6,11 +6,8 @@ FileSeen, FileUpdate, Frames, FileUpdate. A frame can never overtake its file. I
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +27,9 @@ from photon_triage.core.engine.events import (
     RequestFailed,
     Retried,
 )
-from photon_triage.core.engine.ledger import Ledger, unreadable_name
+from photon_triage.core.engine.ledger import Ledger, MissingFiles, unreadable_name
+from photon_triage.core.engine.read_plan import PendingRequest, ReadPlan, Stall
 from photon_triage.core.engine.requests import (
-    LookRequest,
     ProbeReply,
     ProbeRequest,
     ReadReply,
@@ -44,44 +41,16 @@ from photon_triage.core.engine.requests import (
     SurveyReply,
     SurveyRequest,
 )
-from photon_triage.core.engine.tracked_file import TRIES, TrackedFile, frames_in_chunk, layout_of
+from photon_triage.core.engine.tracked_file import TrackedFile, frames_in_chunk, layout_of
 from photon_triage.core.engine.work_queue import Task, WorkQueue
 from photon_triage.core.frames import Window
 from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.sources import SourceInfo, WatchedFile
 
-STUCK_S = 1.0
-"""Seconds after which a reader that has not answered does not count, and another takes its place."""
-HELD_S = 60.0
-"""For so long nothing is read after a reader was lost while the file system does not answer."""
 LOST_WAIT_S = 1.0
 REPLACED_S = 5.0
 """For so long a file must hold fewer frames than were read before it counts as another one."""
-MISSING_AGAIN_S = (60.0, 120.0, 300.0, 600.0)
-"""When a file of which something is missing is looked at again."""
-SURVEYED_AT_ONCE = 32
-READ_BYTES = 16 * 2**20
-"""Of frames that come with a survey."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """For how many seconds the file system has not answered now, and had not before, all together."""
-
-    now_s: float = 0.0
-    before_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request at a reader. files: what it is about. late: of frames that are read. stale: its reply is of no use."""
-
-    request: Request
-    files: tuple[TrackedFile, ...]
-    since: float
-    late: bool = False
-    stale: bool = False
 
 
 class Tracker:
@@ -105,24 +74,16 @@ class Tracker:
         stand_in: Callable[[str], Path | None] = lambda path: None,
     ) -> None:
         self.ledger, self.queue = Ledger(rows), WorkQueue(latest=latest)
-        self._patience, self._keep_asking, self._readers = patience, keep_asking, readers
-        self._window, self._stand_in = window, stand_in
+        self._plan = ReadPlan(self.queue, self.ledger, readers=readers, refuse=self._refuse_reread)
+        self._patience, self._window, self._stand_in = patience, window, stand_in
         self._events: list[Event] = []
-        self._rereads: deque[FrameRequest] = deque()
-        self._singly: deque[Task] = deque()
-        self._probes: deque[tuple[TrackedFile, ProbeRequest]] = deque()
-        self._pending: dict[int, _Pending] = {}
-        self._tickets = itertools.count(1)
-        self._look_later: list[tuple[float, str]] = []
-        self._looks_for_missing: dict[str, int] = {}
-        self._stall = Stall()
-        self._held_until = 0.0
+        self._missing = MissingFiles(keep_asking=keep_asking)
         self._all_found = False
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do, and nothing at a reader."""
-        return not (self.ledger.active or self._pending or self._rereads)
+        return not self.ledger.active and self._plan.idle
 
     @property
     def backlog(self) -> tuple[int, int]:
@@ -136,17 +97,7 @@ class Tracker:
 
     def busy(self, now: float) -> tuple[str, float]:
         """What the request that has waited longest is about, and for how many seconds; ("", 0) where there is none."""
-        oldest = min(self._pending.values(), key=lambda each: each.since, default=None)
-        if oldest is None:
-            return "", 0.0
-        match oldest.request:
-            case SurveyRequest(looks):
-                path = looks[0].path
-            case ReadRequest(info) | ProbeRequest(info):
-                path = info.path
-            case FrameRequest(path):
-                pass
-        return path, now - oldest.since
+        return self._plan.busy(now)
 
     # What happens
 
@@ -161,14 +112,14 @@ class Tracker:
 
     def request(self, request: FrameRequest) -> None:
         """Frames are to be read again."""
-        self._rereads.append(request)
+        self._plan.add_reread(request)
 
     def retry(self, paths: Collection[str] | None, now: float) -> None:
         """Read files again that were set aside, all or those of these paths."""
         chosen = [past.file.path for past in self.ledger.set_aside() if paths is None or past.file.path in paths]
         revived = [tracked for path in chosen if (tracked := self.ledger.track_again(path, now)) is not None]
         for tracked in revived:
-            self._looks_for_missing.pop(tracked.file.path, None)
+            self._missing.forget(tracked.file.path)
             self.queue.add(tracked)
         self._events.append(Retried(len(revived)))
 
@@ -189,12 +140,10 @@ class Tracker:
 
     def set_stall(self, stall: Stall) -> None:
         """While the file system did not answer, nobody's patience ran out."""
-        more = stall.before_s - self._stall.before_s
-        self._stall = stall
-        if more > 0:
-            self._held_until = 0.0
+        ended = self._plan.set_stall(stall)
+        if ended > 0:
             for tracked in self.ledger.active.values():
-                tracked.changed += more
+                tracked.changed += ended
 
     # What is read next
 
@@ -203,70 +152,20 @@ class Tracker:
 
         has_room: whether new frames may be read.
         """
-        self._look_after_missing(now)
-        if not self._may_work(now):
-            return None
-        while self._rereads:
-            reread = self._rereads.popleft()
-            tracked = self.ledger.active.get(reread.path)
-            if tracked is None or not tracked.unverified:
-                return self._ask(reread, (), now)
-            # A digest of what the file holds now must not be recorded for frames of what it held before.
-            self._events.append(RequestFailed(reread, "its file has changed and is being read again."))
-        if self._probes:
-            tracked, probe = self._probes.popleft()
-            return self._ask(probe, (tracked,), now)
-        task = self._singly.popleft() if self._singly and has_room else self.queue.take(now, frames=has_room)
-        if task is None:
-            return None
-        if task.kind == "look":
-            return self._survey(task, now, READ_BYTES if has_room else 0)
-        assert task.file.info is not None
-        request = ReadRequest(task.file.info, task.start, task.stop, singly=task.singly, whole=task.verify)
-        return self._ask(request, (task.file,), now, late=task.late)
+        for path in self._missing.due(now):
+            if (tracked := self.ledger.track_again(path, now, quiet=True)) is not None:
+                self.queue.add(tracked)
+        return self._plan.next_request(now, has_room=has_room)
 
     def next_time(self) -> float:
         """The monotonic time at which something may become due by itself."""
-        return min(self.queue.next_time(), self._look_later[0][0] if self._look_later else float("inf"))
-
-    def _ask(
-        self, request: Request, files: tuple[TrackedFile, ...], now: float, *, late: bool = False
-    ) -> tuple[int, Request]:
-        ticket = next(self._tickets)
-        self._pending[ticket] = _Pending(request, files, now, late)
-        return ticket, request
-
-    def _survey(self, task: Task, now: float, read_bytes: int) -> tuple[int, Request]:
-        files = [task.file]
-        if task.first:
-            files += self.queue.more_new(SURVEYED_AT_ONCE - 1)
-        for each in files:
-            each.stale = False
-            if each.losses:  # its frames may be to blame: those before them are to be read
-                read_bytes = 0
-        looks = tuple(
-            LookRequest(
-                each.file.path,
-                () if each.announced else self.ledger.former_paths(each.file),
-                around=not each.taken,
-            )
-            for each in files
-        )
-        return self._ask(SurveyRequest(looks, read_bytes), tuple(files), now)
-
-    def _may_work(self, now: float) -> bool:
-        """Whether one more request may be sent out: there are enough at readers, unless some do not answer."""
-        stalled = self._stall.now_s > 0
-        if stalled and now < self._held_until:
-            return False
-        busy = sum(stalled or now - each.since < STUCK_S for each in self._pending.values())
-        return busy < (1 if stalled else self._readers)
+        return min(self.queue.next_time(), self._missing.next_time())
 
     # What readers reply
 
     def reply(self, ticket: int, reply: Reply, now: float) -> None:
         """Take in what a reader has found."""
-        pending = self._pending.pop(ticket)
+        pending = self._plan.answered(ticket)
         match pending.request, reply:
             case SurveyRequest(), SurveyReply():
                 self._surveyed(pending, reply, now)
@@ -283,7 +182,7 @@ class Tracker:
             case request, _:
                 raise TypeError(f"Expected a reply to {type(request).__name__}. Got {type(reply).__name__}.")
 
-    def _surveyed(self, pending: _Pending, reply: SurveyReply, now: float) -> None:
+    def _surveyed(self, pending: PendingRequest, reply: SurveyReply, now: float) -> None:
         files = pending.files
         for tracked, result in zip(files, reply.results, strict=False):
             self._looked(tracked, result, now)
@@ -312,7 +211,7 @@ class Tracker:
             self._emit_surveyed(tracked, result.frames, result.valid)
         if tracked.is_at_end(now, self._patience) and (probe := tracked.next_probe()) is not None:
             assert tracked.info is not None
-            self._probes.append((tracked, ProbeRequest(tracked.info, *probe)))
+            self._plan.add_probe(tracked, ProbeRequest(tracked.info, *probe))
             return
         self._end_look(tracked, now, wait=LOST_WAIT_S if isinstance(error, ReaderLostError) else None)
 
@@ -356,7 +255,7 @@ class Tracker:
             late = self.queue.mark_read(tracked, start, stop)
             self._emit_frames(tracked, start, frames[start:stop], valid, late=late)
 
-    def _read(self, pending: _Pending, request: ReadRequest, reply: ReadReply, now: float) -> None:
+    def _read(self, pending: PendingRequest, request: ReadRequest, reply: ReadReply, now: float) -> None:
         (tracked,) = pending.files
         tracked.chunks -= 1
         if tracked.over:
@@ -377,22 +276,17 @@ class Tracker:
                 wait = LOST_WAIT_S
                 self._count_loss(tracked, error, now)
                 tracked.give_back(left, request.stop, tracked.reason)
-            elif isinstance(error, NotYetError) and not self._is_last_try(tracked, now):
+            elif isinstance(error, NotYetError) and not tracked.is_last_try(now, self._patience):
                 tracked.give_back(left, request.stop, error.message)
             elif request.singly:  # the mask, not a frame
                 tracked.give_up(error.message, error.kind)
             else:
                 tracked.chunks += 1
                 again = Task("read", tracked, left, request.stop, pending.late, singly=True, verify=request.whole)
-                self._singly.append(again)
+                self._plan.add_singly(again)
                 return
         self._conclude(tracked, now, wait=wait)
         self.queue.recount(tracked)
-
-    def _is_last_try(self, tracked: TrackedFile, now: float) -> bool:
-        """Whether frames that are not there are read one by one now, and denied where they still are not."""
-        complete = tracked.info is not None and tracked.info.complete
-        return now - tracked.changed >= self._patience or (complete and tracked.tries >= TRIES)
 
     def _emit_frames(
         self,
@@ -412,7 +306,7 @@ class Tracker:
         indices = tuple(range(start, start + len(frames)))
         self._events.append(Frames(info, indices, frames, valid, tracked.seen, late, window, purpose))
 
-    def _reread(self, pending: _Pending, request: FrameRequest, reply: RereadReply, now: float) -> None:
+    def _reread(self, pending: PendingRequest, request: FrameRequest, reply: RereadReply, now: float) -> None:
         if reply.error is not None or pending.stale:
             reason = "the file has changed." if reply.error is None else reply.error.message
             self._events.append(RequestFailed(request, reason))
@@ -432,8 +326,8 @@ class Tracker:
         if tracked is None:
             past = self.ledger.past(file.path)
             waits = past is not None and past.status is FileStatus.MISSING
-            if waits and file.path not in self._looks_for_missing:
-                self._look_for_missing_later(file.path, now)
+            if waits and file.path not in self._missing:
+                self._missing.look_later(file.path, now)
             return
         if (unreadable := unreadable_name(file)) is not None:
             tracked.give_up(unreadable.reason)
@@ -448,7 +342,7 @@ class Tracker:
             tracked.announced = True
             self._events.append(FileSeen(file))
         if tracked.unverified:
-            self._void_rereads(file.path)
+            self._plan.void_rereads(file.path)
         tracked.changed, tracked.tries, tracked.stale = now, 0, True
         if tracked.next_look == 0.0:
             self.queue.add(tracked)
@@ -457,13 +351,11 @@ class Tracker:
 
     def _replace(self, path: str) -> None:
         """Another file stands under a known name."""
-        self._void_rereads(path)
+        self._plan.void_rereads(path)
         self._events.append(FileReplaced(path))
 
-    def _void_rereads(self, path: str) -> None:
-        """What is being read again of a file is of no use: the file has changed."""
-        for pending in self._pending.values():
-            pending.stale |= isinstance(pending.request, FrameRequest) and pending.request.path == path
+    def _refuse_reread(self, request: FrameRequest) -> None:
+        self._events.append(RequestFailed(request, "its file has changed and is being read again."))
 
     def _conclude(self, tracked: TrackedFile, now: float, *, wait: float | None = None) -> None:
         """See what follows from what was just learnt of a file, and report it."""
@@ -491,24 +383,12 @@ class Tracker:
         self.queue.forget(tracked)
         self.ledger.close(tracked)
         if tracked.status is FileStatus.MISSING:
-            self._look_for_missing_later(tracked.file.path, now)
+            self._missing.look_later(tracked.file.path, now)
 
     def _count_loss(self, tracked: TrackedFile, error: ReaderLostError, now: float) -> None:
         """A reader was lost; while the file system does not answer that says nothing about the file."""
-        if self._stall.now_s > 0:
-            self._held_until = now + HELD_S
+        if self._plan.stalled:
+            self._plan.hold(now)
             tracked.reason = error.message
         else:
             tracked.lose_reader(error)
-
-    def _look_for_missing_later(self, path: str, now: float) -> None:
-        if self._keep_asking:
-            times = self._looks_for_missing[path] = self._looks_for_missing.get(path, 0) + 1
-            wait = MISSING_AGAIN_S[min(times, len(MISSING_AGAIN_S)) - 1]
-            heapq.heappush(self._look_later, (now + wait, path))
-
-    def _look_after_missing(self, now: float) -> None:
-        while self._look_later and self._look_later[0][0] <= now:
-            tracked = self.ledger.track_again(heapq.heappop(self._look_later)[1], now, quiet=True)
-            if tracked is not None:
-                self.queue.add(tracked)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -14,41 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.common.worker_process import ONE_THREAD, WorkerProcess, receive, send
 from photon_triage.core.sources import WatchedFile
-from photon_triage.core.sources.process.channel import receive, send
 from photon_triage.core.sources.watch import FolderWatch
-
-FILES_AT_ONCE = 1000
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Answer each request with the files that are new, in parts, until the other side hangs up."""
-    paths = [Path(path) for path in json.loads(arguments[1])]
-    roots = json.loads(arguments[2])
-    with Connection(int(arguments[0])) as connection:
-        watch = FolderWatch(paths, roots=roots, alive=lambda: send(connection, {}))
-        while True:
-            try:
-                receive(connection)
-                began = time.process_time()
-                files = watch.scan()
-                for start in range(0, len(watch.gone), FILES_AT_ONCE):
-                    send(connection, {"gone": watch.gone[start : start + FILES_AT_ONCE]})
-                for start in range(0, len(files), FILES_AT_ONCE):
-                    part = [
-                        (file.path, file.size, file.mtime_ns, file.device, file.inode)
-                        for file in files[start : start + FILES_AT_ONCE]
-                    ]
-                    send(connection, {"files": part})
-                told = {"problems": watch.problems, "ignored": watch.ignored}
-                send(connection, {"cpu_s": time.process_time() - began} | told)
-            except (EOFError, OSError):
-                return
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
-
 
 SCAN_S = 1.0
 CPU_FACTOR, LONGEST_CPU_REST_S = 20, 3.0
@@ -59,6 +25,8 @@ STALLED_S = 2.0
 """Seconds without a sign from which the file system counts as not answering."""
 GIVEN_UP_S = 120.0
 Found = Callable[[Sequence[WatchedFile], Sequence[str], bool], None]
+FILES_AT_ONCE = 1000
+"""Files in one message."""
 _WORKER = "photon_triage.core.engine.watcher"
 
 
@@ -80,7 +48,7 @@ class FolderWatcher(threading.Thread):
         self._closing = threading.Event()
         self._sign: float | None = None
         """When a scan that goes on last gave a sign of life."""
-        self._process: _Scanner | None = None
+        self._process: WorkerProcess | None = None
         self.stalled_before = 0.0
         """Seconds that the file system did not answer, all together, up to the last time that it did."""
 
@@ -118,10 +86,14 @@ class FolderWatcher(threading.Thread):
     def _scan(self) -> float:
         """One scan; returns for how long to rest after it."""
         if self._process is None:
-            self._process = _Scanner(self._paths, self._roots)
+            self._process = WorkerProcess(
+                _WORKER,
+                [json.dumps(self._paths), json.dumps(self._roots)],
+                environment=os.environ | ONE_THREAD,
+            )
         began = self._sign = time.monotonic()
         try:
-            self._process.ask()
+            self._process.send({"do": "scan"})
             answer = self._answer()
             while answer is not None:
                 files, gone, over = answer.get("files", ()), answer.get("gone", ()), "cpu_s" in answer
@@ -148,8 +120,8 @@ class FolderWatcher(threading.Thread):
         """The scanner's next message, or None where it is closed or given up."""
         assert self._process is not None and self._sign is not None
         while not self._closing.is_set():
-            if self._process.ready(0.1):
-                message = self._process.message()
+            if self._process.has_answer(0.1):
+                message = self._process.receive()
                 if self.stalled_s:
                     self.stalled_before += self.stalled_s
                 self._sign = time.monotonic()
@@ -159,43 +131,30 @@ class FolderWatcher(threading.Thread):
         return None
 
 
-class _Scanner:
-    """A running scanning process."""
+def main(arguments: Sequence[str]) -> None:
+    """Answer each request with the files that are new, in parts, until the other side hangs up."""
+    paths = [Path(path) for path in json.loads(arguments[1])]
+    roots = json.loads(arguments[2])
+    with Connection(int(arguments[0])) as connection:
+        watch = FolderWatch(paths, roots=roots, alive=lambda: send(connection, {}))
+        while True:
+            try:
+                receive(connection)
+                began = time.process_time()
+                files = watch.scan()
+                for start in range(0, len(watch.gone), FILES_AT_ONCE):
+                    send(connection, {"gone": watch.gone[start : start + FILES_AT_ONCE]})
+                for start in range(0, len(files), FILES_AT_ONCE):
+                    part = [
+                        (file.path, file.size, file.mtime_ns, file.device, file.inode)
+                        for file in files[start : start + FILES_AT_ONCE]
+                    ]
+                    send(connection, {"files": part})
+                told = {"problems": watch.problems, "ignored": watch.ignored}
+                send(connection, {"cpu_s": time.process_time() - began} | told)
+            except (EOFError, OSError):
+                return
 
-    def __init__(self, paths: Sequence[str], roots: Sequence[str]) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), json.dumps(paths), json.dumps(roots)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
-        self._connection = Connection(ours.detach())
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def ask(self) -> None:
-        send(self._connection, {"do": "scan"})
-
-    def ready(self, seconds: float) -> bool:
-        return self._connection.poll(seconds)
-
-    def message(self) -> dict[str, Any]:
-        return receive(self._connection)
-
-    def end(self) -> None:
-        """Hang up and kill it; one that the file system holds ends when that lets go."""
-        self._connection.close()
-        self._process.kill()
-        try:
-            self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            threading.Thread(target=self._process.wait, daemon=True).start()
+if __name__ == "__main__":
+    main(sys.argv[1:])

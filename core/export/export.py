@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.common.atomic import atomic_file, sync_folder
+from photon_triage.core.common.atomic import atomic_file, atomic_path
 from photon_triage.core.common.containment import require_folder
 from photon_triage.core.common.errors import ExportError
 from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
@@ -24,55 +20,6 @@ from photon_triage.core.session.decisions.matching import labels_of
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
-
-
-@contextmanager
-def placed(output: Path, *, folder: bool) -> Iterator[Path]:
-    """A path to write to, a file or an empty folder, that takes the place of `output` when the block ends well.
-
-    It stands in the same folder until then, and is on disk before it is renamed. A file may replace an older one, a
-    folder only an empty one. Raises OSError, ExportError where something stands in the way.
-    """
-    _refuse_taken(output, folder)
-    partial = output.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        if folder:
-            partial.mkdir()
-        yield partial
-        for path in sorted(partial.rglob("*")) if folder else [partial]:
-            _sync(path)
-        if folder:
-            sync_folder(partial)
-        partial.replace(output)
-    except BaseException:
-        with suppress(OSError):
-            if folder:
-                shutil.rmtree(partial)
-            else:
-                partial.unlink()
-        raise
-    sync_folder(output.parent)
-
-
-def _refuse_taken(output: Path, folder: bool) -> None:
-    if folder and output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ExportError(
-            f"Could not write the folder {output}: something stands there already.",
-            "Name a folder that is not there yet, or remove the old one.",
-        )
-    if not folder and output.is_dir():
-        raise ExportError(f"Could not write the list {output}: it is a folder.", "Name a file.")
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync_folder(path)
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +95,16 @@ def export(
         reader.close()
 
 
+def _refuse_taken(output: Path, folder: bool) -> None:
+    if folder and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ExportError(
+            f"Could not write the folder {output}: something stands there already.",
+            "Name a folder that is not there yet, or remove the old one.",
+        )
+    if not folder and output.is_dir():
+        raise ExportError(f"Could not write the list {output}: it is a folder.", "Name a file.")
+
+
 def _refuse_link(session: Session, output: Path) -> None:
     """Raise ExportError where a list would leave the session by a link of its own."""
     if not output.absolute().is_relative_to(session.path):
@@ -161,8 +118,9 @@ def _refuse_link(session: Session, output: Path) -> None:
 def _write(kind: ListFormat, content: ListContent, output: Path, manifest: dict[str, Any], changed: int) -> Exported:
     folder = not kind.suffix or (kind.each and not output.suffix)
     beside = manifest_path(output)
+    _refuse_taken(output, folder)
     try:
-        with atomic_file(beside) as manifest_file, placed(output, folder=folder) as place:
+        with atomic_file(beside) as manifest_file, atomic_path(output, folder=folder) as place:
             details = _write_each(kind, content, place) if kind.each and folder else _write_one(kind, content, place)
             manifest_file.write(manifest_bytes(manifest | ({"details": details} if details else {})))
     except OSError as error:
@@ -213,7 +171,7 @@ def _rows(
 ) -> list[ExportRow]:
     """Everything of a kind that was read, with its label, by path, data set and index."""
     frames = sorted(reader.listing(unit).all(), key=lambda frame: frame.key)
-    found = labels_of((row.key for row in frames), labels, recipe.patches.min_distance if recipe.patches else 0.0)
+    found = labels_of((row.key for row in frames), labels, recipe.label_radius)
     return [ExportRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
 
 

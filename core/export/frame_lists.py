@@ -1,4 +1,7 @@
-"""CrystFEL event lists, one frame a line: `PATH //7`, or `//5/2` and `tag-123//` where a file has such frames."""
+"""Lists of frames for other programs: indices, Dragonfly's selections, CrystFEL's events and Cheetah's hits.
+
+CrystFEL's lists hold one frame a line: `PATH //7`, or `//5/2` and `tag-123//` where a file has such frames.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,21 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.export.list_content import SIMULATED, ExportRow, ListContent, plain_name, write_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.sources import FrameReader
 
-if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import ListContent
-
-
 USE_A_VECTOR = "Export as dragonfly-vector, which can say it."
+
+LINE_LIMIT = 1023
+"""A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
+
+HEADER = "# timestamp, event_id, hit, filename, index, num_peaks, ave_intensity"
+NO_PEAKS = -1
+"""Where the recipe has no stage that counts peaks."""
 
 
 def write_indices(content: ListContent, path: Path) -> dict[str, Any]:
@@ -56,14 +62,6 @@ def write_vector(content: ListContent, path: Path) -> dict[str, Any]:
     chosen = {row.frame.key.index for row in content.rows}
     write_lines(path, [*_comments(content), *("1" if index in chosen else "0" for index in range(file.frames))])
     return {"frames_of_file": file.frames}
-
-
-def _comments(content: ListContent) -> list[str]:
-    return [f"# {SIMULATED}"] if content.simulated else []
-
-
-LINE_LIMIT = 1023
-"""A line with its end must be shorter than this, in bytes, for CrystFEL's reader to hold it."""
 
 
 def write_crystfel(content: ListContent, path: Path) -> dict[str, Any]:
@@ -105,6 +103,23 @@ def event_names(keys: Iterable[FrameKey], roots: Sequence[str]) -> dict[FrameKey
     return events
 
 
+def write_cheetah(content: ListContent, path: Path) -> dict[str, Any]:
+    """The two lists, in a folder; a frame is a hit when it is selected.
+
+    timestamp: when the frame was triaged, Unix time in s. num_peaks: spots, or NO_PEAKS. ave_intensity: nan, for no
+    stage measures the peaks' intensity. Raises ExportError for a name with a comma or a line break.
+    """
+    hits = {row.frame.key.frame for row in content.rows}
+    events = event_names([row.frame.key for row in content.every], content.recipe.source.roots)
+    write_lines(path / "frames.txt", _cheetah_lines(content, content.every, hits, events))
+    write_lines(path / "cleaned.txt", _cheetah_lines(content, content.rows, hits, events))
+    return {"num_peaks": f"{NO_PEAKS} where no stage counts peaks", "timestamp": "when triaged, Unix time in s"}
+
+
+def _comments(content: ListContent) -> list[str]:
+    return [f"# {SIMULATED}"] if content.simulated else []
+
+
 def _line(key: FrameKey, event: str) -> bytes:
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in key.file + event):
         raise _refused(key, "its name holds a line break or another control character")
@@ -126,24 +141,6 @@ def _refused(key: FrameKey, reason: str) -> ExportError:
         f"Could not list frame {key.index} of {key.file} for CrystFEL: {reason}.",
         "Rename or link the file, watch it under that name, and export again; or export as csv.",
     )
-
-
-HEADER = "# timestamp, event_id, hit, filename, index, num_peaks, ave_intensity"
-NO_PEAKS = -1
-"""Where the recipe has no stage that counts peaks."""
-
-
-def write_cheetah(content: ListContent, path: Path) -> dict[str, Any]:
-    """The two lists, in a folder; a frame is a hit when it is selected.
-
-    timestamp: when the frame was triaged, Unix time in s. num_peaks: spots, or NO_PEAKS. ave_intensity: nan, for no
-    stage measures the peaks' intensity. Raises ExportError for a name with a comma or a line break.
-    """
-    hits = {row.frame.key.frame for row in content.rows}
-    events = event_names([row.frame.key for row in content.every], content.recipe.source.roots)
-    write_lines(path / "frames.txt", _cheetah_lines(content, content.every, hits, events))
-    write_lines(path / "cleaned.txt", _cheetah_lines(content, content.rows, hits, events))
-    return {"num_peaks": f"{NO_PEAKS} where no stage counts peaks", "timestamp": "when triaged, Unix time in s"}
 
 
 def _cheetah_lines(

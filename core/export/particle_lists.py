@@ -1,7 +1,8 @@
-"""RELION STAR files of particle coordinates: a table of optics where the pixel size is known, and one of particles.
+"""Lists of particle coordinates for cryo-EM programs: RELION, Topaz, EMAN and crYOLO.
 
-Sources: RELION's "Conventions" and "Particle set" (relion.readthedocs.io, release 4.0): coordinates in pixels of the
-micrograph, z and rlnTomoName for tomograms, images of a stack as 000001@name.mrcs, TIFF files read from the last row.
+RELION's STAR files hold a table of optics where the pixel size is known, and one of particles. Sources: RELION's
+"Conventions" and "Particle set" (relion.readthedocs.io, release 4.0): coordinates in pixels of the micrograph, z and
+rlnTomoName for tomograms, images of a stack as 000001@name.mrcs, TIFF files read from the last row.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ from photon_triage.core.export.list_content import (
 )
 
 TOPAZ_COLUMNS = ("image_name", "x_coord", "y_coord", "score")
+
+CLASSES = "rlnClassNumber 1: accepted, or at the threshold and not rejected; 2: any other candidate"
+
+VERSION = "1.0"
+UNKNOWN = "<NA>"
+CRYOLO_COLUMNS = (
+    *("CoordinateX", "CoordinateY", "CoordinateZ", "Width", "Height", "Depth"),
+    *("EstWidth", "EstHeight", "Confidence", "NumBoxes", "Angle"),
+)
 
 
 def write_topaz(content: ListContent, path: Path) -> dict[str, Any]:
@@ -57,9 +67,6 @@ def write_eman(content: ListContent, path: Path) -> dict[str, Any]:
     return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
 
 
-CLASSES = "rlnClassNumber 1: accepted, or at the threshold and not rejected; 2: any other candidate"
-
-
 def write_relion(content: ListContent, path: Path) -> dict[str, Any]:
     """One table of all candidates, with their scores as rlnAutopickFigureOfMerit.
 
@@ -74,6 +81,37 @@ def write_relion(content: ListContent, path: Path) -> dict[str, Any]:
         )
     write_lines(path, _lines(points, volumes == {True}, content.simulated))
     return {"coordinates": ORIGIN + TIFF_FLIPPED, "classes": CLASSES}
+
+
+def star_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """A loop_ of a STAR file: columns with their numbers, then a row a line (Hall, J. Chem. Inf. 31, 326 (1991))."""
+    yield from ("", f"data_{name}", "", "loop_")
+    yield from (f"_{column} #{number}" for number, column in enumerate(columns, 1))
+    yield from (" ".join(row) for row in rows)
+    yield ""
+
+
+def write_cryolo(content: ListContent, path: Path) -> dict[str, Any]:
+    """The boxes of one image or volume; raises ExportError for a stack of images."""
+    file = content.only_file("cryolo")
+    if file.frames > 1 and not is_volume(file):
+        raise ExportError(
+            f"Could not list candidates of {file.path} as cryolo: it is a stack of {file.frames} images.",
+            "Export as relion, which numbers the images of a stack.",
+        )
+    points, size = points_of(content, flip_tiff=True), content.box_size
+    head = [f"# {SIMULATED}"] if content.simulated else []
+    slices = sorted({point.z for point in points if point.z is not None})
+    write_lines(
+        path,
+        [
+            *head,
+            *("", "data_global", "", f"_cbox_format_version {VERSION}"),
+            *star_table("cryolo", CRYOLO_COLUMNS, (_cryolo_row(point, size) for point in points)),
+            *star_table("cryolo_include", ("slice_index",), ([str(number)] for number in slices)),
+        ],
+    )
+    return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
 
 
 def _lines(points: Sequence[CandidatePoint], volume: bool, simulated: bool) -> Iterable[str]:
@@ -103,45 +141,6 @@ def _row(point: CandidatePoint, optics: Sequence[float]) -> list[str]:
     row += [f"{point.score:.6f}", "1" if point.selected else "2"]
     size = pixel_angstrom(point.file)
     return [*row, str(optics.index(size) + 1)] if optics and size is not None else row
-
-
-def star_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    """A loop_ of a STAR file: columns with their numbers, then a row a line (Hall, J. Chem. Inf. 31, 326 (1991))."""
-    yield from ("", f"data_{name}", "", "loop_")
-    yield from (f"_{column} #{number}" for number, column in enumerate(columns, 1))
-    yield from (" ".join(row) for row in rows)
-    yield ""
-
-
-VERSION = "1.0"
-UNKNOWN = "<NA>"
-CRYOLO_COLUMNS = (
-    *("CoordinateX", "CoordinateY", "CoordinateZ", "Width", "Height", "Depth"),
-    *("EstWidth", "EstHeight", "Confidence", "NumBoxes", "Angle"),
-)
-
-
-def write_cryolo(content: ListContent, path: Path) -> dict[str, Any]:
-    """The boxes of one image or volume; raises ExportError for a stack of images."""
-    file = content.only_file("cryolo")
-    if file.frames > 1 and not is_volume(file):
-        raise ExportError(
-            f"Could not list candidates of {file.path} as cryolo: it is a stack of {file.frames} images.",
-            "Export as relion, which numbers the images of a stack.",
-        )
-    points, size = points_of(content, flip_tiff=True), content.box_size
-    head = [f"# {SIMULATED}"] if content.simulated else []
-    slices = sorted({point.z for point in points if point.z is not None})
-    write_lines(
-        path,
-        [
-            *head,
-            *("", "data_global", "", f"_cbox_format_version {VERSION}"),
-            *star_table("cryolo", CRYOLO_COLUMNS, (_cryolo_row(point, size) for point in points)),
-            *star_table("cryolo_include", ("slice_index",), ([str(number)] for number in slices)),
-        ],
-    )
-    return {"coordinates": "lower left corner of each box, " + ORIGIN + TIFF_FLIPPED, "box_size": size}
 
 
 def _cryolo_row(point: CandidatePoint, size: int) -> list[str]:

@@ -344,7 +344,7 @@ def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold:
     ranked = listing.ids(hits_only=False, order="score")[max(edge - NEAR // 2, 0) : edge + NEAR // 2]
     near = list(listing.rows(ranked).values())
     near.sort(key=lambda row: abs((row.score if row.score is not None else 2.0) - threshold))
-    radius = recipe.patches.min_distance if recipe.patches else 0.0
+    radius = recipe.label_radius
     labels = labels_of([row.key for row in near], book.labels, radius)
     for row in reversed(near):
         label = labels.get(row.key)
@@ -359,4 +359,4 @@ def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold:
 
 
 def _row(reader: ResultsReader, recipe: Recipe, key: FrameKey) -> FrameRow | None:
-    return reader.listing(recipe.unit).row_of(key, recipe.patches.min_distance if recipe.patches else 0.0)
+    return reader.listing(recipe.unit).row_of(key, recipe.label_radius)

@@ -59,6 +59,13 @@ def presence_of(folder: Path, state: EngineState, now: float | None = None) -> P
     return Presence(alive=True, silent_s=age if is_silent else 0.0)
 
 
+def busy_text(state: EngineState) -> str:
+    """With what an engine has been busy for BUSY_S and more, such as "busy with 19.tif for 44 s"; "" otherwise."""
+    if not state.busy_with or state.busy_s < BUSY_S:
+        return ""
+    return f"busy with {state.busy_with} for {state.busy_s:.0f} s"
+
+
 def _is_process(folder: Path, pid: object) -> bool | None:
     """Whether a process of this host is the engine of a session; None where the system does not tell."""
     if not Path("/proc/self/cmdline").exists():
@@ -69,10 +76,3 @@ def _is_process(folder: Path, pid: object) -> bool | None:
         return False
     # Numbers are given to other processes again.
     return ENGINE_MODULE in words and any(json.dumps(str(folder)).encode() in word for word in words)
-
-
-def busy_text(state: EngineState) -> str:
-    """With what an engine has been busy for BUSY_S and more, such as "busy with 19.tif for 44 s"; "" otherwise."""
-    if not state.busy_with or state.busy_s < BUSY_S:
-        return ""
-    return f"busy with {state.busy_with} for {state.busy_s:.0f} s"

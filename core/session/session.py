@@ -16,8 +16,8 @@ from photon_triage.core.recipe import Recipe, parse_recipe
 from photon_triage.core.session.decisions.journal import JournalWriter
 from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.store.database import refusal
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.core.session.store.writer import refusal
 
 HEARTBEAT_LIMIT_S = 10.0
 

@@ -1,13 +1,25 @@
-"""The engine's state and the states of files, as results.db holds them for every reader of a session."""
+"""The engine's state and the states of files in results.db, and the engine's note where that cannot be written."""
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from photon_triage.core.common.containment import open_regular, parse_json, read_bytes
+
 STATE_VERSION = 1
+
+_NOTE_BYTES, _LONGEST_NOTE = 4096, 800
+"""Of the file with the note, and of the text in it."""
+_KEPT = ("job", "retried", "moved", "changes", "trouble")
+"""Fields that are not reported with the heartbeat."""
 
 
 class FileStatus(StrEnum):
@@ -100,8 +112,51 @@ class EngineState:
         )
 
 
-_KEPT = ("job", "retried", "moved", "changes", "trouble")
-"""Fields that are not reported with the heartbeat."""
+class TroubleNote:
+    """The engine's note; nothing here raises, for it is written when everything else fails."""
+
+    def __init__(self, results_path: Path) -> None:
+        self._file: int | None = None
+        with suppress(OSError):
+            path = _note_path(results_path)
+            self._file = open_regular(path, path.parent, os.O_WRONLY | os.O_CREAT)
+        self.clear()
+
+    def say(self, text: str) -> None:
+        """Note what is wrong, and that the engine is alive."""
+        self._write(json.dumps({"trouble": text[:_LONGEST_NOTE], "heartbeat": time.time()}).encode())
+
+    def clear(self) -> None:
+        """Nothing is wrong."""
+        self._write(b"")
+
+    def close(self) -> None:
+        """Leave the note as it is."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, text: bytes) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                os.pwrite(self._file, text.ljust(_NOTE_BYTES), 0)
+
+
+def with_trouble(results_path: Path, state: EngineState) -> EngineState:
+    """An engine's state, completed by its note if there is one that is newer: `trouble`, `message`, `heartbeat`."""
+    try:
+        path = _note_path(results_path)
+        note = parse_json(read_bytes(path, path.parent, _NOTE_BYTES).strip() or b"{}")
+        text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
+    except (OSError, ValueError, AttributeError):
+        return state
+    if not text or not isinstance(text, str) or heartbeat < state.heartbeat:
+        return state
+    return replace(state, trouble=str(text), message=str(text), heartbeat=heartbeat)
+
+
+def _note_path(results_path: Path) -> Path:
+    return results_path.with_name("engine.note")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The files of a simulated run: HDF5 that grows slice by slice as at a beamline, or one TIFF a frame."""
+"""The files of a simulated run: HDF5 that grows as at a beamline, or one TIFF a frame, and the truth beside them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.simulate.spi import NOMINAL, FocusTruth
 from photon_triage.core.simulate.volume import SliceTruth
@@ -24,6 +25,15 @@ from photon_triage.core.simulate.volume import SliceTruth
 JOULE_PER_EV = 1.602176634e-19
 CXI_DATASET = "/entry_1/data_1/data"
 DATA_EXCHANGE_DATASET = "/exchange/data"
+
+LABEL_COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
+TRUTH_FILE = "truth.csv"
+TRUTH_FOLDER = "truth"
+MASKS_FOLDER = f"{TRUTH_FOLDER}/masks"
+POINTS_FILE = f"{TRUTH_FOLDER}/points.csv"
+POINT_CLASS = "particle"
+
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class FramesOfRun(Protocol):
@@ -131,10 +141,9 @@ class _TiffRun:
 
     def append(self, index: int, frame: NDArray[Any]) -> FrameKey:
         path = self._folder / f"{frame_name(self._name, index)}.tif"
-        partial = path.with_suffix(".partial")
         pixels = frame if self._bad is None else np.where(self._bad, frame.dtype.type(-1), frame)
-        tifffile.imwrite(partial, pixels, compression="zlib", description=self._description, metadata=None)
-        partial.replace(path)
+        with atomic_path(path, durable=False) as partial:  # simulated frames can be made again
+            tifffile.imwrite(partial, pixels, compression="zlib", description=self._description, metadata=None)
         return FrameKey(str(path.resolve()), "", 0)
 
     def flush(self) -> None:
@@ -150,32 +159,6 @@ def tiff_run(folder: Path, name: str, run: FramesOfRun, frames: int) -> Iterator
 def frame_name(run: str, index: int) -> str:
     """The name of a frame's own files, without suffix."""
     return f"{run}_{index:05d}"
-
-
-def _create_frames(file: h5py.File, name: str, run: FramesOfRun, frames: int, most: int | None) -> h5py.Dataset:
-    height, width = run.shape
-    return file.create_dataset(
-        name,
-        shape=(frames, height, width),
-        maxshape=(most, height, width),
-        chunks=(1, height, width),
-        dtype=run.dtype,
-        **hdf5plugin.Bitshuffle(cname="lz4"),
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-LABEL_COLUMNS = ("file", "dataset", "index", "verdict", "class", "who", "time")
-TRUTH_FILE = "truth.csv"
-TRUTH_FOLDER = "truth"
-MASKS_FOLDER = f"{TRUTH_FOLDER}/masks"
-POINTS_FILE = f"{TRUTH_FOLDER}/points.csv"
-POINT_CLASS = "particle"
-
-T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class TruthWriter(Protocol[T_contra]):
@@ -268,3 +251,19 @@ def true_mask(folder: Path, key: FrameKey) -> NDArray[np.uint8]:
 def held_truth(folder: Path) -> str | None:
     """The name of what holds a truth in a folder already, or None."""
     return next((name for name in (TRUTH_FILE, TRUTH_FOLDER) if (folder / name).exists()), None)
+
+
+def _create_frames(file: h5py.File, name: str, run: FramesOfRun, frames: int, most: int | None) -> h5py.Dataset:
+    height, width = run.shape
+    return file.create_dataset(
+        name,
+        shape=(frames, height, width),
+        maxshape=(most, height, width),
+        chunks=(1, height, width),
+        dtype=run.dtype,
+        **hdf5plugin.Bitshuffle(cname="lz4"),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

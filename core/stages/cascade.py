@@ -1,4 +1,4 @@
-"""The cascade: cheap tests first, so that the network sees only what they pass."""
+"""The cascade of stages: cheap tests first, so that the network sees only what they pass; and what all stages share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from photon_triage.core.recipe import Roi
 
 _SAMPLED = 16
 """Rows and columns of which one is looked at first where most frames have usable pixels in all places."""
+
+FEW_PIXELS = 2**21
+"""Of a batch, for which torch's threads wait for each other longer than they work."""
 
 
 class UnusableFrameError(Exception):
@@ -124,17 +127,6 @@ def require_usable(usable: Tensor) -> None:
         raise UnusableFrameError
 
 
-def _region(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor | None]:
-    """A region of the frames as they were stored, and of the file's mask."""
-    height, width = batch.shape
-    if roi is None:
-        rows, columns = slice(0, height), slice(0, width)
-    else:
-        check_roi(roi, batch.shape)
-        rows, columns = roi.rows, roi.columns
-    return batch.cut(rows, columns), None if batch.valid is None else batch.valid[rows, columns]
-
-
 def radius_map(batch: Batch, roi: Roi | None) -> Tensor | None:
     """Distance of a region's pixels from the beam, in pixels, (rows, columns); None where the centre is unknown."""
     x0, y0 = batch.geometry.beam_center_x, batch.geometry.beam_center_y
@@ -147,10 +139,6 @@ def radius_map(batch: Batch, roi: Roi | None) -> Tensor | None:
     if roi is not None:
         y, x = y[roi.rows], x[roi.columns]
     return torch.hypot(y[:, None], x[None, :])
-
-
-FEW_PIXELS = 2**21
-"""Of a batch, for which torch's threads wait for each other longer than they work."""
 
 
 @contextmanager
@@ -250,6 +238,17 @@ def run_on_usable(stages: Sequence[Stage], batch: Batch) -> list[Outcome | None]
         return [None]
     places = torch.arange(len(batch), device=batch.frames.device)
     return [run_on_usable(stages, batch.select(places == place))[0] for place in range(len(batch))]
+
+
+def _region(batch: Batch, roi: Roi | None) -> tuple[Tensor, Tensor | None]:
+    """A region of the frames as they were stored, and of the file's mask."""
+    height, width = batch.shape
+    if roi is None:
+        rows, columns = slice(0, height), slice(0, width)
+    else:
+        check_roi(roi, batch.shape)
+        rows, columns = roi.rows, roi.columns
+    return batch.cut(rows, columns), None if batch.valid is None else batch.valid[rows, columns]
 
 
 def _rounded(value: float) -> float:

@@ -1,4 +1,8 @@
-"""Single-hit classification: a Darknet network looks at the frame and says where, and how surely, a single hit is."""
+"""Single-hit classification by a network.
+
+A Darknet network looks at the frame and says where, and how surely, a single hit is; a radial network looks at the
+frame's radial profile.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,12 @@ from photon_triage.core.stages.rings import RingSums
 from photon_triage.models.darknet.detector import Detector, best_of_class
 from photon_triage.models.inference.runtime import prepare_for_inference
 from photon_triage.models.nets.radial_net import ProfileClassifier
+
+WANTED = "single"
+"""The class whose score is the frame's."""
+
+SHOWN_FROM = 0.05
+"""Boxes below this score are not worth a place in the results."""
 
 
 class ClassifyProfile:
@@ -37,13 +47,6 @@ class ClassifyProfile:
         require_usable(pixels[..., None] > 0)
         scores = self._classifier.scores(counts.to(self._device), pixels.to(self._device)).float()
         return StageResult(scores >= self._threshold, {}, scores)
-
-
-WANTED = "single"
-"""The class whose score is the frame's."""
-
-SHOWN_FROM = 0.05
-"""Boxes below this score are not worth a place in the results."""
 
 
 class Classify:

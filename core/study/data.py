@@ -1,4 +1,4 @@
-"""The frames of a study: a simulated beamtime, hit finding and the size window, then what to train on and to test."""
+"""The variants and sizes of a study, and its frames: a simulated beamtime, behind hit finding and the size window."""
 
 from __future__ import annotations
 
@@ -23,6 +23,26 @@ from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.spots import LitPixels
 from photon_triage.core.training.data.examples import Examples, pattern_box
 from photon_triage.models.darknet.cfg import shipped_cfg
+
+PUBLISHED_BATCH = {"yolov3-1class": 24}
+"""Frames in a batch where the published training differs from the cfg."""
+
+ALREADY_SMALL = ("hitnet",)
+
+RECIPE = "spi-presort"
+POOL_SINGLES = 0.25
+"""Singles among the hits that labels are given to; who labels looks for them. The test frames are as published."""
+
+TRAINING, VALIDATION, TEST = "training", "validation", "test"
+FIRST_FRAMES = {TRAINING: 0, VALIDATION: 100_000, TEST: 200_000}
+"""Where each part's frames begin in every run, so that none is in two of them nor beside another's."""
+
+BATCH = 32
+Wanted = tuple[int, int] | int
+"""Positives and negatives; or frames, whatever they are."""
+
+Note = Callable[[str, int, int], None]
+"""Called with what is simulated, how many frames there are, and how many there are to be."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +69,6 @@ VARIANTS = (
     Variant("hitnet, grey, log", "hitnet", "grey", "log"),
 )
 """The six published rows in their order, labels from the first runs, and the networks that are this project's own."""
-
-PUBLISHED_BATCH = {"yolov3-1class": 24}
-"""Frames in a batch where the published training differs from the cfg."""
 
 
 @dataclass(frozen=True)
@@ -101,33 +118,6 @@ def cfg_of(network: str, size: StudySize) -> str:
     return "".join([head, *(_thinner(layer, size.divisor) for layer in layers)])
 
 
-ALREADY_SMALL = ("hitnet",)
-
-
-def _thinner(layer: str, divisor: int) -> str:
-    if "activation=linear" in layer:
-        return layer
-    return re.sub(
-        r"^filters=(\d+)", lambda found: f"filters={max(8, int(found[1]) // divisor)}", layer, flags=re.MULTILINE
-    )
-
-
-RECIPE = "spi-presort"
-POOL_SINGLES = 0.25
-"""Singles among the hits that labels are given to; who labels looks for them. The test frames are as published."""
-
-TRAINING, VALIDATION, TEST = "training", "validation", "test"
-FIRST_FRAMES = {TRAINING: 0, VALIDATION: 100_000, TEST: 200_000}
-"""Where each part's frames begin in every run, so that none is in two of them nor beside another's."""
-
-BATCH = 32
-Wanted = tuple[int, int] | int
-"""Positives and negatives; or frames, whatever they are."""
-
-Note = Callable[[str, int, int], None]
-"""Called with what is simulated, how many frames there are, and how many there are to be."""
-
-
 @dataclass(frozen=True)
 class StudyFrames:
     """Frames for training and for validation."""
@@ -168,6 +158,14 @@ def study_data(size: StudySize, seed: int, folder: Path, note: Note = lambda wha
 def positives_in(examples: Examples) -> int:
     """Single hits among the examples."""
     return int(examples.positive.sum())
+
+
+def _thinner(layer: str, divisor: int) -> str:
+    if "activation=linear" in layer:
+        return layer
+    return re.sub(
+        r"^filters=(\d+)", lambda found: f"filters={max(8, int(found[1]) // divisor)}", layer, flags=re.MULTILINE
+    )
 
 
 def _drawn(seed: int, run: int, part: str, wanted: Wanted, note: Callable[[int, int], None]) -> Examples:

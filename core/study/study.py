@@ -26,6 +26,11 @@ from photon_triage.core.training.data.examples import beam_in_region
 PACKAGE = "spi_em_class"
 ITERATIONS = {"quick": 2}
 
+Note = Callable[[str, int, int, str], None]
+"""Called with what is being done, how far it is and of how much, and a remark."""
+
+SETTINGS = "study.json"
+
 
 def reference_row(data: StudyData, result: Path, seed: int, size: str) -> dict[str, Any]:
     """The reference's selections as JSON values, kept in the file `result`.
@@ -62,25 +67,6 @@ def reference_row(data: StudyData, result: Path, seed: int, size: str) -> dict[s
     }
     write_json(result, row)
     return row
-
-
-def _write_frames(counts: np.ndarray[Any, Any], path: Path) -> None:
-    """Frames (n, rows, columns) of the region in the layout of spi_em_class."""
-    recipe = load_recipe(RECIPE)
-    roi = recipe.prepare.roi
-    assert roi is not None
-    with h5py.File(path, "x") as out:
-        group = out.create_group("entry_1/image_1")
-        group["mask"] = (detector_mask()[roi.rows, roi.columns] != 0).astype(np.int32)
-        group["image_center"] = np.array([*beam_in_region(NOMINAL, recipe), 0.0])
-        group["data"] = counts.astype(np.int32)
-        out["cxi_version"] = 160
-
-
-Note = Callable[[str, int, int, str], None]
-"""Called with what is being done, how far it is and of how much, and a remark."""
-
-SETTINGS = "study.json"
 
 
 def run_study(
@@ -122,6 +108,19 @@ def run_study(
 def slug(name: str) -> str:
     """A variant's name as that of a file."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _write_frames(counts: np.ndarray[Any, Any], path: Path) -> None:
+    """Frames (n, rows, columns) of the region in the layout of spi_em_class."""
+    recipe = load_recipe(RECIPE)
+    roi = recipe.prepare.roi
+    assert roi is not None
+    with h5py.File(path, "x") as out:
+        group = out.create_group("entry_1/image_1")
+        group["mask"] = (detector_mask()[roi.rows, roi.columns] != 0).astype(np.int32)
+        group["image_center"] = np.array([*beam_in_region(NOMINAL, recipe), 0.0])
+        group["data"] = counts.astype(np.int32)
+        out["cxi_version"] = 160
 
 
 def _claim(folder: Path, size: StudySize, seed: int) -> None:

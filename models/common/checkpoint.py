@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.input_files import open_regular, parse_json, read_regular, require_size
 from photon_triage.models.common.limits import LARGEST_FILE, LARGEST_HEADER
+from photon_triage.models.common.output_files import atomic_path
 from photon_triage.models.common.registry import create, outline
 
 HEADER_KEY = "photon_triage"
@@ -64,8 +64,10 @@ def save(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], met
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not safetensors' own writer: what that writes only its owner may read, and sessions are shared.
         data = as_bytes(tensors, {HEADER_KEY: text})
-        _write_whole(target, lambda temporary: _write_bytes(temporary, data))
-        _write_whole(target.with_suffix(".json"), lambda temporary: _write_text(temporary, text + "\n"))
+        with atomic_path(target) as partial:
+            partial.write_bytes(data)
+        with atomic_path(target.with_suffix(".json")) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ModelError(f"Cannot save the checkpoint {target}: {error}.", "Check the folder and its space.") from error
     return target
@@ -232,25 +234,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file in the same folder, then rename it."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)

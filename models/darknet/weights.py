@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.input_files import read_regular
 from photon_triage.models.common.limits import LARGEST_NETWORK
+from photon_triage.models.common.output_files import atomic_path
 from photon_triage.models.darknet.layers import Convolution
 
 VERSION = (0, 2, 0)
@@ -130,18 +129,13 @@ def load(path: Path, layers: Layers, channels: Channels, cutoff: int | None = No
 
 def save(path: Path, layers: Layers, seen: int) -> None:
     """Write the layers' numbers; the file appears whole or not at all. Raises ModelError where it cannot."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with atomic_path(path) as partial, partial.open("xb") as file:
             file.write(struct.pack("<iiiQ", *VERSION, seen))
             for _, layer in layers:
                 for tensor in stored_tensors(layer):
                     file.write(np.ascontiguousarray(tensor.detach().cpu().float().numpy(), dtype="<f4").data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ModelError(f"Cannot write the weights {path}: {error.strerror or error}.", "Check the folder.") from error
 
 

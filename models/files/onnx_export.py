@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import json
 import logging
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.output_files import atomic_path
 from photon_triage.models.msd import MSDNet
 
 
@@ -91,21 +91,18 @@ def export_onnx(
     network = plain_form(model)
     program = _translated(network, torch.rand(EXAMPLES, *input_shape), target)
     program.model.metadata_props["photon_triage"] = json.dumps(dict(metadata), ensure_ascii=False)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        program.save(temporary, external_data=False)
-        difference = _difference(network, temporary, torch.rand(CHECKED, *input_shape))
-        if difference is not None and not difference <= LARGEST_DIFFERENCE:
-            raise ModelError(
-                f"Cannot export to {target}: onnxruntime's results differ by {difference:.1e} of the largest value.",
-                f"Allowed: {LARGEST_DIFFERENCE:.0e}. Nothing was written; please report it with the model.",
-            )
-        temporary.replace(target)
+        with atomic_path(target) as partial:
+            program.save(partial, external_data=False)
+            difference = _difference(network, partial, torch.rand(CHECKED, *input_shape))
+            if difference is not None and not difference <= LARGEST_DIFFERENCE:
+                raise ModelError(
+                    f"Cannot export to {target}: onnxruntime's results differ by {difference:.1e} of the largest one.",
+                    f"Allowed: {LARGEST_DIFFERENCE:.0e}. Nothing was written; please report it with the model.",
+                )
     except OSError as error:
         raise ModelError(f"Cannot write {target}: {error.strerror or error}.", "Check the folder.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return OnnxReport(target, target.stat().st_size, difference)
 
 

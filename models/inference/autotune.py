@@ -7,7 +7,6 @@ import hashlib
 import json
 import platform
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 import platformdirs
 import torch
 from torch import Tensor, nn
+
+from photon_triage.models.common.output_files import atomic_path
 
 Call = Callable[[Tensor], Any]
 Result = TypeVar("Result")
@@ -162,11 +163,7 @@ def _read() -> dict[str, Any]:
 
 def _write(everything: dict[str, Any]) -> None:
     path = cache_path()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps(everything, indent=2), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_path(path, durable=False) as partial:
+            partial.write_text(json.dumps(everything, indent=2), encoding="utf-8")

@@ -70,6 +70,11 @@ def test_a_recipe_that_searches_lists_candidates() -> None:
     assert [stage.kind for stage in recipe.networks] == ["segment", "patches"]
 
 
+def test_a_label_belongs_to_the_candidates_within_the_distance_between_two() -> None:
+    assert parse_recipe(imaging(min_distance=7.5), "x").label_radius == 7.5
+    assert load_recipe("spi").label_radius == 0.0
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

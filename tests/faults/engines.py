@@ -15,8 +15,8 @@ from photon_triage.core.engine.intake import Intake
 from photon_triage.core.engine.pipeline import Engine
 from photon_triage.core.engine.recorder import Recorder
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import Counts, FileRow
+from photon_triage.core.session.store.writer import ResultsWriter
 
 ALL_HITS = """name = "all"
 [[stages]]

@@ -37,7 +37,7 @@ def run_engine(session: Path, data: Path) -> None:
     from photon_triage.core.engine.pipeline import Engine
     from photon_triage.core.engine.recorder import Recorder
     from photon_triage.core.session.session import Session
-    from photon_triage.core.session.store.reader import ResultsWriter
+    from photon_triage.core.session.store.writer import ResultsWriter
 
     opened = Session.open(session)
     Engine(opened, [data], Recorder(ResultsWriter(opened.results_path)), device="cpu").run()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.session.trainings.trainings import Status, write_status
 from tests.core.session.builders import build_session
 

@@ -11,8 +11,8 @@ from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FileRow
+from photon_triage.core.session.store.writer import ResultsWriter
 from tests.builders.detector_files import frames_of, write_cxi
 
 from .engines import counts, make_session, wait_for

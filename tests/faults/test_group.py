@@ -23,7 +23,7 @@ from photon_triage.core.engine.restart import EngineJob, job_of
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.loop.folder import locked
 
 from ..builders.detector_files import make_old, write_plain

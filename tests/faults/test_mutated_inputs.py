@@ -28,8 +28,8 @@ from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.session.store.preview import Previewer
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg
 from photon_triage.models.darknet.detector import Detector, load_detector
@@ -185,7 +185,7 @@ def _ledger(path: Path) -> None:
     with closing(ResultsWriter(Session.open(path).results_path)) as writer:
         list(writer.ledger())
         writer.state()
-        writer.hits_without_digest()
+        writer.missing.hits_without_digest()
 
 
 @pytest.fixture(scope="module", params=["spi", "cryoet"])

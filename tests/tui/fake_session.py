@@ -17,8 +17,8 @@ from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import FileStatus
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import Detection, FileRow, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 HEIGHT, WIDTH = 64, 96
 NOW = 1_800_000_000.0

@@ -38,7 +38,7 @@ def em(
     """
     from dataclasses import asdict
 
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.compare import KnownFrames
     from photon_triage.core.compare import compare as hold
     from photon_triage.core.compare.em import EmSettings, em_lists, save_sorted, sort_frames

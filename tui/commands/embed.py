@@ -35,7 +35,7 @@ def embed(
     """
     from dataclasses import asdict
 
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.embedding.embed import embed as embed_frames
     from photon_triage.core.session.session import Session
 

@@ -42,7 +42,7 @@ def pretrain(
     of the audit, and those next to them, are left out. It runs at low priority beside the engine; after an
     interruption the same command goes on where it was.
     """
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.data.augment import checked_augmentations
     from photon_triage.core.training.tasks.detector.pretraining import PretrainingJob, run_pretraining

@@ -149,8 +149,8 @@ def _scored_here(
     total = sum(map(len, wanted.values()))
     if not total:
         return {}
-    from photon_triage.core.common.priority import lower_priority
-    from photon_triage.core.engine.second_look import look_again
+    from photon_triage.core.common.worker_process import lower_priority
+    from photon_triage.core.engine.frame_scores import score_frames
     from photon_triage.models.inference.precision import best_device
 
     lower_priority()
@@ -162,7 +162,7 @@ def _scored_here(
             def note(frames: int, before: int = done) -> None:
                 advance(before + frames)
 
-            found[model] = look_again(session, model, keys, best_device(device), note) if keys else {}
+            found[model] = score_frames(session, model, keys, best_device(device), note) if keys else {}
             done += len(keys)
     return found
 

@@ -43,7 +43,7 @@ def study_spi(
     others), on a simulated beamtime of eight runs. The frames that all of the last five checkpoints select are held
     against the truth of other frames. Without --size it is full on a GPU and small otherwise.
     """
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.study.data import SIZES
     from photon_triage.core.study.study import run_study
     from photon_triage.models.inference.precision import best_device

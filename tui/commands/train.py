@@ -188,7 +188,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 2 -m photon_triage.tui train SESSION ...; a batch is divided among them.
     """
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.session.session import Session
     from photon_triage.core.training.data.augment import checked_augmentations
     from photon_triage.core.training.data.preselection import checked_how

@@ -66,7 +66,7 @@ def weak(
 
     SESSION/training/rounds.jsonl keeps every round and what it has gained on the clean set.
     """
-    from photon_triage.core.common.priority import lower_priority
+    from photon_triage.core.common.worker_process import lower_priority
     from photon_triage.core.training.evaluation.pixel_losses import checked_loss
     from photon_triage.core.training.model.job import NetworkJob
     from photon_triage.core.training.tasks.segmentation.weak_rounds import WeakJob, run_weak_round

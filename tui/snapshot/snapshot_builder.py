@@ -34,7 +34,7 @@ class SnapshotBuilder:
 
     def __init__(self, session: Session) -> None:
         recipe = session.recipe()
-        radius = recipe.patches.min_distance if recipe.patches else 0.0
+        radius = recipe.label_radius
         self._session = session
         self._unit = recipe.unit
         self._default_threshold = recipe.default_threshold

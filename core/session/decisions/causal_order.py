@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from photon_triage.core.session.decisions.journal import Record
 
-
 AHEAD_S = 600.0
 """A stamp further ahead of its file's own time comes from a clock that is wrong, and moves no other clock."""
 STEP_S = 1e-6
+
+ID_LENGTH = 12
+"""Hexadecimal digits of a journal's UUID: enough to tell journals apart, and short in every record."""
 
 
 class HybridClock:
@@ -42,10 +44,6 @@ class HybridClock:
         """The host's time, and a stamp later than all that were adopted."""
         now = time.time() if self._clock is None else self._clock()
         return now, max(now, self._latest + STEP_S)
-
-
-ID_LENGTH = 12
-"""Hexadecimal digits of a journal's UUID: enough to tell journals apart, and short in every record."""
 
 
 def journal_id(name: str) -> str:

@@ -40,6 +40,14 @@ LONGEST_NAME, LONGEST_PATH = 255, 4095
 _INDEX = re.compile(r"([0-9]+)([.,]0+)?")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
+SEPARATORS = ",;\t"
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
 
 def index_of(cell: str, first: int = 0) -> int:
     """The index, from 0, of a cell that counts from `first`; 12.0, as pandas writes it, is 12. Raises ValueError."""
@@ -112,27 +120,6 @@ def file_of(cell: str, folder: str) -> str:
     if _WINDOWS.match(cell) and not os.path.lexists(path):
         raise ValueError(f"got {_short(cell)} for file, a path of Windows; allowed: paths of this machine")
     return path
-
-
-def _unix_time(text: str) -> float | None:
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if seconds >= EARLIEST_UNIX and math.isfinite(seconds) else None
-
-
-def _short(cell: str) -> str:
-    return ascii(cell if len(cell) <= 100 else f"{cell[:97]}...")
-
-
-SEPARATORS = ",;\t"
-_MARKS = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
 
 
 class TableError(ValueError):
@@ -208,6 +195,18 @@ def table_rows(text: str, columns_of: Callable[[list[str]], list[str]]) -> Itera
         raise TableError(0, "it is empty")
     if waiting:
         yield TableRow(waiting.line, waiting.cells, is_torn=not text.endswith(("\n", "\r")))
+
+
+def _unix_time(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if seconds >= EARLIEST_UNIX and math.isfinite(seconds) else None
+
+
+def _short(cell: str) -> str:
+    return ascii(cell if len(cell) <= 100 else f"{cell[:97]}...")
 
 
 def _separator(text: str) -> tuple[str, str, int]:

@@ -51,6 +51,12 @@ ALIASES = {
 }
 _DIGEST = re.compile(r"[!-~]{0,128}")
 
+_ALLOWED = (
+    f"Columns are {','.join(COLUMNS)}; verdict is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}, or empty where a class "
+    "is given; index counts from 0; time is ISO 8601 or Unix time, not in the future; x and y, for candidates, are "
+    "pixels."
+)
+
 
 @dataclass(frozen=True)
 class LabelTable:
@@ -196,6 +202,20 @@ def checked_frames(
     return notes
 
 
+def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
+    """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
+    latest: dict[FrameKey, Label] = {}
+    for label in labels:
+        if label.key not in latest or label.time >= latest[label.key].time:
+            latest[label.key] = label
+    return latest
+
+
+def iso_time(seconds: float) -> str:
+    """A Unix time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
 def _impossible(key: FrameKey, row: FileRow, first_index: int) -> str:
     """Why a file that was read to its end cannot have this frame, "" where it can."""
     name = Path(row.path).name
@@ -213,15 +233,6 @@ def _count_from_one(labels: Iterable[Label], complete: Mapping[str, FileRow]) ->
     """Whether every index of the files that were read would fit, were the first frame number 1."""
     indices = [(label.key.index, complete[label.key.file].frames) for label in labels if label.key.file in complete]
     return all(1 <= index <= frames for index, frames in indices)
-
-
-def latest_labels(labels: Iterable[Label]) -> dict[FrameKey, Label]:
-    """The label of each frame that has the latest time; of those with the same time, the one that comes last."""
-    latest: dict[FrameKey, Label] = {}
-    for label in labels:
-        if label.key not in latest or label.time >= latest[label.key].time:
-            latest[label.key] = label
-    return latest
 
 
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
@@ -250,13 +261,6 @@ def _rows_of(reach: Mapping[str, int], files: Sequence[FileRow]) -> dict[str, Fi
             if len(rows) == 1 and reach[path] <= rows[0].frames:
                 found[path] = rows[0]
     return found
-
-
-_ALLOWED = (
-    f"Columns are {','.join(COLUMNS)}; verdict is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}, or empty where a class "
-    "is given; index counts from 0; time is ISO 8601 or Unix time, not in the future; x and y, for candidates, are "
-    "pixels."
-)
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -306,11 +310,6 @@ def _contradictions(labels: Sequence[Label]) -> list[str]:
     if not contradicted:
         return []
     return [f"{len(contradicted)} frames have two verdicts of the same time: the later line counts"]
-
-
-def iso_time(seconds: float) -> str:
-    """A Unix time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _row(label: Label) -> tuple[str, ...]:

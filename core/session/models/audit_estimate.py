@@ -21,7 +21,7 @@ def draw_more(session: Session, book: LabelBook, threshold: float, more: int, se
         drawn = draw_audit(
             reader.listing(recipe.unit),
             book.draws,
-            labels_of(keys, book.labels, _radius(session)),
+            labels_of(keys, book.labels, recipe.label_radius),
             threshold=threshold,
             more=more,
             model=reader.state().model or "",
@@ -46,18 +46,13 @@ def audit_now(session: Session, book: LabelBook) -> Audit | None:
     keys = {drawn.key for each in book.draws for drawn in each.frames}
     if not keys:
         return None
-    radius = _radius(session)
+    recipe = session.recipe()
     reader = session.results()
     try:
-        if session.recipe().patches:
-            scores = scores_of_points(keys, reader, radius)
+        if recipe.patches:
+            scores = scores_of_points(keys, reader, recipe.label_radius)
         else:
             scores = {key: known.score for key, known in reader.look_up(keys).items()}
     finally:
         reader.close()
-    return audit_of(book.draws, labels_of(keys, book.labels, radius), scores)
-
-
-def _radius(session: Session) -> float:
-    patches = session.recipe().patches
-    return patches.min_distance if patches else 0.0
+    return audit_of(book.draws, labels_of(keys, book.labels, recipe.label_radius), scores)

@@ -57,7 +57,7 @@ def judge(
     reader = session.results()
     try:
         labels, drawn, left_out = _judges(session, book, learned, reader)
-        recorded = [reader.scores_by(name, labels, _radius(session)) for name in names]
+        recorded = [reader.scores_by(name, labels, session.recipe().label_radius) for name in names]
         both = [known | dict((scored or {}).get(model, {})) for model, known in zip((old, new), recorded, strict=True)]
         ready = {key: label for key, label in labels.items() if all(key in scores for scores in both)}
         scores_old, scores_new = ({key: scores[key] for key in ready} for scores in both)
@@ -84,7 +84,7 @@ def judging_keys(session: Session, model: str, book: LabelBook | None = None) ->
     reader = session.results()
     try:
         labels, _, _ = _judges(session, book, Learned(frozenset()), reader)
-        known = reader.scores_by(scored_as(session, model), labels, _radius(session))
+        known = reader.scores_by(scored_as(session, model), labels, session.recipe().label_radius)
     finally:
         reader.close()
     return [key for key in labels if key not in known]
@@ -97,7 +97,7 @@ def _judges(
 
     A drawn candidate has the label of what lies nearest to it.
     """
-    radius = _radius(session)
+    radius = session.recipe().label_radius
     drawn = labels_of({frame.key for each in book.draws for frame in each.frames}, book.labels, radius)
     labels = {key: label for key, label in (book.labels | drawn).items() if label.verdict != "skipped"}
     if session.recipe().patches is not None:
@@ -185,8 +185,3 @@ def _reaches(score: float | None, threshold: float) -> bool:
 
 def _accepted(label: Label | None) -> bool | None:
     return None if label is None or label.verdict == "skipped" else label.verdict == "accepted"
-
-
-def _radius(session: Session) -> float:
-    patches = session.recipe().patches
-    return patches.min_distance if patches else 0.0

@@ -10,6 +10,16 @@ from photon_triage.core.audit.paired_difference import F1Difference, McNemar, fr
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Estimate
 
+LEAST_OF_A_KIND, LEAST_JUDGED = 5, 20
+"""Accepted and rejected frames, and all, that must be judged before a model is promoted."""
+AUDIT_ACCEPTED, AUDIT_JUDGED = 10, 50
+"""From so many on the audit decides, of whose frames none was chosen by a ranking."""
+CHANCE = 0.1
+"""A gain that chance brings about more often than this is none."""
+CONTRADICTED = 0.05
+MAY_WAIT = 0.1
+"""Part of the labelled frames that may still wait for the score of a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -137,26 +147,6 @@ class Verdict:
         return said
 
 
-def _side(side: Sequence[FlippedFrame], keys: int) -> dict[str, Any]:
-    return {
-        "n": len(side),
-        "accepted": sum(each.accepted is True for each in side),
-        "rejected": sum(each.accepted is False for each in side),
-        "frames": [each.as_json() for each in side[:keys]],
-    }
-
-
-LEAST_OF_A_KIND, LEAST_JUDGED = 5, 20
-"""Accepted and rejected frames, and all, that must be judged before a model is promoted."""
-AUDIT_ACCEPTED, AUDIT_JUDGED = 10, 50
-"""From so many on the audit decides, of whose frames none was chosen by a ranking."""
-CHANCE = 0.1
-"""A gain that chance brings about more often than this is none."""
-CONTRADICTED = 0.05
-MAY_WAIT = 0.1
-"""Part of the labelled frames that may still wait for the score of a model."""
-
-
 def decided(verdict: Verdict) -> Verdict:
     """The verdict with the group that decides, whether the new model is better, and why."""
     audit, labels = verdict.audit, verdict.labels
@@ -192,6 +182,15 @@ def decided(verdict: Verdict) -> Verdict:
         )
     better, needed, why = _compare(judged)
     return replace(verdict, judge=judged, better=better, reason=why, needed=needed, warnings=tuple(warnings))
+
+
+def _side(side: Sequence[FlippedFrame], keys: int) -> dict[str, Any]:
+    return {
+        "n": len(side),
+        "accepted": sum(each.accepted is True for each in side),
+        "rejected": sum(each.accepted is False for each in side),
+        "frames": [each.as_json() for each in side[:keys]],
+    }
 
 
 def _is_enough(judged: GroupComparison) -> bool:

@@ -5,70 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.common.containment import open_regular, parse_json, read_bytes, require_entry
+from photon_triage.core.common.atomic import atomic_path
+from photon_triage.core.common.containment import require_entry
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.state import EngineState, FileStatus
 from photon_triage.core.session.store.rows import FileRow
-
-_SIZE = 4096
-_LONGEST = 800
-
-
-class TroubleNote:
-    """The engine's note; nothing here raises, for it is written when everything else fails."""
-
-    def __init__(self, results_path: Path) -> None:
-        self._file: int | None = None
-        with suppress(OSError):
-            path = _place(results_path)
-            self._file = open_regular(path, path.parent, os.O_WRONLY | os.O_CREAT)
-        self.clear()
-
-    def say(self, text: str) -> None:
-        """Note what is wrong, and that the engine is alive."""
-        self._write(json.dumps({"trouble": text[:_LONGEST], "heartbeat": time.time()}).encode())
-
-    def clear(self) -> None:
-        """Nothing is wrong."""
-        self._write(b"")
-
-    def close(self) -> None:
-        """Leave the note as it is."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _write(self, text: bytes) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                os.pwrite(self._file, text.ljust(_SIZE), 0)
-
-
-def with_trouble(results_path: Path, state: EngineState) -> EngineState:
-    """An engine's state, completed by its note if there is one that is newer: `trouble`, `message`, `heartbeat`."""
-    try:
-        path = _place(results_path)
-        note = parse_json(read_bytes(path, path.parent, _SIZE).strip() or b"{}")
-        text, heartbeat = note.get("trouble", ""), float(note.get("heartbeat", 0.0))
-    except (OSError, ValueError, AttributeError):
-        return state
-    if not text or not isinstance(text, str) or heartbeat < state.heartbeat:
-        return state
-    return replace(state, trouble=str(text), message=str(text), heartbeat=heartbeat)
-
-
-def _place(results_path: Path) -> Path:
-    return results_path.with_name("engine.note")
-
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 4
@@ -129,28 +77,17 @@ class _Connection(sqlite3.Connection):
             return super().executescript(*arguments)
 
 
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        unreadable = sqlite3.DatabaseError("the description of its tables is damaged")
-        unreadable.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise unreadable from error
-
-
 def make(path: Path) -> None:
     """Make an empty data base; it takes its name when its tables stand, for a reader may look at any instant."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
-        db = connect(partial)
-        try:
-            db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")
-        finally:
-            db.close()
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            # SQLite would make it writable for its owner alone, and its log after it: the umask is to decide.
+            partial.touch(0o666, exist_ok=False)
+            db = connect(partial)
+            try:
+                db.executescript(f"{SCHEMA.read_text(encoding='utf-8')}; PRAGMA user_version = {VERSION};")
+            finally:
+                db.close()
     except (OSError, sqlite3.Error) as error:
         raise SessionError(
             f"Could not make {path}: {getattr(error, 'strerror', None) or error}.",
@@ -167,26 +104,6 @@ def connect(path: Path) -> sqlite3.Connection:
         raise SessionError(f"Could not open {path}: {error}.", "Check that the folder is writable.") from error
 
 
-def _require_plain(path: Path) -> None:
-    """Raise SessionError for a link that leaves the session, or an entry that is no file: SQLite would open it."""
-    for ending in FILE_ENDINGS:
-        try:
-            require_entry(path.with_name(path.name + ending), path.parent)
-        except OSError as error:
-            raise SessionError(
-                f"Could not open {path}: {Path(str(error.filename)).name} is refused, {error.strerror}.",
-                "Remove it, or copy the session from where it came from once more.",
-            ) from error
-
-
-def _limited(db: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection with bounds on what a file from somebody else can make SQLite do."""
-    db.execute("PRAGMA trusted_schema=OFF")
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
-    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    return db
-
-
 def require_tables(db: sqlite3.Connection, path: Path) -> None:
     """Raise SessionError for a data base with views, triggers or computed columns: to read it would run what they say.
 
@@ -201,13 +118,6 @@ def require_tables(db: sqlite3.Connection, path: Path) -> None:
     ).fetchone()
     if computed is not None:
         raise _foreign(path, f"the column {computed[1]!a} of its table {computed[0]!a} is computed")
-
-
-def _foreign(path: Path, why: str) -> SessionError:
-    return SessionError(
-        f"Could not use {path}: {why}, which no engine has written.",
-        "Do not use this session, or remove results.db and scan its files again: labels are in the journals.",
-    )
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -238,6 +148,26 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 def error_code(error: sqlite3.Error) -> int:
     """SQLite's number for what went wrong, 0 where it gave none."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def refusal(path: Path, error: sqlite3.Error) -> SessionError:
+    """The error for a data base that cannot be used: damaged, or not to be written."""
+    if error_code(error) in DAMAGED:
+        return damaged(path, str(error))
+    if not os.access(path.parent, os.W_OK):
+        return SessionError(
+            f"Could not write {path}: its folder is read-only.", "Make it writable, or copy the session."
+        )
+    return SessionError(f"Could not write {path}: {error}.", "Free space on that disk or make it writable.")
+
+
+def damaged(path: Path, reason: str) -> SessionError:
+    """The error for a data base whose content cannot be right."""
+    return SessionError(
+        f"Could not use {path}: it is damaged ({reason}).",
+        f"No label is in it. `photon-triage session repair {path.parent}` makes it again from what can be read.",
+        title="Results damaged",
+    )
 
 
 def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
@@ -289,6 +219,14 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+def is_older(db: sqlite3.Connection) -> bool:
+    """True where tables lack columns of this version: no engine of it has opened them. False where none can be read."""
+    with suppress(sqlite3.Error):
+        there = {table: columns(db, table) for table in ADDED}
+        return any(there[table] and not names.keys() <= set(there[table]) for table, names in ADDED.items())
+    return False
+
+
 def notes_column(db: sqlite3.Connection) -> str:
     """The expression for a file's notes: a data base that no engine of this version has opened knows none."""
     return "notes" if "notes" in columns(db, "files") else "'[]'"
@@ -332,3 +270,40 @@ def read_state(db: sqlite3.Connection) -> EngineState:
         with suppress(ValueError, TypeError, RecursionError):
             told[key] = json.loads(value)
     return EngineState.from_json(told)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        unreadable = sqlite3.DatabaseError("the description of its tables is damaged")
+        unreadable.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise unreadable from error
+
+
+def _require_plain(path: Path) -> None:
+    """Raise SessionError for a link that leaves the session, or an entry that is no file: SQLite would open it."""
+    for ending in FILE_ENDINGS:
+        try:
+            require_entry(path.with_name(path.name + ending), path.parent)
+        except OSError as error:
+            raise SessionError(
+                f"Could not open {path}: {Path(str(error.filename)).name} is refused, {error.strerror}.",
+                "Remove it, or copy the session from where it came from once more.",
+            ) from error
+
+
+def _limited(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection with bounds on what a file from somebody else can make SQLite do."""
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    return db
+
+
+def _foreign(path: Path, why: str) -> SessionError:
+    return SessionError(
+        f"Could not use {path}: {why}, which no engine has written.",
+        "Do not use this session, or remove results.db and scan its files again: labels are in the journals.",
+    )

@@ -1,4 +1,7 @@
-"""What a list shows: words such as `run:r0142 score:0.5..0.9 size:60..80 state:undecided file:S00012 jet`."""
+"""The queues in which a list offers frames, and its filter.
+
+The filter is words such as `run:r0142 score:0.5..0.9 size:60..80 state:undecided file:S00012 jet`.
+"""
 
 from __future__ import annotations
 

@@ -14,12 +14,13 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.recipe import Unit
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, with_trouble
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import with_trouble
+from photon_triage.core.session.store.frame_tables import CHANGES
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing, neighbours
 from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, sql_text
 from photon_triage.core.session.store.rows import (
+    HISTORY_BIN_S,
     ClassMap,
     Counts,
     Detection,
@@ -31,10 +32,8 @@ from photon_triage.core.session.store.rows import (
 from photon_triage.core.session.store.runs import RateTally, RunTally, recorded_numbers
 from photon_triage.core.session.store.second_scores import FlippedScore, changed_sides, scored_by_both, scores_by
 from photon_triage.core.session.store.validity import described, hide_invalid
-from photon_triage.core.session.store.writer import CHANGES, HISTORY_BIN_S, ResultsWriter
 
 __all__ = [
-    "CHANGES",
     "HISTORY_BIN_S",
     "ClassMap",
     "Counts",
@@ -43,7 +42,6 @@ __all__ = [
     "FrameResult",
     "FrameRow",
     "ResultsReader",
-    "ResultsWriter",
 ]
 
 ROWS_AT_ONCE = 10_000
@@ -62,6 +60,12 @@ class ResultsReader:
             )
         self._path = path
         self._db = database.connect_to_read(path)
+        if database.is_older(self._db):
+            log.warning(
+                "Results in %s are of an older version, which recorded neither notes on files nor changed frames. The "
+                "next engine on this session records them.",
+                path.parent,
+            )
         self.invalid: Mapping[str, int] = hide_invalid(self._db)
         """By table, the rows that cannot be right and are passed over."""
         if self.invalid:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photon_triage.core.common.atomic import atomic_path
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.session.store import database
+from photon_triage.core.session.store.rows import HISTORY_BIN_S
 from photon_triage.core.session.store.validity import add_functions, conditions, described, invalid_rows
-from photon_triage.core.session.store.writer import HISTORY_BIN_S
 
 _BLOCK = 4096
 _MOST_ROWS = 200_000
@@ -70,29 +71,27 @@ def repair(path: Path, advance: Callable[[int], None] = lambda frames: None) -> 
     Frames whose rows cannot be read are read again by the next engine. advance: called with the frames that were saved
     so far. Raises SessionError.
     """
-    partial = path.with_name(f".{path.name}.repair")
     aside = path.with_name(f"results-damaged-{time.strftime('%Y%m%d-%H%M%S')}.db")
     try:
-        partial.unlink(missing_ok=True)
-        database.make(partial)
-        new = database.connect(partial)
-        old = database.connect(path)
-        old.text_factory = _text
-        try:
-            # A table whose description can be read is read although that of another, or of an index, cannot.
-            old.execute("PRAGMA writable_schema=ON")
-            with suppress(sqlite3.Error):
-                database.require_tables(old, path)
-            with new:
-                files, frames, more = _save(old, new, advance)
-        finally:
-            old.close()
-            new.close()
-        for ending in ("", "-wal"):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-        path.with_name(path.name + "-shm").unlink(missing_ok=True)
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            database.make(partial)
+            new = database.connect(partial)
+            old = database.connect(path)
+            old.text_factory = _text
+            try:
+                # A table whose description can be read is read although that of another, or of an index, cannot.
+                old.execute("PRAGMA writable_schema=ON")
+                with suppress(sqlite3.Error):
+                    database.require_tables(old, path)
+                with new:
+                    files, frames, more = _save(old, new, advance)
+            finally:
+                old.close()
+                new.close()
+            for ending in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+            path.with_name(path.name + "-shm").unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise SessionError(
             f"Could not repair {path}: {getattr(error, 'strerror', None) or error}.",

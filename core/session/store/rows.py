@@ -14,6 +14,8 @@ from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import Box, FrameKey, Geometry
 from photon_triage.core.session.state import FileStatus
 
+HISTORY_BIN_S = 10
+"""Seconds whose frames and hits are counted together in the history."""
 LARGEST_PIXELS = 2**26
 """Of a mask: a frame of 8192 x 8192."""
 LEVEL = 3

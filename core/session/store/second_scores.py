@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from photon_triage.core.candidates import distance
+from photon_triage.core.candidates import Candidate, distance
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.store.lookup import sql_text
 
@@ -96,6 +96,68 @@ def nearest_score(key: FrameKey, candidates: Sequence[tuple[int, int, float]], r
     return min((each for each in away if each[0] <= radius), default=(0.0, None))[1]
 
 
+def put_second_scores(
+    db: sqlite3.Connection, file_id: int, model: str, scored: Sequence[tuple[int, float, Sequence[Candidate]]]
+) -> int:
+    """Record the scores of a model that is not in use: (index, score, candidates); returns how many are new.
+
+    Frames that are not there, and those whose score is this model's, are left as they are. Called within a transaction.
+    """
+    new = 0
+    model_id = add_model(db, model)
+    for index, score, candidates in scored:
+        frame = db.execute(
+            "SELECT r.id, s.frame_id IS NULL FROM frames r "
+            "LEFT JOIN scores s ON s.frame_id = r.id AND s.model_id = ? "
+            "WHERE r.file_id = ? AND r.idx = ? AND r.score IS NOT NULL AND r.model_id <> ?",
+            (model_id, file_id, index, model_id),
+        ).fetchone()
+        if frame is None:
+            continue
+        frame_id, fresh = frame
+        new += fresh
+        db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (frame_id, model_id, score))
+        db.execute("DELETE FROM former_candidates WHERE frame_id = ? AND model_id = ?", (frame_id, model_id))
+        db.executemany(
+            "INSERT INTO former_candidates (frame_id, model_id, x, y, score) VALUES (?, ?, ?, ?, ?)",
+            [(frame_id, model_id, found.x, found.y, found.score) for found in candidates],
+        )
+    return new
+
+
+def keep_former(db: sqlite3.Connection, file_id: int, index: int, model_id: int | None) -> None:
+    """Put a frame's score and candidates aside, unless they are of the model that takes their place."""
+    row = db.execute(
+        "SELECT id, model_id, score FROM frames WHERE file_id = ? AND idx = ? AND score IS NOT NULL "
+        "AND model_id IS NOT NULL",
+        (file_id, index),
+    ).fetchone()
+    if row is None or row[1] == model_id:
+        return
+    frame_id, former, score = row
+    for model in (former, model_id):
+        for table in ("scores", "former_candidates"):
+            db.execute(f"DELETE FROM {table} WHERE frame_id = ? AND model_id = ?", (frame_id, model))
+    db.execute("INSERT INTO scores (frame_id, model_id, score) VALUES (?, ?, ?)", (frame_id, former, score))
+    db.execute(
+        "INSERT INTO former_candidates (frame_id, model_id, x, y, score) "
+        "SELECT frame_id, ?, x, y, score FROM candidates WHERE frame_id = ?",
+        (former, frame_id),
+    )
+
+
+def model_number(db: sqlite3.Connection, name: str) -> int:
+    """A model's number in the results, -1 where it has scored nothing."""
+    row = db.execute("SELECT id FROM models WHERE name = ?", (sql_text(name),)).fetchone()
+    return -1 if row is None else int(row[0])
+
+
+def add_model(db: sqlite3.Connection, name: str) -> int:
+    """A model's number in the results, which it gets here where it has none."""
+    db.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (name,))
+    return int(db.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()[0])
+
+
 def _nearest(
     db: sqlite3.Connection, key: FrameKey, frame_id: int, model_id: int, radius: float, *, current: bool
 ) -> float | None:
@@ -103,9 +165,3 @@ def _nearest(
     arguments = (frame_id,) if current else (frame_id, model_id)
     rows = db.execute(f"SELECT x, y, score FROM {table} WHERE frame_id = ?{which}", arguments).fetchall()
     return nearest_score(key, rows, radius)
-
-
-def model_number(db: sqlite3.Connection, name: str) -> int:
-    """A model's number in the results, -1 where it has scored nothing."""
-    row = db.execute("SELECT id FROM models WHERE name = ?", (sql_text(name),)).fetchone()
-    return -1 if row is None else int(row[0])

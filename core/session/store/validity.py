@@ -24,6 +24,10 @@ LARGEST_EXTENT = 10_000_000
 """Pixels along a side of a frame, and stages of a recipe: far beyond any."""
 _DIGITS = 1e300
 """What is larger, infinity among it, is no measurement."""
+_MODEL = "model_id IN (SELECT id FROM main.models)"
+
+_GEOMETRY = {field.name for field in dataclasses.fields(Geometry)}
+_NUMBERS = {"photon_energy_ev", "detector_distance", "pixel_size", "beam_center_x", "beam_center_y"}
 
 
 def _whole(column: str, high: int, low: int = 0) -> str:
@@ -61,8 +65,11 @@ def _optional(column: str, condition: str) -> str:
 
 
 _BOX = " AND ".join(_number(column) for column in ("score", "x", "y", "width", "height"))
+
+
 _POINT = f"{_whole('x', LARGEST_EXTENT)} AND {_whole('y', LARGEST_EXTENT)} AND {_number('score')}"
-_MODEL = "model_id IN (SELECT id FROM main.models)"
+
+
 _FILES = (
     f"{_text('path', 'dataset', 'run', 'layout', 'dtype', 'reason')} AND length(path) BETWEEN 1 AND {LONGEST_PATH} "
     f"AND {_whole('height', LARGEST_EXTENT)} AND {_whole('width', LARGEST_EXTENT)} AND {_json('geometry', 'geometry')} "
@@ -71,11 +78,15 @@ _FILES = (
     f"AND typeof(size) = 'integer' AND size >= 0 AND typeof(mtime_ns) = 'integer' "
     f"AND {_number('updated', 0, LATEST_TIME)}"
 )
+
+
 _FRAMES = (
     f"{_whole('idx', HIGHEST_INDEX)} AND {_number('seen', 0, LATEST_TIME)} AND {_whole('passed', LARGEST_EXTENT)} "
     f"AND {_whole('hit', 1)} AND {_optional('score', _number('score'))} AND {_optional('model_id', _MODEL)} "
     f"AND {_optional('digest', _ascii('digest'))} AND {_numbers_by_name('measures')}"
 )
+
+
 _CONDITIONS: dict[str, str] = {
     "files": _FILES,
     "models": f"{_text('name')}",
@@ -92,6 +103,8 @@ _CONDITIONS: dict[str, str] = {
     "state": f"{_text('key')} AND {_json('value', 'value')}",
 }
 """By table, what is true of a row that can be right, in columns that every version has."""
+
+
 _LATER: dict[str, dict[str, str]] = {
     "files": {
         "device": "typeof(device) = 'integer'",
@@ -187,10 +200,6 @@ def _is_json(holds: Callable[[Any], bool]) -> Callable[[bytes | None], bool]:
             return False
 
     return check
-
-
-_GEOMETRY = {field.name for field in dataclasses.fields(Geometry)}
-_NUMBERS = {"photon_energy_ev", "detector_distance", "pixel_size", "beam_center_x", "beam_center_y"}
 
 
 def _is_number(value: Any) -> bool:

@@ -29,6 +29,26 @@ from photon_triage.core.session.session import Session
 
 CURVE = "curve.jsonl"
 
+LOCK, LOG, SETTINGS, STATUS = "lock", "log", "settings.json", "status.json"
+LABELS = "labels.csv"
+"""All labels that a training began with, also those held back."""
+TRAINED_ON = "trained_on.csv"
+"""The frames that a model learned from."""
+PAUSE, STOP = "pause", "stop"
+FRESH_S = 60.0
+"""How long a process may take until it holds its training's lock."""
+SILENT_S = 120.0
+"""How long a training on another host, whose lock may not be seen from here, may write nothing."""
+RECENT = 30
+"""Lines of the curve from which the time left is reckoned."""
+LOG_TAIL, LOG_LINES = 4000, 3
+
+State = Literal[
+    "starting", "preparing", "running", "pausing", "paused", "stopping", "scoring", "interrupted", "done", "failed"
+]
+AT_WORK: frozenset[str] = frozenset({"starting", "preparing", "running", "pausing", "paused", "stopping", "scoring"})
+RESUMABLE: frozenset[str] = frozenset({"interrupted", "failed"})
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -71,33 +91,6 @@ class CurveFollower:
 def read_curve(folder: Path) -> list[CurvePoint]:
     """The curve of a training so far; [] where there is none. A torn last line is left out."""
     return list(CurveFollower(folder / CURVE, folder.parent.parent).read())
-
-
-def _point(line: bytes) -> CurvePoint | None:
-    with suppress(ValueError, TypeError):
-        return CurvePoint(**parse_json(line))
-    return None
-
-
-LOCK, LOG, SETTINGS, STATUS = "lock", "log", "settings.json", "status.json"
-LABELS = "labels.csv"
-"""All labels that a training began with, also those held back."""
-TRAINED_ON = "trained_on.csv"
-"""The frames that a model learned from."""
-PAUSE, STOP = "pause", "stop"
-FRESH_S = 60.0
-"""How long a process may take until it holds its training's lock."""
-SILENT_S = 120.0
-"""How long a training on another host, whose lock may not be seen from here, may write nothing."""
-RECENT = 30
-"""Lines of the curve from which the time left is reckoned."""
-LOG_TAIL, LOG_LINES = 4000, 3
-
-State = Literal[
-    "starting", "preparing", "running", "pausing", "paused", "stopping", "scoring", "interrupted", "done", "failed"
-]
-AT_WORK: frozenset[str] = frozenset({"starting", "preparing", "running", "pausing", "paused", "stopping", "scoring"})
-RESUMABLE: frozenset[str] = frozenset({"interrupted", "failed"})
 
 
 @dataclass(frozen=True)
@@ -271,6 +264,12 @@ def log_tail(folder: Path, begin: int = 0) -> str:
     except OSError:
         return ""
     return " ".join([line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:])
+
+
+def _point(line: bytes) -> CurvePoint | None:
+    with suppress(ValueError, TypeError):
+        return CurvePoint(**parse_json(line))
+    return None
 
 
 def _state(folder: Path, status: Status | None, curve: Sequence[CurvePoint], changed: float) -> tuple[State, str]:

@@ -1,19 +1,14 @@
-"""How a reader and its worker talk: JSON over a socket, pixels through memory that both see.
-
-No pickle: what a worker says after reading a damaged file is not to be executed.
-"""
+"""What a reader and its worker share besides their messages: the form of errors in them, and memory for pixels."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import mmap
 import os
 import tempfile
 import weakref
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -22,23 +17,9 @@ from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetErro
 from photon_triage.core.sources.common.headers import printable
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
-_LONGEST_MESSAGE = 64 * 2**20
 _CLASSES: dict[str, type[SourceError]] = {each.__name__: each for each in (SourceError, NotYetError, MissingError)}
 _KINDS = {kind.value: kind for kind in ErrorKind}
 _STEP = 16 * 2**20
-
-
-def send(connection: Connection, message: dict[str, Any]) -> None:
-    """One message."""
-    connection.send_bytes(json.dumps(message).encode())
-
-
-def receive(connection: Connection) -> dict[str, Any]:
-    """The next message; EOFError where the other side is gone, ValueError where it talks nonsense."""
-    message = json.loads(connection.recv_bytes(_LONGEST_MESSAGE))
-    if not isinstance(message, dict):
-        raise ValueError(f"Expected a message. Got {type(message).__name__} instead.")  # noqa: TRY004
-    return message
 
 
 def error_message(error: SourceError) -> dict[str, Any]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from photon_triage.core.common.errors import ReaderLostError, SourceError
+from photon_triage.core.common.worker_process import ONE_THREAD, WorkerProcess
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.info import SourceInfo, Survey
 from photon_triage.core.sources.common.limits import BYTES_LIMIT
-from photon_triage.core.sources.process.channel import Arena, Pin, SharedMemory, error_of, memory_file, receive, send
+from photon_triage.core.sources.process.channel import Arena, Pin, SharedMemory, error_of, memory_file
 
 _WORKER = "photon_triage.core.sources.process.worker"
 _STARTS_WITHIN = 60.0
@@ -28,10 +25,8 @@ _MOST_KEPT = 256 * 2**20
 _SILENT_ENVIRONMENT = {
     "HDF5_USE_FILE_LOCKING": "FALSE",  # of the worker alone: files that HDF5 opens by itself for a virtual data set
     "HDF5_PLUGIN_PRELOAD": "::",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
-}
+} | ONE_THREAD
 
 Source = str | os.PathLike[str] | SourceInfo
 """A file, by its path or by what is known of it."""
@@ -245,45 +240,36 @@ class FrameReader:
 
 
 class _Process:
-    """A running worker."""
+    """A running worker, and the memory that it shares with this process."""
 
     def __init__(self, deadline: float, memory_limit: int, roots: Sequence[str], pin: Pin | None) -> None:
-        ours, theirs = socket.socketpair()
         self.memory = SharedMemory(memory_file())
         self.arena = Arena(self.memory, pin)
+        self._close_memory = weakref.finalize(self, self.memory.close)
         # HDF5's own variables name folders of native code, drivers, and places where links lead.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
-        numbers = (theirs.fileno(), self.memory.descriptor, deadline, memory_limit)
+        numbers = (self.memory.descriptor, deadline, memory_limit)
         try:
-            # A session of its own: Ctrl-C in the terminal is for the parent, which hangs up.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _WORKER, *(str(number) for number in numbers), *roots],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=numbers[:2],
-                env=environment | _SILENT_ENVIRONMENT,
-                start_new_session=True,
+            self._worker = WorkerProcess(
+                _WORKER,
+                [*(str(number) for number in numbers), *roots],
+                descriptors=[self.memory.descriptor],
+                environment=environment | _SILENT_ENVIRONMENT,
             )
         except OSError as error:
-            ours.close()
-            self.memory.close()
+            self._close_memory()
             raise SourceError(f"Starting a reader process: {error}.") from error
-        finally:
-            theirs.close()
-        self._connection = Connection(ours.detach())
         self._ready = False
-        self._finalizer = weakref.finalize(self, _finish, self._process, self._connection, self.memory)
 
     @property
     def pid(self) -> int:
         """Process id."""
-        return self._process.pid
+        return self._worker.pid
 
     def send(self, request: dict[str, Any]) -> None:
         """Hand over a request; where the worker has died, `receive` says so."""
         with suppress(OSError):
-            send(self._connection, request)
+            self._worker.send(request)
 
     def receive(self, deadline: float) -> dict[str, Any]:
         """The worker's next answer; TimeoutError after the deadline, EOFError or OSError where it died.
@@ -291,33 +277,19 @@ class _Process:
         The deadline counts from when the worker is there: on a busy machine that alone can take seconds.
         """
         if not self._ready:
-            if not self._connection.poll(_STARTS_WITHIN):
+            if not self._worker.has_answer(_STARTS_WITHIN):
                 raise TimeoutError
-            receive(self._connection)
+            self._worker.receive()
             self._ready = True
-        if not self._connection.poll(deadline):
+        if not self._worker.has_answer(deadline):
             raise TimeoutError
-        return receive(self._connection)
+        return self._worker.receive()
 
     def end(self) -> str:
         """Kill the worker; returns how it ended."""
-        self._finalizer()
-        code = self._process.returncode
-        return "still ending" if code is None else f"signal {-code}" if code < 0 else f"exit status {code}"
-
-
-def _finish(process: subprocess.Popen[bytes], connection: Connection, memory: SharedMemory) -> None:
-    """Hang up, which ends an idle worker; kill one that does not listen."""
-    connection.close()
-    memory.close()
-    try:
-        process.wait(0.05)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:  # held by a file system that does not answer: it ends when that does
-            threading.Thread(target=process.wait, daemon=True).start()
+        how = self._worker.end()
+        self._close_memory()
+        return how
 
 
 def _path(source: Source) -> str:

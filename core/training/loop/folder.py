@@ -18,14 +18,12 @@ from photon_triage.core.training.loop.progress import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from photon_triage.core.common.containment import open_regular
 from photon_triage.core.common.errors import TrainingError
+from photon_triage.core.common.locks import take_lock
 from photon_triage.core.session.trainings.trainings import LOCK
 
 BESIDE = frozenset({"session", "name", "device", "command", "note", "anew", "checkpoints_kept", "remarks"})
@@ -55,9 +53,6 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-TRIES = 10
-
-
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Raise TrainingError where the block cannot write in the folder of a training."""
@@ -76,29 +71,16 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises TrainingError while another process has it, OSError where the folder cannot be written.
     """
-    handle = open_regular(folder / LOCK, session_of(folder), os.O_RDWR | os.O_CREAT)
+    handle = take_lock(folder / LOCK, session_of(folder))
+    if handle is None:
+        raise TrainingError(
+            f"Could not train {folder.name} in {folder.parent.parent}: another process is training it.",
+            "Wait for it, or give another --name.",
+        )
     try:
-        _take(handle, folder)
         yield
     finally:
         os.close(handle)
-
-
-def _take(handle: int, folder: Path) -> None:
-    for attempt in range(TRIES):
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                return  # some network file systems know no locks
-            if attempt == TRIES - 1:
-                raise TrainingError(
-                    f"Could not train {folder.name} in {folder.parent.parent}: another process is training it.",
-                    "Wait for it, or give another --name.",
-                ) from error
-            time.sleep(0.02)  # a screen may be asking just now
-        else:
-            return
 
 
 EVERY_S = 0.5

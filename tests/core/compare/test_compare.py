@@ -16,8 +16,8 @@ from photon_triage.core.export.formats import FORMATS
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.tui import cli
 
 from ..session.builders import build_session, file_row, key

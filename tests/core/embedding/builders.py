@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.loop.checkpoints import register
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet

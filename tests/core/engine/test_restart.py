@@ -12,7 +12,7 @@ from photon_triage.core.engine import restart
 from photon_triage.core.engine.process import EngineStatus
 from photon_triage.core.engine.restart import EngineJob, restart_engine
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..session.builders import build_session
 

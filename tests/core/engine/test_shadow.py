@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from photon_triage.core.engine.events import Purpose
+from photon_triage.core.engine.frame_scores import score_frames
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.engine.recorder import Recorder
-from photon_triage.core.engine.second_look import look_again
 from photon_triage.core.engine.shadow import Shadow
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.session.decisions.labels import LabelWriter
@@ -18,8 +18,8 @@ from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.models.comparison import judge
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ...builders.detector_files import GrowingCxi, frames_of, write_cxi
 from ..session.builders import DATASET, file_row
@@ -210,6 +210,6 @@ def test_without_an_engine_labelled_frames_are_scored_here(session: Session, tmp
     path = str(recorded(session, tmp_path / "run.cxi", 10))
     keys = [FrameKey(path, DATASET, index) for index in range(10)]
     gone = FrameKey(str(tmp_path / "gone.cxi"), DATASET, 3)
-    found = look_again(session, "second", [*keys, gone], torch.device("cpu"))
+    found = score_frames(session, "second", [*keys, gone], torch.device("cpu"))
     assert gone not in found
     assert {key.index: score and round(score, 3) for key, score in found.items()} == expected(10, SECOND)

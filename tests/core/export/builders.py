@@ -17,8 +17,8 @@ from photon_triage.core.frames import Box, FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter, Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, Detection, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..session.builders import DATASET, file_row
 

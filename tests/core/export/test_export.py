@@ -18,7 +18,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.decisions.labels import LabelWriter, Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..session.builders import DATASET, build_session, file_row, frame_results, key
 

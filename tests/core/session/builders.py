@@ -8,8 +8,8 @@ from pathlib import Path
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.recipe import recipe_text
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FileRow, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 DATASET = "/entry_1/data_1/data"
 ONE_CELL_CFG = """[net]

@@ -12,8 +12,8 @@ from photon_triage.core.common.errors import SessionError, TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.data.classes import VOID
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.model.job import NetworkJob

@@ -172,7 +172,7 @@ def test_failed_save_keeps_the_old_checkpoint(saved: tuple[Darknet, Path], monke
     def fill_the_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_write_bytes", fill_the_disk)
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     with pytest.raises(ModelError, match="No space left"):
         checkpoint.save(path, model, {})
     assert checkpoint.load(path)[1]["scores"] == {"recall": 0.9}

@@ -7,8 +7,8 @@ import pytest
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.simulate.beamtime import Beamtime, Simulation, cryoet, tomo, write_beamtime
 from photon_triage.core.simulate.volume import SliceTruth
 from photon_triage.tui.commands.demo import cryoet_report, tell_cryoet, tell_tomo, tomo_report

@@ -13,8 +13,8 @@ from photon_triage.core.session.decisions.labels import LabelWriter, Subject
 from photon_triage.core.session.models.catalog import models_in_use
 from photon_triage.core.session.models.promotion import promotions, shadow_of
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet
 

@@ -14,8 +14,8 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import audit_now, draw_more
 from photon_triage.core.session.models.comparison import judge
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.session.trainings.label_summary import learnable
 from photon_triage.tui.report_page import page
 

@@ -13,8 +13,8 @@ from photon_triage.core.session.decisions.label_records import Label, Verdict
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import build_session, file_row, frame_results, key
 

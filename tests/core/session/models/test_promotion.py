@@ -16,8 +16,8 @@ from photon_triage.core.session.models.comparison import judge, judging_keys
 from photon_triage.core.session.models.promotion import promote, promotions, rollback, set_shadow, shadow_of
 from photon_triage.core.session.models.promotion_rule import Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet
 

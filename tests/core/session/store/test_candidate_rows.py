@@ -12,8 +12,9 @@ from photon_triage.core.common.errors import LabelError
 from photon_triage.core.session.decisions.label_files import COLUMNS, read_labels, write_labels
 from photon_triage.core.session.decisions.labels import Label, LabelWriter
 from photon_triage.core.session.decisions.matching import labels_of, points_against, scores_of_points
-from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import build_session, file_row, key
 

@@ -10,8 +10,8 @@ import pytest
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import build_session, file_row, key
 
@@ -90,9 +90,9 @@ def test_a_label_without_a_digest_is_of_the_frame_as_it_was(session: Session) ->
 def test_a_labelled_miss_that_was_digested_in_time_is_known_to_be_unchanged(session: Session) -> None:
     decided(session, {3: None, 0: "a0"})
     writer = ResultsWriter(session.results_path)
-    assert writer.labelled_without_digest(session.labels().labels) == [(A, key(A, 0).dataset, (3,))]
+    assert writer.missing.labelled_without_digest(session.labels().labels) == [(A, key(A, 0).dataset, (3,))]
     writer.put_digests(1, {3: "a3"})
-    assert writer.labelled_without_digest(session.labels().labels) == []
+    assert writer.missing.labelled_without_digest(session.labels().labels) == []
     assert writer.replace_frames(1, [FrameResult(3, 1, False, digest="a3")], LATER) == []
     assert of(session.labels()) == ([0, 3], [])
 
@@ -156,18 +156,6 @@ def test_candidates_change_with_their_frame(session: Session) -> None:
     replaced(session, frames("b0"))
     book = session.labels()
     assert not book.labels and set(book.changed) == {key(A, 0).at(3, 4)}
-
-
-def test_frames_behind_the_end_of_a_file_that_became_shorter_are_forgotten(session: Session) -> None:
-    writer = ResultsWriter(session.results_path)
-    assert writer.cut_frames(1, 2) == 2
-    ((row, recorded),) = writer.ledger()
-    assert (row.frames, row.done, list(recorded)) == (2, 2, [(0, 2)])
-    assert session.results().counts().frames == 2
-    writer.put_file(file_row(A, 4))
-    writer.put_frames(1, frames("a0", "a1", "c2", "c3")[2:], LATER)
-    ((row, recorded),) = writer.ledger()
-    assert (row.done, list(recorded)) == (4, [(0, 4)])
 
 
 @pytest.mark.parametrize(("is_small", "notes"), [(True, []), (False, [()])])

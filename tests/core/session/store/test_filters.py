@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import UsageError
 from photon_triage.core.session.store.filters import Range, parse_filter
-from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import file_row
 

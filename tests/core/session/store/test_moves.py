@@ -6,8 +6,8 @@ from pathlib import Path
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import DATASET, build_session, file_row, key
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.session.decisions.labels import LabelWriter
-from photon_triage.core.session.state import EngineState
+from photon_triage.core.session.state import EngineState, TroubleNote
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.database import TroubleNote
-from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.repair import repair
 from photon_triage.core.session.store.rows import Counts, FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import DATASET, build_session, file_row, frame_results, key
 
@@ -275,6 +275,6 @@ def test_more_files_can_be_left_out_than_a_query_takes_parameters(writer: Result
         writer.put_frames(file_id, [FrameResult(0, 1, True, 0.5, "old")], now=1.0)
     many = [str(tmp_path / "lost.h5"), *(f"/gone/{number}.h5" for number in range(260_000))]
     path = str(tmp_path / "kept.h5")
-    assert writer.scored_by_others("new", 10, many) == (path, DATASET, [0])
-    found = writer.without_score_by("new", None, 10, many)
+    assert writer.missing.scored_by_others("new", 10, many) == (path, DATASET, [0])
+    found = writer.missing.without_score_by("new", None, 10, many)
     assert found is not None and found[1:] == (path, DATASET, [0])

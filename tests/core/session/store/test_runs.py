@@ -7,9 +7,10 @@ import pytest
 
 from photon_triage.core.frames import Geometry
 from photon_triage.core.session.state import FileStatus
-from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import FileRow, FrameResult
 from photon_triage.core.session.store.runs import PLACE
+from photon_triage.core.session.store.writer import ResultsWriter
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from photon_triage.core.session.presence import presence_of
 from photon_triage.core.session.session import Session, engine_is_alive
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.database import ADDED
-from photon_triage.core.session.store.reader import ResultsReader, ResultsWriter
+from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.repair import problem, repair
+from photon_triage.core.session.store.writer import ResultsWriter
 
 from ..builders import build_session, key
 

@@ -9,8 +9,8 @@ import pytest
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
+from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.data.sources import CHANGED, DEFAULT_SOURCES, chosen_labels
 from photon_triage.core.training.loop.runs import TrainingRun
 

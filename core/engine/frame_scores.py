@@ -19,7 +19,7 @@ from photon_triage.core.stages.cascade import Outcome, run_on_usable
 FRAMES_AT_ONCE = 32
 
 
-def look_again(
+def score_frames(
     session: Session,
     model: str,
     keys: Sequence[FrameKey],
@@ -37,7 +37,7 @@ def look_again(
     if complaints := running.use([*models_in_use(session).values(), model]):
         raise SessionError(f"Could not score with {model}: {complaints[-1]}", title="Model not usable")
     recipe, found = session.recipe(), dict[FrameKey, float | None]()
-    radius = recipe.patches.min_distance if recipe.patches else 0.0
+    radius = recipe.label_radius
     of_file: dict[tuple[str, str], dict[int, list[FrameKey]]] = defaultdict(lambda: defaultdict(list))
     for key in keys:
         of_file[key.file, key.dataset][key.index].append(key)
