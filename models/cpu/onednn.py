@@ -2,18 +2,15 @@
 
 torch lays the weights out anew on every call; with one frame at a time that is as much work as a good part of the
 convolution. The operators used are those that torch's own compiler uses for frozen weights. They are no documented
-part of torch: `is_available` tries them, and without them nothing here is used.
+part of torch: `packing` tries them first, and where they fail nothing here is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -76,21 +73,3 @@ class PackedProduct(nn.Module):
         image = vectors.reshape(1, n, 1, -1).permute(0, 3, 1, 2)
         output: Tensor = self.convolution(image)
         return output.permute(0, 2, 3, 1).reshape(n, self.count, self.outputs)
-
-
-@cache
-def is_available() -> bool:
-    """Whether this torch has the operators, and they give what its convolution gives."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    generator = torch.Generator().manual_seed(0)
-    plain: Any = nn.Conv2d(8, 16, 3, padding=1, device="meta")
-    plain.weight = nn.Parameter(torch.randn(16, 8, 3, 3, generator=generator))
-    plain.bias = nn.Parameter(torch.randn(16, generator=generator))
-    x = torch.randn(1, 8, 5, 5, generator=generator).contiguous(memory_format=torch.channels_last)
-    try:
-        with torch.inference_mode():
-            found = PackedConvolution(plain, None, ("leaky_relu", [0.1], ""))(x)
-            return torch.allclose(found, functional.leaky_relu(plain(x), 0.1), rtol=1e-4, atol=1e-4)
-    except (AttributeError, RuntimeError, TypeError):
-        return False

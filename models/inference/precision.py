@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.cpu.winograd import pack_convolutions
+from photon_triage.models.cpu.packing import pack_convolutions, packing_refusal
 from photon_triage.models.darknet.layers import Convolution
 
 
@@ -189,6 +189,9 @@ def bfloat16_refusal(device: torch.device) -> str:
     Two small convolutions are computed as those of a network are. Flags of the processor do not tell: which
     instructions the operators need differs between versions of torch and oneDNN.
     """
+    if device.type == "cpu" and not packing_refusal(torch.float32) and (reason := packing_refusal(torch.bfloat16)):
+        # torch would convert to float32 and back around every convolution: slower than float32 alone.
+        return reason
     generator = torch.Generator().manual_seed(0)
     trial = nn.Sequential(
         Convolution(3, 16, 3, 1, 1, 1, "leaky", False), Convolution(16, 8, 1, 1, 0, 1, "linear", False)

@@ -279,6 +279,9 @@ class Runner:
 
 def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Network | None:
     """The network in bfloat16, where that is faster here."""
+    if reason := bfloat16_refusal(network.device):
+        log.info("no bfloat16: %s", reason)
+        return None
     batch = batch.to(network.device)
     made: list[Network] = []
 
@@ -303,6 +306,9 @@ def _precision_seconds(
     """What `measured_precisions` gives, with networks that are made only where they are timed."""
 
     def measure() -> dict[str, float]:
+        if reason := bfloat16_refusal(batch.device):
+            log.info("no bfloat16: %s", reason)
+            return {"float32": speed.seconds(single(), batch)}
         found = {"float32": math.inf, "bfloat16": math.inf}
         try:
             for _ in range(MEASURED_ROUNDS):

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.models.cpu import onednn, winograd
+from photon_triage.models.cpu import packing, winograd
 from photon_triage.models.cpu.onednn import PackedConvolution
-from photon_triage.models.cpu.winograd import WinogradConvolution, pack_convolutions
+from photon_triage.models.cpu.packing import pack_convolutions, packing_notice
+from photon_triage.models.cpu.winograd import WinogradConvolution
 from photon_triage.models.darknet.darknet import Darknet
-from photon_triage.models.darknet.layers import Convolution
+from photon_triage.models.inference.precision import Network
 
 from ..builders import convolution, with_random_weights
 
@@ -58,24 +64,104 @@ def test_packed_network_takes_frames_of_another_size_afterwards() -> None:
     assert relative_error(found[0], exact) < 1e-5
 
 
-@pytest.mark.skipif(not onednn.is_available(), reason="this torch has no oneDNN")
+@pytest.mark.skipif(bool(packing.packing_refusal(torch.float32)), reason="convolutions are not packed here")
 def test_each_convolution_gets_the_form_that_suits_it() -> None:
     kinds = [type(layer) for layer in packed(Darknet.from_cfg(WIDE)).layers if "Convolution" in type(layer).__name__]
     assert kinds == [PackedConvolution, WinogradConvolution, PackedConvolution, WinogradConvolution, PackedConvolution]
 
 
-def test_network_stays_as_it_is_where_torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onednn, "is_available", lambda: False)
-    assert {type(layer) for layer in packed(Darknet.from_cfg(WIDE)).layers} >= {Convolution}
+@pytest.fixture
+def _new_process() -> Iterator[None]:
+    """No self-check was made yet, and none is remembered."""
+    packing.packing_refusal.cache_clear()
+    packing._note_once.cache_clear()
+    yield
+    packing.packing_refusal.cache_clear()
+    packing._note_once.cache_clear()
 
 
-def test_changed_operator_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator that takes other arguments, or computes something else, is not used."""
-    assert onednn.is_available.__wrapped__() == torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(PackedConvolution, "forward", lambda _, x: x.new_ones(1, 16, 5, 5))
-    assert not onednn.is_available.__wrapped__()
-    monkeypatch.setattr(PackedConvolution, "forward", lambda _, x: torch.ops.mkldnn.no_such_operator(x))
-    assert not onednn.is_available.__wrapped__()
+OPERATOR = torch.ops.mkldnn._convolution_pointwise
+
+
+def refuse(*_: object) -> Tensor:
+    raise RuntimeError("could not create a primitive\nand more")
+
+
+def slightly_wrong(*arguments: Any) -> Tensor:
+    return cast(Tensor, OPERATOR(*arguments)) * 1.001
+
+
+def not_a_number(*arguments: Any) -> Tensor:
+    return cast(Tensor, OPERATOR(*arguments)) * torch.nan
+
+
+def of_another_shape(*arguments: Any) -> Tensor:
+    return cast(Tensor, OPERATOR(*arguments))[..., 1:]
+
+
+def wrong_for_products(x: Tensor, weight: Tensor, bias: Tensor, *settings: Any) -> Tensor:
+    """Wrong only in groups, with which Winograd's method multiplies matrices."""
+    found = cast(Tensor, OPERATOR(x, weight, bias, *settings))
+    return found + 1 if settings[3] > 1 else found
+
+
+BROKEN: dict[str, tuple[dict[str, Callable[..., Tensor]], str]] = {
+    "missing": ({}, "no attribute"),
+    "raises": ({"_convolution_pointwise": refuse}, "could not create a primitive)"),
+    "slightly wrong": (
+        {"_convolution_pointwise": slightly_wrong},
+        "a 3x3 convolution of 3 to 16 channels is off by 0.1%",
+    ),
+    "not a number": ({"_convolution_pointwise": not_a_number}, "is off by nan%"),
+    "another shape": ({"_convolution_pointwise": of_another_shape}, "is off by inf%"),
+    "wrong for Winograd": ({"_convolution_pointwise": wrong_for_products}, "a 3x3 convolution of 128 to 256 channels"),
+}
+"""By kind of fault: the operators, and what the note says of it."""
+
+
+@pytest.mark.usefixtures("_new_process")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")  # type: ignore[no-untyped-call]
+@pytest.mark.parametrize("fault", BROKEN)
+def test_operators_that_fail_the_self_check_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    operators, said = BROKEN[fault]
+    if operators:
+        for name, operator in operators.items():
+            monkeypatch.setattr(torch.ops.mkldnn, name, operator)
+    else:
+        monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    network, frames = with_random_weights(Darknet.from_cfg(WIDE)), torch.rand(2, 3, 18, 18)
+    for _ in range(2):
+        run = Network(network, torch.device("cpu"), torch.float32)
+        assert {type(layer) for layer in run.module.modules()}.isdisjoint({PackedConvolution, WinogradConvolution})
+        found = run(frames)
+    with torch.inference_mode():
+        (exact,) = network.double()(frames.double())
+    assert relative_error(found[0], exact) < 1e-5
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and said in record.message
+    assert packing_notice(torch.device("cpu")) == record.message
+
+
+@pytest.mark.usefixtures("_new_process")
+def test_self_check_is_made_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials: list[object] = []
+    monkeypatch.setattr(packing, "_trial_error", lambda *trial: trials.append(trial) or 0.0)
+    for _ in range(3):
+        packed(Darknet.from_cfg(WIDE))
+    assert len(trials) == len(packing.TRIALS)
+
+
+def test_self_check_covers_each_form_that_is_used() -> None:
+    activations = {trial[4] for trial in packing.TRIALS}
+    assert activations > set(packing.FUSED) and activations - set(packing.FUSED)
+    sides = [side for channels, filters, size, stride, _, side in packing.TRIALS if channels >= 128 and filters >= 256]
+    assert min(sides) < winograd.LARGE_MAP <= max(sides)
+
+
+def test_nothing_is_said_of_a_gpu() -> None:
+    assert packing_notice(torch.device("cuda")) == ""
 
 
 @pytest.mark.parametrize("tile", [2, 4])
