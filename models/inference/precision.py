@@ -44,12 +44,6 @@ class Network:
         outputs = self.module(moved)
         return [output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights."""
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
 
 BACKENDS = ("cuda", "mps", "cpu")
 """The fastest first."""
@@ -137,13 +131,6 @@ class DecisionAgreement:
     def is_good(self) -> bool:
         """Whether no more decisions differ than are tolerated."""
         return self.differing <= TOLERATED * self.made
-
-
-def compare_decisions(
-    reference: InferenceCall, candidate: InferenceCall, frames: Tensor, decide: Decide
-) -> DecisionAgreement:
-    """How two forms of a network decide on `frames` (batch, channels, height, width)."""
-    return compare_outputs(reference(frames), candidate(frames), decide)
 
 
 def compare_outputs(reference: list[Tensor], candidate: list[Tensor], decide: Decide) -> DecisionAgreement:

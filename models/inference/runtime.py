@@ -197,11 +197,6 @@ class Runner:
             network.device, network.dtype, network.channels_last, size, isinstance(self._call, GraphedCall)
         )
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights."""
-        return self._network.bytes + (self._candidate.bytes if self._candidate else 0)
-
     def __call__(self, batch: Tensor) -> list[Tensor]:
         """The raw outputs for a batch (batch, channels, height, width): float32, on the device."""
         if self._call is None:

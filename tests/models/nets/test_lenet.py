@@ -225,37 +225,6 @@ def test_forward_learns() -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
-@torch.no_grad()
-def test_score_map_stands_on_the_frame() -> None:
-    network, frames = with_biases(LeNetPatch(**SMALL)), torch.randn(2, 1, 20, 24)
-    scores = network.score_map(frames)
-    assert scores.shape == (2, 20, 24)
-    patch = frames[:, :, 9 - 6 : 9 + 7, 10 - 6 : 10 + 7]
-    torch.testing.assert_close(scores[:, 9, 10], torch.softmax(network(patch), 1)[:, 1])
-    border = torch.ones(20, 24, dtype=torch.bool)
-    border[6:14, 6:18] = False
-    assert scores[:, border].isnan().all() and not scores[:, ~border].isnan().any()
-
-
-@torch.no_grad()
-def test_padded_score_map_has_every_pixel() -> None:
-    network, frames = with_biases(LeNetPatch(**SMALL)), torch.randn(2, 1, 20, 9)
-    scores = network.score_map(frames, pad=True)
-    assert scores.shape == (2, 20, 9) and not scores.isnan().any()
-    mirrored = nn.functional.pad(frames, (6, 6, 6, 6), mode="reflect")
-    torch.testing.assert_close(scores[:, 0, 0], torch.softmax(network(mirrored[:, :, :13, :13]), 1)[:, 1])
-    mask = torch.rand(2, 20, 9) < 0.5
-    masked = network.score_map(frames, mask, pad=True)
-    assert torch.equal(masked[mask], scores[mask]) and masked[~mask].isnan().all()
-
-
-@torch.no_grad()
-def test_score_map_of_a_volume() -> None:
-    network = with_biases(LeNetPatch3d(patch=10, widths=(2,), kernels=(3,), hidden=(4,)))
-    scores = network.score_map(torch.randn(1, 1, 4, 11, 12), pad=True)
-    assert scores.shape == (1, 4, 11, 12) and bool(((scores > 0) & (scores < 1)).all())
-
-
 def test_macs() -> None:
     convolutions = 6 * 25 * 508**2 + 16 * 6 * 25 * 499**2
     layers = (81 * 16 * 120 + 120 * 84 + 84 * 2) * 463**2
@@ -360,5 +329,3 @@ def test_bad_patches_are_told() -> None:
         LeNetPatch(**SMALL)(torch.zeros(2, 1, 12, 13))
     with pytest.raises(ModelError, match=r"torch.float32 on cpu on torch.int32"):
         LeNetPatch(**SMALL)(torch.zeros(2, 1, 13, 13, dtype=torch.int32))
-    with pytest.raises(ModelError, match="has one class"):
-        LeNetPatch(classes=1, **SMALL).score_map(torch.zeros(1, 1, 20, 20))
