@@ -44,7 +44,7 @@ def test_operator_is_told_that_convolutions_run_slower(session: Session, monkeyp
     assert RunningStages(session, torch.device("cpu")).notices == []
     monkeypatch.setattr(packing, "packing_refusal", lambda _: "no such operator")
     (notice,) = RunningStages(session, torch.device("cpu")).notices
-    assert "not packed on this CPU" in notice and "no such operator" in notice
+    assert "not used on this CPU" in notice and "no such operator" in notice
     assert RunningStages(session, torch.device("meta")).notices == []
 
 

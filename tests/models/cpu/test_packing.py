@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.models.cpu import packing, winograd
+from photon_triage.models.cpu import onednn, packing, winograd
 from photon_triage.models.cpu.onednn import PackedConvolution
-from photon_triage.models.cpu.packing import pack_convolutions, packing_notice
+from photon_triage.models.cpu.packing import cpu_notices, pack_convolutions
 from photon_triage.models.cpu.winograd import WinogradConvolution
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.inference.precision import Network
+from photon_triage.models.nets.unet import UNet
 
 from ..builders import convolution, with_random_weights
 
@@ -73,11 +74,11 @@ def test_each_convolution_gets_the_form_that_suits_it() -> None:
 @pytest.fixture
 def _new_process() -> Iterator[None]:
     """No self-check was made yet, and none is remembered."""
-    packing.packing_refusal.cache_clear()
-    packing._note_once.cache_clear()
+    for cached in (packing.packing_refusal, onednn.sum_refusal, onednn.note_once):
+        cached.cache_clear()
     yield
-    packing.packing_refusal.cache_clear()
-    packing._note_once.cache_clear()
+    for cached in (packing.packing_refusal, onednn.sum_refusal, onednn.note_once):
+        cached.cache_clear()
 
 
 OPERATOR = torch.ops.mkldnn._convolution_pointwise
@@ -113,7 +114,7 @@ BROKEN: dict[str, tuple[dict[str, Callable[..., Tensor]], str]] = {
         "a 3x3 convolution of 3 to 16 channels is off by 0.1%",
     ),
     "not a number": ({"_convolution_pointwise": not_a_number}, "is off by nan%"),
-    "another shape": ({"_convolution_pointwise": of_another_shape}, "is off by inf%"),
+    "another shape": ({"_convolution_pointwise": of_another_shape}, "has another shape"),
     "wrong for Winograd": ({"_convolution_pointwise": wrong_for_products}, "a 3x3 convolution of 128 to 256 channels"),
 }
 """By kind of fault: the operators, and what the note says of it."""
@@ -141,13 +142,14 @@ def test_operators_that_fail_the_self_check_are_not_used(
     assert relative_error(found[0], exact) < 1e-5
     (record,) = caplog.records
     assert record.levelname == "WARNING" and said in record.message
-    assert packing_notice(torch.device("cpu")) == record.message
+    assert cpu_notices(torch.device("cpu"))[0] == record.message
 
 
 @pytest.mark.usefixtures("_new_process")
 def test_self_check_is_made_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     trials: list[object] = []
-    monkeypatch.setattr(packing, "_trial_error", lambda *trial: trials.append(trial) or 0.0)
+    monkeypatch.setattr(packing, "_trial", lambda *trial: trials.append(trial))
+    monkeypatch.setattr(packing, "first_failure", lambda *_: "")
     for _ in range(3):
         packed(Darknet.from_cfg(WIDE))
     assert len(trials) == len(packing.TRIALS)
@@ -160,8 +162,36 @@ def test_self_check_covers_each_form_that_is_used() -> None:
     assert min(sides) < winograd.LARGE_MAP <= max(sides)
 
 
+def no_sum(maps: Tensor, *_: object) -> Tensor:
+    return maps
+
+
+@pytest.mark.usefixtures("_new_process")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")  # type: ignore[no-untyped-call]
+@pytest.mark.parametrize(
+    ("operator", "said"),
+    [(None, "no attribute"), (refuse, "could not create a primitive)"), (no_sum, "a sum of 2 convolutions is off by")],
+)
+def test_sums_that_fail_the_self_check_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, operator: Callable[..., Tensor] | None, said: str
+) -> None:
+    if operator is None:
+        monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    else:
+        monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise_", operator)
+    network, frames = UNet(depth=2, width=4).eval(), torch.rand(1, 1, 16, 24)
+    with torch.inference_mode():
+        network(frames)
+        found = network(frames)
+        exact = network.double()(frames.double())
+    assert relative_error(found, exact) < 1e-5
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and said in record.message
+    assert cpu_notices(torch.device("cpu"))[-1] == record.message
+
+
 def test_nothing_is_said_of_a_gpu() -> None:
-    assert packing_notice(torch.device("cuda")) == ""
+    assert cpu_notices(torch.device("cuda")) == []
 
 
 @pytest.mark.parametrize("tile", [2, 4])
