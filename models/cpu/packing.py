@@ -48,7 +48,7 @@ Winograd's method with both sizes of tiles.
 TOLERANCES = {torch.float32: FLOAT32_TOLERANCE, torch.bfloat16: 2.0**-7}
 """Error allowed in the self-check, relative to the largest value of the exact result.
 
-bfloat16: both the sum and its activation are rounded to 8 bits, 2^-9 each; four times that is allowed.
+bfloat16: the sum and what its activation gives are rounded to 8 bits, 2^-8 each.
 """
 
 

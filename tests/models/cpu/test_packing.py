@@ -17,7 +17,7 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.inference.precision import Network
 from photon_triage.models.nets.unet import UNet
 
-from ..builders import convolution, with_random_weights
+from ..builders import convolution, relative_error, with_random_weights
 
 WIDE = (
     "[net]\nwidth=18\nheight=18\nchannels=3\n"
@@ -37,10 +37,6 @@ def packed(network: Darknet) -> Darknet:
     pack_convolutions(twin)
     assert isinstance(twin, Darknet)
     return twin
-
-
-def relative_error(found: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((found.double() - exact).abs().max() / exact.abs().max())
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 18, 18), (3, 3, 18, 18), (2, 3, 36, 20)])

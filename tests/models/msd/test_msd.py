@@ -16,6 +16,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import create
 from photon_triage.models.msd import MSDNet, features, network
 
+from ..builders import rounding_error
 from .msd_reference import plain, random_model, relative_difference
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -205,10 +206,11 @@ def test_bfloat16_is_close() -> None:
     model = random_model(depth=40)
     frames = frames_for(model, 1, 40, 40)
     with torch.no_grad():
-        expected = model(frames)
+        expected = plain(model, frames)
         found = model.bfloat16()(frames)
     assert found.dtype == torch.bfloat16
-    assert relative_difference(found.float(), expected) < 0.05
+    # Each layer adds a little to the output, with an error of its own: they do not add up as those of layers in a row.
+    assert relative_difference(found.float(), expected) < rounding_error(4)
 
 
 def test_a_checkpoint_brings_the_network_back(tmp_path: Path) -> None:

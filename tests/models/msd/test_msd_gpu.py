@@ -12,6 +12,7 @@ import torch
 from photon_triage.models.msd.gpu import look_ahead
 from photon_triage.models.msd.layout import MsdLayout
 
+from ..builders import TF32_ROUNDING, rounding_error
 from .msd_reference import plain, random_model, relative_difference
 
 LAYOUTS = (
@@ -78,11 +79,11 @@ def test_the_kernel_equals_the_plain_form_in_tritons_interpreter() -> None:
     slabs, wide, short = map(float, done.stdout.split())
     assert slabs < 1e-5
     assert wide < 1e-5
-    assert short < 1e-2
+    assert short < rounding_error(4, TF32_ROUNDING), "float16 has the 11 significant bits of TF32"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, rounding_error(4))], ids=str)
 @pytest.mark.parametrize("size", [(1, 200, 301), (2, 64, 64)], ids=str)
 def test_a_gpu_gives_what_the_plain_form_gives(
     dtype: torch.dtype, tolerance: float, size: tuple[int, int, int]
