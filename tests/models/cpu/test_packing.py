@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from photon_triage.models.cpu.onednn import PackedConvolution
 from photon_triage.models.cpu.packing import cpu_notices, pack_convolutions
 from photon_triage.models.cpu.winograd import WinogradConvolution
 from photon_triage.models.darknet.darknet import Darknet
+from photon_triage.models.inference.autotune import processor
 from photon_triage.models.inference.precision import Network
 from photon_triage.models.nets.unet import UNet
 
@@ -65,6 +67,13 @@ def test_packed_network_takes_frames_of_another_size_afterwards() -> None:
 def test_each_convolution_gets_the_form_that_suits_it() -> None:
     kinds = [type(layer) for layer in packed(Darknet.from_cfg(WIDE)).layers if "Convolution" in type(layer).__name__]
     assert kinds == [PackedConvolution, WinogradConvolution, PackedConvolution, WinogradConvolution, PackedConvolution]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")  # type: ignore[no-untyped-call]
+def test_self_check_passes_with_the_torch_that_is_tested() -> None:
+    assert (packing.packing_refusal(torch.float32), onednn.sum_refusal()) == ("", "")
+    if "avx512_bf16" in processor()[1].split() and "ONEDNN_MAX_CPU_ISA" not in os.environ:
+        assert packing.packing_refusal(torch.bfloat16) == ""
 
 
 @pytest.fixture

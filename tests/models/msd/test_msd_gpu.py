@@ -75,6 +75,8 @@ def test_the_kernel_equals_the_plain_form_in_tritons_interpreter() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", WITHOUT_DEVICE, str(Path(__file__).parent)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "only 0-dimensional arrays can be converted" in done.stderr:
+        pytest.skip("the interpreter of triton before 3.5 does not work with NumPy from 2.4 on")
     assert done.returncode == 0, done.stderr
     slabs, wide, short = map(float, done.stdout.split())
     assert slabs < 1e-5
