@@ -8,15 +8,12 @@ process, and takes torch's own convolutions where they fail.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-log = logging.getLogger("photon_triage.models")
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -153,9 +150,3 @@ def fallback_notice(operators: str, reason: str) -> str:
         f"{operators} are not used on this CPU: they failed their self-check ({reason}). "
         "Results are the same, networks run slower."
     )
-
-
-@cache
-def note_once(notice: str) -> None:
-    """Log a warning, once in a process: every network says the same."""
-    log.warning("%s", notice)

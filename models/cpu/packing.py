@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from photon_triage.models.common.errors import note_once
 from photon_triage.models.cpu.onednn import (
     FLOAT32_TOLERANCE,
     PLAIN,
@@ -15,7 +16,6 @@ from photon_triage.models.cpu.onednn import (
     PackedConvolution,
     fallback_notice,
     first_failure,
-    note_once,
     sum_refusal,
 )
 from photon_triage.models.cpu.winograd import LARGE_MAP, WinogradConvolution

@@ -1,4 +1,4 @@
-"""Which cell and anchor of a head answers for which truth."""
+"""Boxes of a head's cells, their overlaps, and the truths that cells and anchors answer for."""
 
 from __future__ import annotations
 
@@ -59,11 +59,6 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
 def shape_iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union of (width, height) pairs (..., 2) that share their centre."""
     return _ratio(torch.minimum(first, second).prod(-1), first.prod(-1), second.prod(-1))
-
-
-def _ratio(shared: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    union = first + second - shared
-    return torch.where(union > 0, shared / union.clamp_min(torch.finfo(union.dtype).tiny), 0.0)
 
 
 def pack_targets(frames: Sequence[Tensor]) -> Tensor:
@@ -159,3 +154,8 @@ def cell_owners(truths: Truths, shape: torch.Size) -> tuple[Tensor, Tensor]:
     owner = last.scatter_reduce(0, flat, number, reduce="amax")[flat]
     owns = owner == number
     return number[owns], (owns.cumsum(0) - 1)[owner]
+
+
+def _ratio(shared: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    union = first + second - shared
+    return torch.where(union > 0, shared / union.clamp_min(torch.finfo(union.dtype).tiny), 0.0)

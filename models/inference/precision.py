@@ -1,9 +1,8 @@
-"""Whether a network in bfloat16 decides as it does in float32."""
+"""Networks on a device in a precision: which devices there are, and when bfloat16 can stand in for float32."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,36 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.errors import ModelError, note_once
 from photon_triage.models.cpu.packing import pack_convolutions, packing_refusal
 from photon_triage.models.darknet.layers import Convolution
+
+BACKENDS = ("cuda", "mps", "cpu")
+"""The fastest first."""
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+
+VARIABLE = "PHOTON_TRIAGE_PRECISION"
+"""The environment variable that says what "auto" is to mean."""
+
+InferenceCall = Callable[[Tensor], list[Tensor]]
+"""A batch (batch, channels, height, width) on any device in, raw outputs in float32 on the model's device out."""
+
+Decide = Callable[[list[Tensor]], Tensor]
+"""From raw outputs to decisions (batch, ...), whole numbers or bool; 0 and False stand for "nothing here"."""
+
+TOLERATED = 0.005
+"""The share of the decisions for something that may come out otherwise in bfloat16."""
+
+ENOUGH_DECISIONS = 200
+"""Decisions for something that must have been compared before bfloat16 is taken, unless ENOUGH_FRAMES were."""
+
+ENOUGH_FRAMES = 1024
+
+TRIAL_TOLERANCE = 0.05
+"""Share of the largest value by which bfloat16 may differ in a trial: two layers with 8 bits of precision give 0.01."""
 
 
 class Network:
@@ -43,10 +69,6 @@ class Network:
             moved = moved.contiguous(memory_format=torch.channels_last)
         outputs = self.module(moved)
         return [output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
-
-
-BACKENDS = ("cuda", "mps", "cpu")
-"""The fastest first."""
 
 
 def best_device(request: str | None = None) -> torch.device:
@@ -79,28 +101,6 @@ def _available_devices() -> list[str]:
     return [name for name, count in counts.items() if count == 1] + [
         f"{name}:{index}" for name, count in counts.items() if count > 1 for index in range(count)
     ]
-
-
-Precision = Literal["auto", "float32", "bfloat16"]
-
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
-
-VARIABLE = "PHOTON_TRIAGE_PRECISION"
-"""The environment variable that says what "auto" is to mean."""
-
-InferenceCall = Callable[[Tensor], list[Tensor]]
-"""A batch (batch, channels, height, width) on any device in, raw outputs in float32 on the model's device out."""
-
-Decide = Callable[[list[Tensor]], Tensor]
-"""From raw outputs to decisions (batch, ...), whole numbers or bool; 0 and False stand for "nothing here"."""
-
-TOLERATED = 0.005
-"""The share of the decisions for something that may come out otherwise in bfloat16."""
-
-ENOUGH_DECISIONS = 200
-"""Decisions for something that must have been compared before bfloat16 is taken, unless ENOUGH_FRAMES were."""
-
-ENOUGH_FRAMES = 1024
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-log = logging.getLogger("photon_triage.models")
-
-TRIAL_TOLERANCE = 0.05
-"""Share of the largest value by which bfloat16 may differ in a trial: two layers with 8 bits of precision give 0.01."""
-
-
 @cache
 def bfloat16_refusal(device: torch.device) -> str:
     """Reason why networks cannot be computed in bfloat16 on a device, "" where they can.
@@ -222,10 +216,4 @@ def failure_of(call: Callable[[], object]) -> str:
 
 def warn_of_fallback(device: torch.device, reason: str) -> None:
     """Log the warning that float32 is used instead."""
-    _warn_once(f"float32 is used on {device} in place of bfloat16: {reason}")
-
-
-@cache
-def _warn_once(notice: str) -> None:
-    """Log a warning, once in a process: every network says the same."""
-    log.warning("%s", notice)
+    note_once(f"float32 is used on {device} in place of bfloat16: {reason}")

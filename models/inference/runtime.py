@@ -1,4 +1,4 @@
-"""In which precision and layout a network runs, and how many frames at a time: decided here and nowhere else."""
+"""Runners of networks: precision, layout, frames at a time and CUDA graphs are decided here and nowhere else."""
 
 from __future__ import annotations
 
@@ -31,9 +31,20 @@ __all__ = ["InferenceCall", "InferencePlan", "Network", "Runner", "measured_prec
 
 log = logging.getLogger("photon_triage.models")
 
-
 WARM_UP_RUNS = 3
 """Runs before the recording, in which libraries choose their algorithms and allocate."""
+
+MEASURED_FRAMES = 8
+"""Frames with which precisions are timed."""
+
+MEASURED_ROUNDS = 3
+"""Times that they are timed, by turns: whatever else the machine does for a moment then slows one as the other."""
+
+HOPELESS = 3.0
+"""Times as slow as float32: a precision that is so in the first round is not timed again."""
+
+TIMED_BATCHES = 4
+"""Batches, after a first, over which a faster precision must be so on the frames themselves."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +104,6 @@ class GraphedCall:
             log.warning("not recorded as a CUDA graph: %s", error)
             return None
         return Recording(graph, still, outputs)
-
-
-MEASURED_FRAMES = 8
-"""Frames with which precisions are timed."""
-
-MEASURED_ROUNDS = 3
-"""Times that they are timed, by turns: whatever else the machine does for a moment then slows one as the other."""
-
-HOPELESS = 3.0
-"""Times as slow as float32: a precision that is so in the first round is not timed again."""
-
-TIMED_BATCHES = 4
-"""Batches, after a first, over which a faster precision must be so on the frames themselves."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.memory_format import channels_last
+from photon_triage.models.common.tiles import channels_last
 from photon_triage.models.nets.dense import (
     BLOCK_VALUES,
     Windows,
@@ -25,10 +25,12 @@ from photon_triage.models.nets.dense import (
     tap_matrix,
 )
 
-ACTIVATION_NAMES = ("relu", "tanh")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
+"""Activations by name; they work in place."""
+
+AXES = {2: "height, width", 3: "depth, height, width"}
 
 POOLINGS = ("max", "average")
-
 
 LARGEST_PATCH = 2**22
 """Pixels: 2048 x 2048, or 161 voxels a side."""
@@ -73,7 +75,7 @@ class PatchOptions:
                 f"Cannot build a patch classifier with {len(self.widths)} widths and {len(self.kernels)} kernels.",
                 "Give one of each for every convolution.",
             )
-        for name, known in (("activation", ACTIVATION_NAMES), ("pooling", POOLINGS)):
+        for name, known in (("activation", tuple(ACTIVATIONS)), ("pooling", POOLINGS)):
             if getattr(self, name) not in known:
                 raise _unusable(name, getattr(self, name), f"Use {' or '.join(known)}.")
         if min(self.taps) < 1:
@@ -107,12 +109,6 @@ def _is_size(value: object) -> bool:
 
 def _unusable(name: str, value: object, hint: str) -> ModelError:
     return ModelError(f"Cannot build a patch classifier with {name} {value!r}.", hint)
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
-"""Activations by name; they work in place."""
-
-AXES = {2: "height, width", 3: "depth, height, width"}
 
 
 class PatchClassifier(nn.Module):

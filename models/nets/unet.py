@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.memory_format import channels_last
+from photon_triage.models.common.errors import ModelError, note_once
 from photon_triage.models.common.registry import register
-from photon_triage.models.common.tiles import mirrored, overlap_tiles, run_in_tiles
-from photon_triage.models.cpu.onednn import SUMS, fallback_notice, note_once, rectified_sum, sum_refusal
+from photon_triage.models.common.tiles import channels_last, mirrored, overlap_tiles, run_in_tiles
+from photon_triage.models.cpu.onednn import SUMS, fallback_notice, rectified_sum, sum_refusal
 
 NORM_GROUPS = 8
 """Groups of group normalisation, where the channels can be divided so."""
@@ -26,6 +25,14 @@ NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "group": lambda channels: nn.GroupNorm(math.gcd(NORM_GROUPS, channels), channels),
 }
+
+PADDINGS = ("same", "valid")
+
+DEEPEST = 12
+"""Levels: a pixel of the lowest one is 4096 of the frame."""
+
+LOST = 4
+"""Rows and columns that a pair of 3x3 convolutions without padding takes away."""
 
 
 class UNetConvolution(nn.Module):
@@ -97,15 +104,6 @@ def has_fused_kernel(maps: Tensor, weight: Tensor) -> bool:
         and maps.numel() > 0
         and not torch.is_autocast_enabled("cpu")
     )
-
-
-PADDINGS = ("same", "valid")
-
-DEEPEST = 12
-"""Levels: a pixel of the lowest one is 4096 of the frame."""
-
-LOST = 4
-"""Rows and columns that a pair of 3x3 convolutions without padding takes away."""
 
 
 @register("unet")

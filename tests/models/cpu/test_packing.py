@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from photon_triage.models.common.errors import note_once
 from photon_triage.models.cpu import onednn, packing, winograd
 from photon_triage.models.cpu.onednn import PackedConvolution
 from photon_triage.models.cpu.packing import cpu_notices, pack_convolutions
@@ -79,10 +80,10 @@ def test_self_check_passes_with_the_torch_that_is_tested() -> None:
 @pytest.fixture
 def _new_process() -> Iterator[None]:
     """No self-check was made yet, and none is remembered."""
-    for cached in (packing.packing_refusal, onednn.sum_refusal, onednn.note_once):
+    for cached in (packing.packing_refusal, onednn.sum_refusal, note_once):
         cached.cache_clear()
     yield
-    for cached in (packing.packing_refusal, onednn.sum_refusal, onednn.note_once):
+    for cached in (packing.packing_refusal, onednn.sum_refusal, note_once):
         cached.cache_clear()
 
 
