@@ -116,7 +116,7 @@ def sum_refusal() -> str:
             maps = torch.randn(2, 16 * count, 9, 10, generator=generator).contiguous(memory_format=torch.channels_last)
             weight, bias = (torch.randn(*shape, generator=generator) for shape in ((24, 16 * count, 3, 3), (24,)))
             exact = torch.relu(functional.conv2d(maps.double(), weight.double(), bias.double(), padding=1))
-            return rectified_sum(maps.split(16, 1), weight.split(16, 1), bias, (1, 1)), exact
+            return rectified_sum(torch.split(maps, 16, 1), torch.split(weight, 16, 1), bias, (1, 1)), exact
 
         return compute
 

@@ -1,4 +1,4 @@
-"""From the sections of a cfg to layers that fit together."""
+"""Builder of networks: the sections of a cfg as layers that fit together."""
 
 from __future__ import annotations
 
