@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from photon_triage.core.common.text_safety import safe_text
 from photon_triage.core.frames import FrameKey
@@ -40,7 +39,7 @@ def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Repo
         .render(
             report=report,
             confusion=report.agreement.confusion,
-            figures={name: Markup(svg) for name, svg in figures.items()},
+            figures=figures,
             pictures=pictures,
             no_picture=ReportPicture(),
             runs=_runs(report),
@@ -57,12 +56,12 @@ def page(report: Report, figures: Mapping[str, str], pictures: Mapping[int, Repo
 
 
 def _environment() -> Environment:
-    """The templates of this folder: every value is made safe to show, then escaped for HTML."""
+    """The templates of this folder: every value that is no HTML yet is made safe to show, then escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else safe_text(str(value)),
+        finalize=lambda value: value if hasattr(value, "__html__") else safe_text(str(value)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
