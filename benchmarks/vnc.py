@@ -41,11 +41,11 @@ def train(session: Path, data: Path, options: argparse.Namespace) -> dict[str, d
     """Both networks, registered in the session under the names that the recipe gives."""
     shared = [session, "--recipe", "cryoet", "--images", data / "raw", "--only", f"{TRAINING.start}:{TRAINING.stop}"]
     membranes = [
-        "--network", "msd", "--option", f"depth={options.depth}", "--masks", data / "membranes",
+        "--model", "msd", "--option", f"depth={options.depth}", "--masks", data / "membranes",
         "--classes", "background,membrane", "--name", "membranes", "--iterations", options.iterations,
     ]  # fmt: skip
     synapses = [
-        "--network", "lenet", "--masks", data / "synapses", "--within", data / "membranes",
+        "--model", "lenet", "--masks", data / "synapses", "--within", data / "membranes",
         "--classes", "other,synapse", "--name", "particles", "--iterations", options.lenet_iterations,
     ]  # fmt: skip
     return {

@@ -187,4 +187,20 @@ class Batch:
         """The frames where `keep` ((batch,) bool) is true."""
         chosen = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
         classes = None if self.classes is None else self.classes[keep]
-        return replace(self, keys=chosen, frames=self.frames[keep], classes=classes)
+        return replace(self, keys=chosen, frames=chosen_frames(self.frames, keep), classes=classes)
+
+
+def chosen_frames(frames: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """The frames (batch, ...) of any type where `keep` ((batch,) bool) is true.
+
+    torch 2.8 cannot index unsigned integers of more than 8 bits: their bits are taken as signed ones meanwhile.
+    """
+    signed = signed_type(frames.dtype)
+    return frames[keep] if signed is None else frames.view(signed)[keep].view(frames.dtype)
+
+
+def signed_type(dtype: torch.dtype) -> torch.dtype | None:
+    """The signed type of the size of an unsigned one of more than 8 bits, in which torch computes little."""
+    import torch  # here alone: whoever reads keys and geometries does without it
+
+    return {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}.get(dtype)

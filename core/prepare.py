@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from photon_triage.core.common.errors import RecipeError, SourceError
-from photon_triage.core.frames import Batch, Box
+from photon_triage.core.frames import Batch, Box, signed_type
 from photon_triage.core.recipe import PrepareTable, Recipe, Roi
 from photon_triage.models.common.input_files import open_regular
 
 LETTERBOX_GREY = 0.5
-_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 class Preparation(nn.Module):
@@ -162,7 +161,7 @@ def counts_of(frames: Tensor, *, masked: bool = False) -> Tensor:
     counts = frames.float()
     if frames.is_floating_point():
         return torch.where(counts.isfinite(), counts, -1.0)
-    signed = _SIGNED.get(frames.dtype)
+    signed = signed_type(frames.dtype)
     if signed is None or (masked and frames.dtype == torch.uint16):
         return counts
     if counts.numel() and counts.amax() >= torch.iinfo(frames.dtype).max:

@@ -10,4 +10,4 @@ for part in train val test; do
     photon-triage scan "$part" --recipe spi-presort --session "$part.session"
     photon-triage labels import "$part.session" "$part/truth.csv"
 done
-photon-triage train train.session --name hitnet-spi --from-cfg hitnet --validate val.session --test test.session
+photon-triage train train.session --name hitnet-spi --model hitnet --validate val.session --test test.session

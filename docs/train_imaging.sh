@@ -16,12 +16,12 @@ note="Simulated data, made and read as docs/train_imaging.sh says: 96 slices of 
 runs with seed 102 to choose the checkpoint; 24 slices of 12 runs with seed 103 to score. Sample and drift differ between all of these runs."
 
 cd tomo
-photon-triage train session --recipe tomo --name tomo-msd --network msd --option depth=24 \
+photon-triage train session --recipe tomo --name tomo-msd --model msd --option depth=24 \
     "${images[@]}" "${masks[@]}" --classes background,bone,corrosion,implant \
     --normalise frame --crop 192 --rate 8e-3 --iterations 1200 --note "$note"
 
 cd ../cryoet
-photon-triage train session --recipe cryoet --name membranes --network msd --option depth=24 \
+photon-triage train session --recipe cryoet --name membranes --model msd --option depth=24 \
     "${images[@]}" "${masks[@]}" --classes background,membrane \
     --normalise frame --crop 192 --rate 8e-3 --iterations 1000 --note "$note"
 
@@ -31,6 +31,6 @@ photon-triage train session --recipe cryoet --name membranes --network msd --opt
         tail -n +2 "$part/truth/points.csv" | sed "s#^\.\./#$part/#"
     done
 } > points.csv
-photon-triage train session --name particles --network lenet \
+photon-triage train session --name particles --model lenet \
     "${images[@]}" --points points.csv "${within[@]}" --classes other,particle \
     --normalise frame --iterations 1000 --note "$note"

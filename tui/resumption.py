@@ -24,7 +24,7 @@ from photon_triage.core.session.trainings.trainings import Training, session_of
 
 COMMANDS = ("train", "weak", "pretrain")
 """Those by which trainings are begun; a sweep begins them with `train`."""
-NAMES_OR_FILES = ("model", "network", "from_cfg", "init", "base", "recipe")
+NAMES_OR_FILES = ("model", "init", "recipe")
 """Options whose value is a name, or a file."""
 FILE_ENDINGS = (".cfg", ".safetensors", ".weights", ".toml", ".pt", ".pth")
 

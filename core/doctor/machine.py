@@ -14,6 +14,7 @@ import torch
 from photon_triage.core.session.models.catalog import shipped_models
 from photon_triage.core.sources.hdf5.chunks.filters import known_filters
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.cpu.packing import cpu_notices
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files.model_file import open_network
 from photon_triage.models.inference.autotune import WORTHWHILE, processor
@@ -83,6 +84,8 @@ def check_precision(device: str | None = None) -> Check:
         return Check("precision", "problem", str(error.message), str(error.hint))
     if notice:
         return Check("precision", "note", f"{finding}; {notice}", f"Unset {VARIABLE}.")
+    if notices := cpu_notices(chosen):
+        return Check("precision", "note", "; ".join((finding, *notices)), "Install another release of torch.")
     if forced := os.environ.get(VARIABLE):
         return Check("precision", "note", f"{finding}; {VARIABLE}={forced}", f"Unset {VARIABLE} to let it be measured.")
     if "bfloat16" in rates and rates["bfloat16"] >= WORTHWHILE * rates["float32"]:

@@ -27,6 +27,7 @@ from photon_triage.core.stages.classify import Classify
 from photon_triage.core.stages.size import Size
 from photon_triage.core.stages.spots import LitPixels, Spots
 from photon_triage.models.common.errors import ModelError
+from photon_triage.models.cpu.packing import cpu_notices
 from photon_triage.models.darknet.detector import load_detector
 from photon_triage.models.inference.precision import precision_notice
 
@@ -40,8 +41,8 @@ class RunningStages:
         self._recipe, self._models_path, self._device = session.recipe(), session.models_path, device
         self.models: dict[str, str] = {table.kind: table.model for table in self._recipe.networks}
         """The model in use by kind of stage."""
-        notice = precision_notice(device) if self.models else ""
-        self.notices = [notice] if notice else []
+        notices = (precision_notice(device), *cpu_notices(device)) if self.models else ()
+        self.notices = [notice for notice in notices if notice]
         """What an operator should know of how the networks run."""
         self.stages = [self._stage(table, self.models.get(table.kind, "")) for table in self._recipe.stages]
 

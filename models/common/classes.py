@@ -1,4 +1,4 @@
-"""Names of classes: what a checkpoint says they are, and which of them is no object."""
+"""Metadata of a checkpoint that its user needs: the names of classes, and how grey values are normalised."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from torch import Tensor
 from photon_triage.models.common.errors import ModelError
 
 LEAST_DEVIATION = 1e-6
+
+
+BACKGROUND = "background"
+"""The class that is no object; the first one where none has this name."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,6 @@ def normalisation_of(metadata: Mapping[str, Any], source: str) -> Normalisation:
             "Expected finite numbers, the deviation above 0.",
         )
     return Normalisation(float(mean), float(deviation))
-
-
-BACKGROUND = "background"
-"""The class that is no object; the first one where none has this name."""
 
 
 def background_of(classes: Sequence[str]) -> int:

@@ -1,6 +1,11 @@
-"""What can be wrong with a model: its description, its weights, or what it is given."""
+"""Errors and warnings of models, their descriptions, weights and inputs, and the log of what is said once."""
 
 from __future__ import annotations
+
+import logging
+from functools import cache
+
+log = logging.getLogger("photon_triage.models")
 
 
 class ModelError(ValueError):
@@ -25,3 +30,9 @@ class ModelError(ValueError):
 
 class ModelWarning(UserWarning):
     """A model can be used, but a part of its description was not understood."""
+
+
+@cache
+def note_once(notice: str) -> None:
+    """Log a warning, once in a process: every network says the same."""
+    log.warning("%s", notice)

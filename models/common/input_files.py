@@ -1,4 +1,4 @@
-"""Files opened only where they are regular ones: no named pipe, device or socket, and no more bytes than expected."""
+"""Input files opened safely: regular ones only, with bounds on bytes, on nesting of JSON and on unpacked archives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from typing import Any, BinaryIO
 
 DEEPEST = 64
 """Levels of lists and tables within each other; what this program writes has fewer than ten."""
+HIGHEST_RATIO = 200
+"""Unpacked bytes for each packed one. PyTorch does not pack; NumPy reaches a few tens on arrays of equal numbers."""
+SMALL = 2**24
+"""Bytes that an archive may unpack to at any ratio."""
+MOST_ENTRIES = 100_000
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -90,13 +95,6 @@ def _kind(mode: int) -> str:
         stat.S_IFCHR: "character device",
     }
     return kinds.get(stat.S_IFMT(mode), "special file")
-
-
-HIGHEST_RATIO = 200
-"""Unpacked bytes for each packed one. PyTorch does not pack; NumPy reaches a few tens on arrays of equal numbers."""
-SMALL = 2**24
-"""Bytes that an archive may unpack to at any ratio."""
-MOST_ENTRIES = 100_000
 
 
 def require_modest(file: BinaryIO, largest: int, highest: int = HIGHEST_RATIO) -> None:

@@ -1,4 +1,4 @@
-"""Frames that are too large for a network at once, computed tile by tile."""
+"""Memory of feature maps: channels last, and frames too large for a network at once computed tile by tile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from photon_triage.models.common.errors import ModelError
 
 Network = Callable[[Tensor], Tensor]
 """(batch, channels, rows, columns) in, (batch, outputs, rows, columns) out."""
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """The same values with channels last in memory, which convolutions and pools prefer.
+
+    maps: (batch, channels, *2 or 3 extents). They are always copied: where there is one channel torch cannot see the
+    layout otherwise, and what it computes from them would have channels first.
+    """
+    layout = torch.channels_last if maps.ndim == 4 else torch.channels_last_3d
+    return torch.empty_like(maps, memory_format=layout).copy_(maps)
 
 
 @dataclass(frozen=True)

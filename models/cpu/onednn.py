@@ -1,15 +1,15 @@
-"""Convolutions with weights laid out once for oneDNN, the library behind torch's convolutions on CPUs.
+"""Convolutions by operators of oneDNN, the library behind torch's convolutions on CPUs, and their self-checks.
 
-torch lays the weights out anew on every call; with one frame at a time that is as much work as a good part of the
+torch lays weights out anew on every call; with one frame at a time that is as much work as a good part of the
 convolution. The operators used are those that torch's own compiler uses for frozen weights. They are no documented
-part of torch: `is_available` tries them, and without them nothing here is used.
+part of torch, and what they run depends on torch, oneDNN and the processor: so each user tries them first, once in a
+process, and takes torch's own convolutions where they fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,16 @@ Activation = Callable[[Tensor], Tensor]
 
 PLAIN: tuple[str, list[float], str] = ("none", [], "")
 """How the operator is told that nothing follows the convolution."""
+
+Trial = tuple[str, Callable[[], tuple[Tensor, Tensor]]]
+"""Name of a computation, and the computation: its result, and the exact one in float64."""
+
+SUMS = "Convolutions that are summed within oneDNN"
+"""Name of `rectified_sum` in notices."""
+
+FLOAT32_TOLERANCE = 1e-4
+"""Error allowed in float32, relative to the largest value of the exact result: a plain convolution's is about 1e-6,
+and Winograd's transforms lose up to a factor of ten."""
 
 
 class PackedConvolution(nn.Module):
@@ -78,19 +88,65 @@ class PackedProduct(nn.Module):
         return output.permute(0, 2, 3, 1).reshape(n, self.count, self.outputs)
 
 
+def rectified_sum(
+    parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor | None, padding: Sequence[int]
+) -> Tensor:
+    """ReLU of the sum of the parts' convolutions at stride 1, each with its weights, and a bias.
+
+    parts: (batch, channels, rows, columns) of equal extents. weights: (filters, channels, size, size) each. Sums and
+    ReLU are done by the convolutions' own kernels, while the values are at hand.
+    """
+    kernels = torch.ops.mkldnn
+    geometry = (list(padding), [1, 1], [1, 1], 1)
+    ends = ["none"] * (len(parts) - 1) + ["relu"]
+    maps: Tensor = kernels._convolution_pointwise(parts[0], weights[0], bias, *geometry, ends[0], [], "")
+    for part, weight, end in zip(parts[1:], weights[1:], ends[1:], strict=True):
+        activation = None if end == "none" else end
+        maps = kernels._convolution_pointwise_(maps, part, weight, None, *geometry, "add", 1.0, activation, [], None)
+    return maps
+
+
 @cache
-def is_available() -> bool:
-    """Whether this torch has the operators, and they give what its convolution gives."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
+def sum_refusal() -> str:
+    """Reason why `rectified_sum` is not used in this process, "" where it proved right."""
     generator = torch.Generator().manual_seed(0)
-    plain: Any = nn.Conv2d(8, 16, 3, padding=1, device="meta")
-    plain.weight = nn.Parameter(torch.randn(16, 8, 3, 3, generator=generator))
-    plain.bias = nn.Parameter(torch.randn(16, generator=generator))
-    x = torch.randn(1, 8, 5, 5, generator=generator).contiguous(memory_format=torch.channels_last)
+
+    def computation(count: int) -> Callable[[], tuple[Tensor, Tensor]]:
+        def compute() -> tuple[Tensor, Tensor]:
+            maps = torch.randn(2, 16 * count, 9, 10, generator=generator).contiguous(memory_format=torch.channels_last)
+            weight, bias = (torch.randn(*shape, generator=generator) for shape in ((24, 16 * count, 3, 3), (24,)))
+            exact = torch.relu(functional.conv2d(maps.double(), weight.double(), bias.double(), padding=1))
+            return rectified_sum(torch.split(maps, 16, 1), torch.split(weight, 16, 1), bias, (1, 1)), exact
+
+        return compute
+
+    return first_failure([(f"a sum of {n} convolutions", computation(n)) for n in (1, 2, 3)], FLOAT32_TOLERANCE)
+
+
+def first_failure(trials: Iterable[Trial], tolerance: float) -> str:
+    """Reason why the first of the trials failed, "" where all are right.
+
+    tolerance: error allowed, relative to the largest value of the exact result.
+    """
     try:
+        if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return "this torch has no oneDNN"
         with torch.inference_mode():
-            found = PackedConvolution(plain, None, ("leaky_relu", [0.1], ""))(x)
-            return torch.allclose(found, functional.leaky_relu(plain(x), 0.1), rtol=1e-4, atol=1e-4)
-    except (AttributeError, RuntimeError, TypeError):
-        return False
+            for name, compute in trials:
+                found, exact = compute()
+                if found.shape != exact.shape:
+                    return f"{name} has another shape"
+                error = float((found.double() - exact).abs().max() / exact.abs().max())
+                if not error <= tolerance:  # NaN is an error too
+                    return f"{name} is off by {error:.1%}"
+    except Exception as error:  # of which type depends on what refuses: torch, its operators' schemas, oneDNN
+        return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return ""
+
+
+def fallback_notice(operators: str, reason: str) -> str:
+    """Notice that torch's own convolutions are used in place of some operators."""
+    return (
+        f"{operators} are not used on this CPU: they failed their self-check ({reason}). "
+        "Results are the same, networks run slower."
+    )

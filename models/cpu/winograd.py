@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.cpu import onednn
-from photon_triage.models.cpu.onednn import Activation, PackedConvolution, PackedProduct
-from photon_triage.models.darknet.layers import ACTIVATIONS, LEAKY_SLOPE, Convolution
+from photon_triage.models.cpu.onednn import Activation, PackedProduct
 
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 1.0, -1.0, 0.5, -2.0)}
 """The points at which the polynomials are multiplied, by outputs of a tile's side.
@@ -101,44 +99,3 @@ def _transformed_filters(weight: Tensor, g: Tensor, at_once: int = 64) -> Tensor
         taps = weight[start : start + at_once].reshape(-1, 9).double()
         found[:, start : start + at_once] = (both @ taps.T).view(len(both), -1, channels)
     return found
-
-
-FUSED: dict[str, tuple[str, list[float], str]] = {
-    "linear": onednn.PLAIN,
-    "relu": ("relu", [], ""),
-    "leaky": ("leaky_relu", [LEAKY_SLOPE], ""),
-}
-"""Activations that oneDNN applies within the convolution, by their cfg name."""
-
-WINOGRAD_CHANNELS, WINOGRAD_FILTERS = 128, 256
-"""From this many on Winograd's transforms cost less than the multiplications they save."""
-
-
-def pack_convolutions(network: nn.Module) -> None:
-    """Replace the Darknet convolutions in `network`, a fused copy on a CPU, by faster ones that compute the same.
-
-    Nothing is changed where this torch lacks what it takes.
-    """
-    if not onednn.is_available():
-        return
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, Convolution) and child.norm is None:
-                setattr(parent, name, _packed(child))
-
-
-def _packed(layer: Convolution) -> nn.Module:
-    convolution, function = layer.convolution, ACTIVATIONS[layer.activation]
-    geometry = (convolution.kernel_size, convolution.stride, convolution.padding, convolution.groups)
-    if (
-        geometry == ((3, 3), (1, 1), (1, 1), 1)
-        and convolution.in_channels >= WINOGRAD_CHANNELS
-        and convolution.out_channels >= WINOGRAD_FILTERS
-        and convolution.weight.dtype == torch.float32
-        and convolution.bias is not None
-    ):
-        return WinogradConvolution(convolution.weight, convolution.bias, function)
-    fused = FUSED.get(layer.activation)
-    if fused is None:
-        return PackedConvolution(convolution, function)
-    return PackedConvolution(convolution, None, fused)

@@ -1,4 +1,4 @@
-"""From the sections of a cfg to layers that fit together."""
+"""Builder of networks: the sections of a cfg as layers that fit together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 
-from photon_triage.models.common import limits
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.limits import require_map
-from photon_triage.models.darknet import builder as makers
+from photon_triage.models.common.limits import require_layers, require_map, require_numbers
 from photon_triage.models.darknet.cfg import Section, read_net
 from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig, read_head, read_mask
 from photon_triage.models.darknet.layers import (
@@ -28,8 +26,7 @@ from photon_triage.models.darknet.layers import (
 from photon_triage.models.darknet.pooling import Crop, Dropout, GlobalAverage, MaxPool, Softmax
 from photon_triage.models.darknet.vocabulary import check_vocabulary
 
-MOST_WEIGHTS_OF_LAYER = 2**28
-"""More weights than the largest layer of any published network has: 1 GiB, which a typing error would claim."""
+HEADS = ("region", "yolo")
 
 
 def convolution_numbers(section: Section, shape: Shape, filters: int) -> int:
@@ -164,11 +161,6 @@ MAKERS: dict[str, Callable[[Section, Shape], Layer]] = {
 """What makes the layers that need their section and their input's shape alone."""
 
 
-HEADS = ("region", "yolo")
-MOST_WEIGHTS = 2**29
-"""More than any published network has: 2 GiB."""
-
-
 @dataclass(frozen=True)
 class Node:
     """One layer within the network: which layers it reads (-1 is the input) and whether its input is an output."""
@@ -216,8 +208,8 @@ class NetworkBuilder:
 
     def build(self) -> None:
         """Build every layer."""
-        limits.require_layers(len(self.sections), "the cfg")
-        limits.require_map(self.shape(-1), "an input")
+        require_layers(len(self.sections), "the cfg")
+        require_map(self.shape(-1), "an input")
         for section in self.sections:
             sources = self.sources(section)
             layer = self.layer(section)
@@ -227,7 +219,7 @@ class NetworkBuilder:
                     f"Cannot build {section.place}: nothing is left of a {self.shape(sources[0])} input.",
                     "Use a larger input or fewer strides.",
                 )
-            limits.require_map(shape, section.place)
+            require_map(shape, section.place)
             self.layers.append(layer)
             self.nodes.append(Node(section.name, sources, section.name in HEADS))
             self.shapes.append(shape)
@@ -301,12 +293,12 @@ class NetworkBuilder:
         shape = self.shape(self.index - 1)
         if section.name == "convolutional":
             filters = self.filters(section)
-            self.numbers += makers.convolution_numbers(section, shape, filters)
-            limits.require_numbers(self.numbers, f"the network as far as {section.place}")
-            return makers.convolutional(section, shape, filters, self.form)
-        if section.name not in makers.MAKERS:
+            self.numbers += convolution_numbers(section, shape, filters)
+            require_numbers(self.numbers, f"the network as far as {section.place}")
+            return convolutional(section, shape, filters, self.form)
+        if section.name not in MAKERS:
             raise ModelError(f"Cannot build {section.place}: it can only come first.", "Leave it out.")
-        return makers.MAKERS[section.name](section, shape)
+        return MAKERS[section.name](section, shape)
 
     def filters(self, section: Section) -> int:
         """The filters of a convolution; where classes were given, those that a head or a classifier's end needs."""

@@ -1,4 +1,4 @@
-"""Darknet's cfg format: text to sections that remember their line numbers, and to typed values."""
+"""Darknet's cfg format: text to sections that remember their line numbers, to typed values, and those of `[net]`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ _SECTION_ALIASES = {
     "soft": "softmax",
     "detection_region": "region",
 }
+
+
+LARGEST = 2**31 - 1
+"""The largest whole number, that of Darknet's int."""
+
+POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid")
 
 
 @dataclass(frozen=True)
@@ -121,10 +127,6 @@ class Section:
             ) from None
 
 
-LARGEST = 2**31 - 1
-"""The largest whole number, that of Darknet's int."""
-
-
 def _integer(text: str) -> int:
     """A whole number written in digits; raises ValueError for any other text and for numbers that are too large."""
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(number := int(text)) > LARGEST:
@@ -210,9 +212,6 @@ def shipped_cfg(name: str) -> str:
             f"Cannot find the cfg {name}: none of that name is shipped.", f"See {', '.join(shipped_cfgs())}."
         )
     return (resources.files("photon_triage.models") / "cfgs" / f"{stem}.cfg").read_text(encoding="utf-8")
-
-
-POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a detection head is: the settings of a `[region]` (v2) or `[yolo]` (v3) section."""
+"""Detection heads: the settings of a `[region]` (v2) or `[yolo]` (v3) section."""
 
 from __future__ import annotations
 

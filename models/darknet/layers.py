@@ -27,6 +27,23 @@ NORM_MOMENTUM = 0.01
 """Weight of a new batch in the running mean and variance, as in Darknet."""
 
 
+Shape = tuple[int, int, int]
+"""Channels, height, width of one image's feature map."""
+
+LEAKY_SLOPE = 0.1
+"""Slope of the leaky activation below zero, as in Darknet."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "leaky": lambda x: functional.leaky_relu(x, LEAKY_SLOPE, inplace=True),
+    "relu": lambda x: functional.relu(x, inplace=True),
+    "logistic": torch.sigmoid,
+    "mish": functional.mish,
+    "swish": functional.silu,
+}
+"""Activations by their cfg name; the first ones work in place."""
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch-norm that divides by a batch's sqrt(variance + 1e-5) in training, and as `form` says with running values.
 
@@ -60,23 +77,6 @@ def checked_form(form: str) -> NormForm:
         if form == known:
             return known  # type: ignore[no-any-return]
     raise ModelError(f"Cannot build a network with norm_form={form!r}.", f"Allowed: {', '.join(get_args(NormForm))}.")
-
-
-Shape = tuple[int, int, int]
-"""Channels, height, width of one image's feature map."""
-
-LEAKY_SLOPE = 0.1
-"""Slope of the leaky activation below zero, as in Darknet."""
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "leaky": lambda x: functional.leaky_relu(x, LEAKY_SLOPE, inplace=True),
-    "relu": lambda x: functional.relu(x, inplace=True),
-    "logistic": torch.sigmoid,
-    "mish": functional.mish,
-    "swish": functional.silu,
-}
-"""Activations by their cfg name; the first ones work in place."""
 
 
 class Layer(nn.Module):

@@ -1,4 +1,4 @@
-"""Which cell and anchor of a head answers for which truth."""
+"""Boxes of a head's cells, their overlaps, and the truths that cells and anchors answer for."""
 
 from __future__ import annotations
 
@@ -59,32 +59,6 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
 def shape_iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union of (width, height) pairs (..., 2) that share their centre."""
     return _ratio(torch.minimum(first, second).prod(-1), first.prod(-1), second.prod(-1))
-
-
-def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, score_threshold: float, iou_threshold: float) -> Tensor:
-    """Which boxes remain when each one removes the weaker boxes of its class that overlap it too much.
-
-    boxes: (batch, n, 4). scores: (batch, n), falling along n. classes: (batch, n) int64. Returns (batch, n) bool: the
-    result of the greedy rule, found for all frames at once by repeating "kept are those that no kept one removes" until
-    nothing changes.
-    """
-    wanted = scores >= score_threshold
-    count = boxes.shape[1]
-    stronger = torch.ones(count, count, dtype=torch.bool, device=boxes.device).triu(1)
-    removes = box_iou(boxes[:, :, None], boxes[:, None, :]) > iou_threshold
-    removes &= stronger & (classes[:, :, None] == classes[:, None, :])
-    kept = wanted
-    for _ in range(count):
-        following = wanted & ~(removes & kept[:, :, None]).any(dim=1)
-        if torch.equal(following, kept):
-            break
-        kept = following
-    return kept
-
-
-def _ratio(shared: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    union = first + second - shared
-    return torch.where(union > 0, shared / union.clamp_min(torch.finfo(union.dtype).tiny), 0.0)
 
 
 def pack_targets(frames: Sequence[Tensor]) -> Tensor:
@@ -180,3 +154,8 @@ def cell_owners(truths: Truths, shape: torch.Size) -> tuple[Tensor, Tensor]:
     owner = last.scatter_reduce(0, flat, number, reduce="amax")[flat]
     owns = owner == number
     return number[owns], (owns.cumsum(0) - 1)[owner]
+
+
+def _ratio(shared: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    union = first + second - shared
+    return torch.where(union > 0, shared / union.clamp_min(torch.finfo(union.dtype).tiny), 0.0)

@@ -1,4 +1,4 @@
-"""How Darknet trains: which parameters decay, and the learning rate as a function of the batch."""
+"""Darknet's optimiser: the parameters that decay, and the learning rate as a function of the batch."""
 
 from __future__ import annotations
 

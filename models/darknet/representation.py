@@ -1,4 +1,4 @@
-"""What a network sees in a frame: the features that its last layers read, pooled over the frame."""
+"""Representations of frames: the features that a network's last layers read, pooled over the frame."""
 
 from __future__ import annotations
 

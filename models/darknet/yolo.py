@@ -14,19 +14,17 @@ from torch import Tensor
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig
 from photon_triage.models.darknet.losses import LossFigures, detection_loss, region_loss, yolo_loss
-from photon_triage.models.darknet.matching import cell_boxes, pack_targets, split_cells, suppress
+from photon_triage.models.darknet.matching import cell_boxes, pack_targets, split_cells
 
 __all__ = [
     "Detections",
     "FrameScores",
     "LossFigures",
-    "SelectedBoxes",
     "decode",
     "decode_region",
     "decode_yolo",
     "detection_loss",
     "frame_score",
-    "non_maximum_suppression",
     "pack_targets",
     "region_loss",
     "yolo_loss",
@@ -54,19 +52,6 @@ class FrameScores:
     scores: Tensor
     boxes: Tensor
     classes: Tensor
-
-
-@dataclass(frozen=True)
-class SelectedBoxes:
-    """The best boxes of each frame, best first, and which of them remain after suppression.
-
-    boxes: (batch, k, 4). scores: (batch, k). classes: (batch, k) int64. kept: (batch, k) bool.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    classes: Tensor
-    kept: Tensor
 
 
 def decode_region(raw: Tensor, head: HeadConfig) -> Detections:
@@ -117,36 +102,6 @@ def frame_score(detections: Detections) -> FrameScores:
     frames = torch.arange(len(best), device=best.device)
     classes = detections.class_probabilities[frames, best].argmax(-1)
     return FrameScores(scores, detections.boxes[frames, best], classes)
-
-
-def non_maximum_suppression(
-    detections: Detections,
-    score_threshold: float = 0.25,
-    iou_threshold: float = 0.45,
-    limit: int = 300,
-    *,
-    every_class: bool = False,
-) -> SelectedBoxes:
-    """Non-maximum suppression: of the `limit` best boxes of each frame, those that no better one of its class overlaps.
-
-    A box counts for its best class alone, or, with `every_class`, once for each class, as in Darknet. `iou_threshold`
-    is the largest overlap that two kept boxes of a class may have. Of equal scores the first stands: by box, then by
-    class. All frames are done at once, on the boxes' device.
-    """
-    boxes = detections.boxes
-    if every_class:
-        count = detections.class_probabilities.shape[2]
-        scores = (detections.objectness[..., None] * detections.class_probabilities).flatten(1)
-        classes = torch.arange(count, device=scores.device).repeat(boxes.shape[1]).expand(len(boxes), -1)
-        boxes = boxes.repeat_interleave(count, dim=1)
-    else:
-        probability, classes = detections.class_probabilities.max(-1)
-        scores = detections.objectness * probability
-    ordered, order = scores.sort(dim=1, descending=True, stable=True)
-    top, order = ordered[:, :limit], order[:, :limit]
-    boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
-    classes = classes.gather(1, order)
-    return SelectedBoxes(boxes, top, classes, suppress(boxes, top, classes, score_threshold, iou_threshold))
 
 
 def _detections(boxes: Tensor, objectness: Tensor, classes: Tensor) -> Detections:

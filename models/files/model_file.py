@@ -17,8 +17,6 @@ from photon_triage.models.darknet.cfg import shipped_cfgs
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.files.pytorch_import import fit_tensors, read_tensors
 
-PICKLES = (".pt", ".pth")
-
 
 @dataclass(frozen=True)
 class Opened:

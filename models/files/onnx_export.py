@@ -20,6 +20,14 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.output_files import atomic_path
 from photon_triage.models.msd import MSDNet
 
+INSTALL_HINT = 'Install them: pip install "photon-triage[onnx]".'
+
+LARGEST_DIFFERENCE = 1e-4
+"""As a share of an output's largest value: what rounding in another order explains."""
+
+EXAMPLES, CHECKED = 2, 3
+"""Frames that are traced, and other ones that are compared: so that a batch size that got stuck is noticed."""
+
 
 class PlainMSD(nn.Module):
     """An MS-D network as in the paper: every layer convolves all maps before it, put together."""
@@ -55,15 +63,6 @@ def plain_form(model: nn.Module) -> nn.Module:
     fuse = getattr(model, "fused", None)
     twin: nn.Module = model if fuse is None else fuse()
     return twin.eval()
-
-
-INSTALL_HINT = 'Install them: pip install "photon-triage[onnx]".'
-
-LARGEST_DIFFERENCE = 1e-4
-"""As a share of an output's largest value: what rounding in another order explains."""
-
-EXAMPLES, CHECKED = 2, 3
-"""Frames that are traced, and other ones that are compared: so that a batch size that got stuck is noticed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a network is made of: its input, its learnable numbers, its work, and its layers."""
+"""Summary of a network: its input, its learnable numbers, its work, and its layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a network takes on this machine: measured once, remembered in the user's cache."""
+"""Timings of networks on this machine: measured once, remembered in the user's cache."""
 
 from __future__ import annotations
 

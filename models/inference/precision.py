@@ -1,9 +1,8 @@
-"""Whether a network in bfloat16 decides as it does in float32."""
+"""Networks on a device in a precision: which devices there are, and when bfloat16 can stand in for float32."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,36 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.common.errors import ModelError
-from photon_triage.models.cpu.winograd import pack_convolutions
+from photon_triage.models.common.errors import ModelError, note_once
+from photon_triage.models.cpu.packing import pack_convolutions, packing_refusal
 from photon_triage.models.darknet.layers import Convolution
+
+BACKENDS = ("cuda", "mps", "cpu")
+"""The fastest first."""
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+
+VARIABLE = "PHOTON_TRIAGE_PRECISION"
+"""The environment variable that says what "auto" is to mean."""
+
+InferenceCall = Callable[[Tensor], list[Tensor]]
+"""A batch (batch, channels, height, width) on any device in, raw outputs in float32 on the model's device out."""
+
+Decide = Callable[[list[Tensor]], Tensor]
+"""From raw outputs to decisions (batch, ...), whole numbers or bool; 0 and False stand for "nothing here"."""
+
+TOLERATED = 0.005
+"""The share of the decisions for something that may come out otherwise in bfloat16."""
+
+ENOUGH_DECISIONS = 200
+"""Decisions for something that must have been compared before bfloat16 is taken, unless ENOUGH_FRAMES were."""
+
+ENOUGH_FRAMES = 1024
+
+TRIAL_TOLERANCE = 0.05
+"""Share of the largest value by which bfloat16 may differ in a trial: two layers with 8 bits of precision give 0.01."""
 
 
 class Network:
@@ -43,16 +69,6 @@ class Network:
             moved = moved.contiguous(memory_format=torch.channels_last)
         outputs = self.module(moved)
         return [output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights."""
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-BACKENDS = ("cuda", "mps", "cpu")
-"""The fastest first."""
 
 
 def best_device(request: str | None = None) -> torch.device:
@@ -87,28 +103,6 @@ def _available_devices() -> list[str]:
     ]
 
 
-Precision = Literal["auto", "float32", "bfloat16"]
-
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
-
-VARIABLE = "PHOTON_TRIAGE_PRECISION"
-"""The environment variable that says what "auto" is to mean."""
-
-InferenceCall = Callable[[Tensor], list[Tensor]]
-"""A batch (batch, channels, height, width) on any device in, raw outputs in float32 on the model's device out."""
-
-Decide = Callable[[list[Tensor]], Tensor]
-"""From raw outputs to decisions (batch, ...), whole numbers or bool; 0 and False stand for "nothing here"."""
-
-TOLERATED = 0.005
-"""The share of the decisions for something that may come out otherwise in bfloat16."""
-
-ENOUGH_DECISIONS = 200
-"""Decisions for something that must have been compared before bfloat16 is taken, unless ENOUGH_FRAMES were."""
-
-ENOUGH_FRAMES = 1024
-
-
 @dataclass(frozen=True)
 class DecisionAgreement:
     """How two forms of a network decide on the same frames.
@@ -137,13 +131,6 @@ class DecisionAgreement:
     def is_good(self) -> bool:
         """Whether no more decisions differ than are tolerated."""
         return self.differing <= TOLERATED * self.made
-
-
-def compare_decisions(
-    reference: InferenceCall, candidate: InferenceCall, frames: Tensor, decide: Decide
-) -> DecisionAgreement:
-    """How two forms of a network decide on `frames` (batch, channels, height, width)."""
-    return compare_outputs(reference(frames), candidate(frames), decide)
 
 
 def compare_outputs(reference: list[Tensor], candidate: list[Tensor], decide: Decide) -> DecisionAgreement:
@@ -176,12 +163,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-log = logging.getLogger("photon_triage.models")
-
-TRIAL_TOLERANCE = 0.05
-"""Share of the largest value by which bfloat16 may differ in a trial: two layers with 8 bits of precision give 0.01."""
-
-
 @cache
 def bfloat16_refusal(device: torch.device) -> str:
     """Reason why networks cannot be computed in bfloat16 on a device, "" where they can.
@@ -189,6 +170,9 @@ def bfloat16_refusal(device: torch.device) -> str:
     Two small convolutions are computed as those of a network are. Flags of the processor do not tell: which
     instructions the operators need differs between versions of torch and oneDNN.
     """
+    if device.type == "cpu" and not packing_refusal(torch.float32) and (reason := packing_refusal(torch.bfloat16)):
+        # torch would convert to float32 and back around every convolution: slower than float32 alone.
+        return reason
     generator = torch.Generator().manual_seed(0)
     trial = nn.Sequential(
         Convolution(3, 16, 3, 1, 1, 1, "leaky", False), Convolution(16, 8, 1, 1, 0, 1, "linear", False)
@@ -232,10 +216,4 @@ def failure_of(call: Callable[[], object]) -> str:
 
 def warn_of_fallback(device: torch.device, reason: str) -> None:
     """Log the warning that float32 is used instead."""
-    _warn_once(f"float32 is used on {device} in place of bfloat16: {reason}")
-
-
-@cache
-def _warn_once(notice: str) -> None:
-    """Log a warning, once in a process: every network says the same."""
-    log.warning("%s", notice)
+    note_once(f"float32 is used on {device} in place of bfloat16: {reason}")

@@ -1,4 +1,4 @@
-"""In which precision and layout a network runs, and how many frames at a time: decided here and nowhere else."""
+"""Runners of networks: precision, layout, frames at a time and CUDA graphs are decided here and nowhere else."""
 
 from __future__ import annotations
 
@@ -31,9 +31,20 @@ __all__ = ["InferenceCall", "InferencePlan", "Network", "Runner", "measured_prec
 
 log = logging.getLogger("photon_triage.models")
 
-
 WARM_UP_RUNS = 3
 """Runs before the recording, in which libraries choose their algorithms and allocate."""
+
+MEASURED_FRAMES = 8
+"""Frames with which precisions are timed."""
+
+MEASURED_ROUNDS = 3
+"""Times that they are timed, by turns: whatever else the machine does for a moment then slows one as the other."""
+
+HOPELESS = 3.0
+"""Times as slow as float32: a precision that is so in the first round is not timed again."""
+
+TIMED_BATCHES = 4
+"""Batches, after a first, over which a faster precision must be so on the frames themselves."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +104,6 @@ class GraphedCall:
             log.warning("not recorded as a CUDA graph: %s", error)
             return None
         return Recording(graph, still, outputs)
-
-
-MEASURED_FRAMES = 8
-"""Frames with which precisions are timed."""
-
-MEASURED_ROUNDS = 3
-"""Times that they are timed, by turns: whatever else the machine does for a moment then slows one as the other."""
-
-HOPELESS = 3.0
-"""Times as slow as float32: a precision that is so in the first round is not timed again."""
-
-TIMED_BATCHES = 4
-"""Batches, after a first, over which a faster precision must be so on the frames themselves."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +195,6 @@ class Runner:
             network.device, network.dtype, network.channels_last, size, isinstance(self._call, GraphedCall)
         )
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights."""
-        return self._network.bytes + (self._candidate.bytes if self._candidate else 0)
-
     def __call__(self, batch: Tensor) -> list[Tensor]:
         """The raw outputs for a batch (batch, channels, height, width): float32, on the device."""
         if self._call is None:
@@ -279,6 +272,9 @@ class Runner:
 
 def _faster_candidate(model: nn.Module, network: Network, batch: Tensor) -> Network | None:
     """The network in bfloat16, where that is faster here."""
+    if reason := bfloat16_refusal(network.device):
+        log.info("no bfloat16: %s", reason)
+        return None
     batch = batch.to(network.device)
     made: list[Network] = []
 
@@ -303,6 +299,9 @@ def _precision_seconds(
     """What `measured_precisions` gives, with networks that are made only where they are timed."""
 
     def measure() -> dict[str, float]:
+        if reason := bfloat16_refusal(batch.device):
+            log.info("no bfloat16: %s", reason)
+            return {"float32": speed.seconds(single(), batch)}
         found = {"float32": math.inf, "bfloat16": math.inf}
         try:
             for _ in range(MEASURED_ROUNDS):

@@ -1,4 +1,4 @@
-"""Which form of the network a GPU runs: the Triton kernel where triton can be imported, else the form in torch."""
+"""Form of the network on a GPU: the Triton kernel where triton can be imported, else the form in torch."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ class MSDNet(nn.Module):
 
     input_mean: Tensor
     input_deviation: Tensor
+    """Of the training set, by channel: 0 and 1, but in checkpoints that bring others; `Normalisation` is used today."""
     packing: Tensor
     packed: Tensor | None
 
@@ -107,26 +108,6 @@ class MSDNet(nn.Module):
     def layer_weights(self) -> list[Tensor]:
         """Views of the layers' weights, (width, channels before the layer, 3, 3) each."""
         return list(self.layout.layer_weights(self.weights))
-
-    def set_input_statistics(self, mean: float | Tensor, deviation: float | Tensor) -> None:
-        """The mean and deviation of the training set, one or one a channel; input is normalised with them from now on.
-
-        They are kept in checkpoints. Raises ModelError where they are not finite, or a deviation is not above 0.
-        """
-        values = [torch.as_tensor(value, dtype=torch.float64).flatten() for value in (mean, deviation)]
-        if any(value.numel() not in (1, self.in_channels) for value in values):
-            raise ModelError(
-                f"Cannot normalise {self.in_channels} input channels with {values[0].numel()} means and "
-                f"{values[1].numel()} deviations.",
-                "Give one number, or one a channel.",
-            )
-        if not all(bool(value.isfinite().all()) for value in values) or bool((values[1] <= 0).any()):
-            raise ModelError(
-                f"Cannot normalise the input with mean {mean} and deviation {deviation}.",
-                "Expected finite numbers, the deviation above 0.",
-            )
-        self.input_mean.copy_(values[0].expand(self.in_channels))
-        self.input_deviation.copy_(values[1].expand(self.in_channels))
 
     def forward(self, frames: Tensor) -> Tensor:
         """The raw output for every pixel.

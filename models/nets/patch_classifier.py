@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.memory_format import channels_last
-from photon_triage.models.common.tiles import mirrored
+from photon_triage.models.common.tiles import channels_last
 from photon_triage.models.nets.dense import (
     BLOCK_VALUES,
     Windows,
@@ -26,10 +25,12 @@ from photon_triage.models.nets.dense import (
     tap_matrix,
 )
 
-ACTIVATION_NAMES = ("relu", "tanh")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
+"""Activations by name; they work in place."""
+
+AXES = {2: "height, width", 3: "depth, height, width"}
 
 POOLINGS = ("max", "average")
-
 
 LARGEST_PATCH = 2**22
 """Pixels: 2048 x 2048, or 161 voxels a side."""
@@ -74,7 +75,7 @@ class PatchOptions:
                 f"Cannot build a patch classifier with {len(self.widths)} widths and {len(self.kernels)} kernels.",
                 "Give one of each for every convolution.",
             )
-        for name, known in (("activation", ACTIVATION_NAMES), ("pooling", POOLINGS)):
+        for name, known in (("activation", tuple(ACTIVATIONS)), ("pooling", POOLINGS)):
             if getattr(self, name) not in known:
                 raise _unusable(name, getattr(self, name), f"Use {' or '.join(known)}.")
         if min(self.taps) < 1:
@@ -108,12 +109,6 @@ def _is_size(value: object) -> bool:
 
 def _unusable(name: str, value: object, hint: str) -> ModelError:
     return ModelError(f"Cannot build a patch classifier with {name} {value!r}.", hint)
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}
-"""Activations by name; they work in place."""
-
-AXES = {2: "height, width", 3: "depth, height, width"}
 
 
 class PatchClassifier(nn.Module):
@@ -209,27 +204,6 @@ class PatchClassifier(nn.Module):
                 else:
                     target[chosen] = self._at(windows, windows.starts[chosen])
         return result
-
-    def score_map(self, frames: Tensor, mask: Tensor | None = None, pad: bool = False) -> Tensor:
-        """The probability of class 1 at every pixel, that of the patch about it (its pixel patch // 2).
-
-        frames: (batch, in_channels, *extents); mask as for `dense`. Returns (batch, *extents), NaN outside of the mask
-        and where the patch would reach over the border; with `pad` frames are mirrored there, so that every pixel has
-        a score. Raises ModelError for shapes that do not fit, and for a network with one class.
-        """
-        if self.classes < 2:
-            raise ModelError("Cannot map the probability of class 1: the network has one class.", "Use dense().")
-        if not pad:
-            logits = self.dense(frames, mask)
-            result = logits.new_full((len(frames), *frames.shape[2:]), math.nan)
-            self._inner(result, tuple(logits.shape[2:])).copy_(torch.softmax(logits, 1)[:, 1])
-            return result
-        self._check_kind(frames)
-        for axis, side in enumerate(self.options.patch, start=2):
-            extent = frames.shape[axis]
-            about = torch.arange(-(side // 2), extent + side - 1 - side // 2, device=frames.device)
-            frames = frames.index_select(axis, mirrored(about, extent))
-        return torch.softmax(self.dense(frames, mask), 1)[:, 1]
 
     @property
     def representation_size(self) -> int:

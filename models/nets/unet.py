@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photon_triage.models.common.errors import ModelError
-from photon_triage.models.common.memory_format import channels_last
+from photon_triage.models.common.errors import ModelError, note_once
 from photon_triage.models.common.registry import register
-from photon_triage.models.common.tiles import mirrored, overlap_tiles, run_in_tiles
+from photon_triage.models.common.tiles import channels_last, mirrored, overlap_tiles, run_in_tiles
+from photon_triage.models.cpu.onednn import SUMS, fallback_notice, rectified_sum, sum_refusal
 
 NORM_GROUPS = 8
 """Groups of group normalisation, where the channels can be divided so."""
@@ -25,6 +25,14 @@ NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "group": lambda channels: nn.GroupNorm(math.gcd(NORM_GROUPS, channels), channels),
 }
+
+PADDINGS = ("same", "valid")
+
+DEEPEST = 12
+"""Levels: a pixel of the lowest one is 4096 of the frame."""
+
+LOST = 4
+"""Rows and columns that a pair of 3x3 convolutions without padding takes away."""
 
 
 class UNetConvolution(nn.Module):
@@ -43,7 +51,9 @@ class UNetConvolution(nn.Module):
         """Convolve, normalise and activate maps (batch, channels, rows, columns) of equal extents."""
         weights = torch.split(self.convolution.weight, [part.shape[1] for part in parts], dim=1)
         if self.norm is None and has_fused_kernel(parts[0], self.convolution.weight):
-            return self._in_one_kernel(parts, weights)
+            if not (reason := sum_refusal()):
+                return rectified_sum(parts, weights, self.convolution.bias, (int(self.convolution.padding[0]),) * 2)
+            note_once(fallback_notice(SUMS, reason))
         padding = self.convolution.padding[0]
         maps = functional.conv2d(parts[0], weights[0], self.convolution.bias, padding=int(padding))
         for part, weight in zip(parts[1:], weights[1:], strict=True):
@@ -60,20 +70,6 @@ class UNetConvolution(nn.Module):
             self.convolution.weight.mul_(factor[:, None, None, None])
             self.convolution.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
         self.norm = None
-
-    def _in_one_kernel(self, parts: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
-        """The same with sums and ReLU done by the convolutions' own kernels, while the values are at hand."""
-        kernels = torch.ops.mkldnn
-        geometry = (list(self.convolution.padding), [1, 1], [1, 1], 1)
-        ends = ["none"] * (len(parts) - 1) + ["relu"]
-        bias = self.convolution.bias
-        maps: Tensor = kernels._convolution_pointwise(parts[0], weights[0], bias, *geometry, ends[0], [], "")
-        for part, weight, end in zip(parts[1:], weights[1:], ends[1:], strict=True):
-            activation = None if end == "none" else end
-            maps = kernels._convolution_pointwise_(
-                maps, part, weight, None, *geometry, "add", 1.0, activation, [], None
-            )
-        return maps
 
 
 class UNetConvolutionPair(nn.Module):
@@ -98,7 +94,7 @@ class UpConvolution(nn.ConvTranspose2d):
 
 
 def has_fused_kernel(maps: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's kernels with an activation can be used: float32 on the CPU, no gradients wanted, no export."""
+    """Whether oneDNN's kernels with an activation are for such values: float32 on the CPU, no gradients, no export."""
     tracked = torch.is_grad_enabled() and (maps.requires_grad or weight.requires_grad)
     return (
         not tracked
@@ -106,19 +102,8 @@ def has_fused_kernel(maps: Tensor, weight: Tensor) -> bool:
         and maps.device.type == "cpu"
         and maps.dtype == weight.dtype == torch.float32
         and maps.numel() > 0
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
-
-
-PADDINGS = ("same", "valid")
-
-DEEPEST = 12
-"""Levels: a pixel of the lowest one is 4096 of the frame."""
-
-LOST = 4
-"""Rows and columns that a pair of 3x3 convolutions without padding takes away."""
 
 
 @register("unet")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.heads import HeadConfig
@@ -115,6 +116,23 @@ SIZES: dict[str, tuple[int, int] | None] = {
     "unet": (16, 24),
 }
 """Pixels of small frames for them; None where the network has a size of its own."""
+
+
+BFLOAT16_ROUNDING, TF32_ROUNDING = 2.0**-8, 2.0**-11
+"""Relative error of a value rounded to 8 and to 11 significant bits."""
+
+
+def rounding_error(layers: int, rounding: float = BFLOAT16_ROUNDING) -> float:
+    """Error, relative to the largest output, that rounding explains in a network of so many layers in a row.
+
+    Each layer rounds its weights, its bias, its sums and what its activation gives; independent errors add in squares.
+    """
+    return math.sqrt(4 * layers) * rounding
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """The largest difference, relative to the largest value of the exact result."""
+    return float((found.detach().double() - exact.detach().double()).abs().max() / exact.detach().double().abs().max())
 
 
 def with_other_weights(model: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from photon_triage.tui.commands.output import progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from photon_triage.core.report.report_content import Report
-    from photon_triage.tui.report_page import ReportPicture
+    from photon_triage.core.report.report_page import ReportPicture
 
 
 def report(
@@ -30,8 +30,8 @@ def report(
     from photon_triage.core.common.atomic import atomic_file
     from photon_triage.core.report.figures import figures
     from photon_triage.core.report.report_content import gather
+    from photon_triage.core.report.report_page import page
     from photon_triage.core.session.session import Session
-    from photon_triage.tui.report_page import page
 
     content = gather(Session.open(session_path))
     total = len({shown.row.id for shown in (*content.accepted, *content.doubtful)})
@@ -64,8 +64,8 @@ def _pictures(content: Report, advance: Callable[..., None]) -> dict[int, Report
     from photon_triage.core.common.errors import TriageError
     from photon_triage.core.frames import Box
     from photon_triage.core.report.figures import thumbnail
+    from photon_triage.core.report.report_page import ReportPicture
     from photon_triage.core.session.store.preview import Previewer
-    from photon_triage.tui.report_page import ReportPicture
 
     recipe = content.recipe
     peaks = any(stage.kind == "spots" for stage in recipe.stages)

@@ -134,9 +134,6 @@ def train(
     init: options.Init = None,
     freeze: options.Freeze = None,
     option: options.Option = None,
-    network: options.Network = None,
-    from_cfg: options.FromCfg = None,
-    base: options.Base = None,
     source: options.From = None,
     simulated: options.Simulated = 2000,
     images: options.Images = None,
@@ -207,8 +204,7 @@ def train(
     augmentations = checked_augmentations(augment)
     lower_priority()
     session = open_session(session_path, recipe) if images or recipe else Session.open(session_path)
-    model = _either(model, "--model", network=network, from_cfg=from_cfg)
-    what = asked(model, _either(init, "--init", base=base), session, changed=bool(option))
+    what = asked(model, init, session, changed=bool(option))
     approve_begun(sys.argv[1:])
     command = "photon-triage " + shlex.join(sys.argv[1:])
     job = NetworkJob(
@@ -303,15 +299,6 @@ def train(
         say_json(trained.report())
     else:
         say_report(trained.report(), session_path)
-
-
-def _either(value: str | None, option: str, **others: str | None) -> str | None:
-    """The value of an option, or of one of its other names; raises UsageError where several were given."""
-    told = [each for each in (value, *others.values()) if each is not None]
-    if len(told) > 1:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise UsageError(f"Could not train {' and '.join(told)} at once.", f"Give {option} alone, without {names}.")
-    return told[0] if told else None
 
 
 def _slice(text: str) -> slice:

@@ -73,9 +73,6 @@ Freeze = Annotated[
 Option = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a new network, such as depth=30 or patch=50.")
 ]
-Network = Annotated[str | None, typer.Option(hidden=True)]
-FromCfg = Annotated[str | None, typer.Option(hidden=True)]
-Base = Annotated[str | None, typer.Option(hidden=True)]
 
 # From what it learns.
 From = Annotated[

@@ -210,11 +210,7 @@ def registered(
 def require_known(network: str) -> None:
     """Raise TrainingError unless networks of this family can be trained from images."""
     if network not in STAGE_OF:
-        hint = (
-            "Darknet networks learn from labels: --model CFG (or --from-cfg) begins one."
-            if network in available()
-            else ""
-        )
+        hint = "Darknet networks learn from labels: --model CFG begins one." if network in available() else ""
         _refuse(f"a {network} network", tuple(STAGE_OF), hint)
 
 

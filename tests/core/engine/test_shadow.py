@@ -20,6 +20,8 @@ from photon_triage.core.session.models.promotion import promote, rollback, set_s
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
+from photon_triage.models.cpu import packing
+from photon_triage.models.inference.precision import VARIABLE
 
 from ...builders.detector_files import GrowingCxi, frames_of, write_cxi
 from ..session.builders import DATASET, file_row
@@ -35,6 +37,15 @@ def session(tmp_path: Path) -> Iterator[Session]:
     add_model(made, "second", 2.0)
     yield made
     stop_engine(made)
+
+
+def test_operator_is_told_that_convolutions_run_slower(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert RunningStages(session, torch.device("cpu")).notices == []
+    monkeypatch.setattr(packing, "packing_refusal", lambda _: "no such operator")
+    (notice,) = RunningStages(session, torch.device("cpu")).notices
+    assert "not used on this CPU" in notice and "no such operator" in notice
+    assert RunningStages(session, torch.device("meta")).notices == []
 
 
 def scores(session: Session, model: str) -> dict[int, float | None]:

@@ -20,7 +20,7 @@ def train(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> 
 def test_a_session_is_made_and_a_network_trained_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scenes(tmp_path, 7)
     code, out, err = train(
-        capsys, tmp_path, "--recipe", "tomo", "--network", "msd", "--option", "depth=3",
+        capsys, tmp_path, "--recipe", "tomo", "--model", "msd", "--option", "depth=3",
         "--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--classes", "background,disc",
         "--only", "1:7", "--iterations", "2", "--crop", "64", "--name", "discs",
     )  # fmt: skip
@@ -34,7 +34,7 @@ def test_a_session_is_made_and_a_network_trained_in_it(tmp_path: Path, capsys: p
 def test_json_tells_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scenes(tmp_path, 2)
     code, out, _ = train(
-        capsys, tmp_path, "--recipe", "cryoet", "--network", "lenet", "--option", "patch=20", "--option", "widths=3,4",
+        capsys, tmp_path, "--recipe", "cryoet", "--model", "lenet", "--option", "patch=20", "--option", "widths=3,4",
         "--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--iterations", "2", "--json",
     )  # fmt: skip
     report = json.loads(out)
@@ -46,7 +46,7 @@ def test_json_tells_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_scores_that_are_optimistic_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scenes(tmp_path, 2)
     code, out, _ = train(
-        capsys, tmp_path, "--recipe", "cryoet", "--network", "lenet", "--option", "patch=20",
+        capsys, tmp_path, "--recipe", "cryoet", "--model", "lenet", "--option", "patch=20",
         "--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--iterations", "1",
     )  # fmt: skip
     assert code == 0 and "optimistic" in out and "patch by patch (n = 120" in out
@@ -58,7 +58,7 @@ def test_scores_that_are_optimistic_say_so(tmp_path: Path, capsys: pytest.Captur
         (["--only", "3"], "Could not use --only 3"),
         (["--only", "::0"], "Could not use --only ::0"),
         (["--option", "depth"], "Could not use --option depth"),
-        (["--recipe", "tomo", "--network", "msd", "--validate", "S"], "--validate S is for detectors"),
+        (["--recipe", "tomo", "--model", "msd", "--validate", "S"], "--validate S is for detectors"),
     ],
 )
 def test_wrong_usage_is_told(
@@ -70,7 +70,7 @@ def test_wrong_usage_is_told(
 
 def test_a_session_that_is_not_there_needs_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_scenes(tmp_path, 2)
-    code, _, err = train(capsys, tmp_path, "--network", "msd", "--images", str(tmp_path / "images"))
+    code, _, err = train(capsys, tmp_path, "--model", "msd", "--images", str(tmp_path / "images"))
     assert code == 2 and "no recipe was given" in " ".join(err.split())
 
 

@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photon_triage.models.common.errors import ModelError
+from photon_triage.models.common.errors import ModelError, note_once
 from photon_triage.models.inference import autotune as speed
 from photon_triage.models.inference import precision
-from photon_triage.models.inference import precision as half_precision
 from photon_triage.models.inference.precision import failure_of, precision_notice
 from photon_triage.models.inference.runtime import prepare_for_inference
 
@@ -36,9 +35,9 @@ class Single(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _warn_again() -> Iterator[None]:
-    half_precision._warn_once.cache_clear()
+    note_once.cache_clear()
     yield
-    half_precision._warn_once.cache_clear()
+    note_once.cache_clear()
 
 
 def python(code: str, **environment: str) -> str:

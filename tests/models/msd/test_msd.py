@@ -16,6 +16,7 @@ from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import create
 from photon_triage.models.msd import MSDNet, features, network
 
+from ..builders import rounding_error
 from .msd_reference import plain, random_model, relative_difference
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -32,6 +33,12 @@ SIZES = ((1, 37, 59), (3, 11, 12), (2, 40, 40))
 def frames_for(model: MSDNet, batch: int, height: int, width: int, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, model.in_channels, height, width, generator=generator, dtype=model.weights.dtype)
+
+
+def with_statistics(model: MSDNet, mean: float | list[float], deviation: float | list[float]) -> None:
+    """Give the model what older checkpoints bring: the mean and deviation of its training set, by channel."""
+    model.input_mean.copy_(torch.tensor(mean))
+    model.input_deviation.copy_(torch.tensor(deviation))
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def test_a_deep_network_equals_the_plain_form() -> None:
 def test_gradients_equal_those_of_the_plain_form(options: dict[str, Any]) -> None:
     model = random_model(**options).double()
     frames = frames_for(model, 2, 23, 31).requires_grad_()
-    model.set_input_statistics(0.3, 2.0)
+    with_statistics(model, 0.3, 2.0)
     sources = [frames, *model.parameters()]
     expected_output, output = plain(model, frames), model(frames)
     assert relative_difference(output, expected_output) < 1e-12
@@ -186,10 +193,10 @@ def test_frames_of_a_batch_do_not_touch(monkeypatch: pytest.MonkeyPatch) -> None
 def test_input_statistics_normalise_every_form() -> None:
     model = random_model(depth=5, in_channels=2)
     counts = torch.randint(0, 500, (1, 2, 20, 20), dtype=torch.int16)
-    mean, deviation = torch.tensor([100.0, 30.0]), torch.tensor([20.0, 7.0])
-    normal = (counts - mean[:, None, None]) / deviation[:, None, None]
+    mean, deviation = [100.0, 30.0], [20.0, 7.0]
+    normal = (counts - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
     expected = model(normal).detach()
-    model.set_input_statistics(mean, deviation)
+    with_statistics(model, mean, deviation)
     assert relative_difference(model(counts), expected) < 1e-5
     with torch.no_grad():
         assert relative_difference(model(counts), expected) < 1e-5
@@ -199,15 +206,16 @@ def test_bfloat16_is_close() -> None:
     model = random_model(depth=40)
     frames = frames_for(model, 1, 40, 40)
     with torch.no_grad():
-        expected = model(frames)
+        expected = plain(model, frames)
         found = model.bfloat16()(frames)
     assert found.dtype == torch.bfloat16
-    assert relative_difference(found.float(), expected) < 0.05
+    # Each layer adds a little to the output, with an error of its own: they do not add up as those of layers in a row.
+    assert relative_difference(found.float(), expected) < rounding_error(4)
 
 
 def test_a_checkpoint_brings_the_network_back(tmp_path: Path) -> None:
     model = random_model(depth=7, in_channels=3, out_channels=4, width=2, dilations=[1, 4])
-    model.set_input_statistics(2.0, 3.0)
+    with_statistics(model, 2.0, 3.0)
     frames = frames_for(model, 1, 20, 20)
     found, metadata = load(save(tmp_path / "model.safetensors", model, {"classes": ["a", "b", "c", "d"]}))
     assert metadata["architecture"] == model.architecture
@@ -255,15 +263,6 @@ def test_bad_frames_are_refused(shape: tuple[int, ...], expected: str) -> None:
     with pytest.raises(ModelError) as caught:
         MSDNet(depth=10)(torch.zeros(shape))
     assert expected in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("mean", "deviation"),
-    [(0.0, 0.0), (float("nan"), 1.0), (0.0, float("inf")), (torch.zeros(3), 1.0)],
-)
-def test_bad_statistics_are_refused(mean: float | Tensor, deviation: float) -> None:
-    with pytest.raises(ModelError):
-        MSDNet(depth=2).set_input_statistics(mean, deviation)
 
 
 def test_a_frame_takes_little_more_memory_than_its_feature_maps() -> None:

@@ -12,6 +12,7 @@ import torch
 from photon_triage.models.msd.gpu import look_ahead
 from photon_triage.models.msd.layout import MsdLayout
 
+from ..builders import TF32_ROUNDING, rounding_error
 from .msd_reference import plain, random_model, relative_difference
 
 LAYOUTS = (
@@ -74,15 +75,17 @@ def test_the_kernel_equals_the_plain_form_in_tritons_interpreter() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", WITHOUT_DEVICE, str(Path(__file__).parent)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "only 0-dimensional arrays can be converted" in done.stderr:
+        pytest.skip("the interpreter of triton before 3.5 does not work with NumPy from 2.4 on")
     assert done.returncode == 0, done.stderr
     slabs, wide, short = map(float, done.stdout.split())
     assert slabs < 1e-5
     assert wide < 1e-5
-    assert short < 1e-2
+    assert short < rounding_error(4, TF32_ROUNDING), "float16 has the 11 significant bits of TF32"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, rounding_error(4))], ids=str)
 @pytest.mark.parametrize("size", [(1, 200, 301), (2, 64, 64)], ids=str)
 def test_a_gpu_gives_what_the_plain_form_gives(
     dtype: torch.dtype, tolerance: float, size: tuple[int, int, int]

@@ -47,14 +47,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
     return fail_with
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["recipes"], ["export", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["recipes"], ["export", "--help"], ["report", "--help"]]
+)
 def test_asking_loads_neither_torch_nor_textual(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MODULES_AFTER, *arguments], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "photon_triage" in loaded
-    assert loaded.isdisjoint({"torch", "textual", "h5py", "tifffile"})
+    assert loaded.isdisjoint({"torch", "textual", "h5py", "tifffile", "jinja2"})
 
 
 def test_help_imports_no_command() -> None:

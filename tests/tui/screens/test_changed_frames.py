@@ -10,6 +10,7 @@ import pytest
 
 from photon_triage.core.export import export
 from photon_triage.core.report.report_content import gather
+from photon_triage.core.report.report_page import page
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.models.audit_estimate import audit_now, draw_more
 from photon_triage.core.session.models.comparison import judge
@@ -17,7 +18,6 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.session.trainings.label_summary import learnable
-from photon_triage.tui.report_page import page
 
 from ...core.session.builders import build_session, file_row, key
 from ..commands.test_cli import run

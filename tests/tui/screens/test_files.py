@@ -10,9 +10,9 @@ import pytest
 
 from photon_triage.core.export import export
 from photon_triage.core.report.report_content import gather
+from photon_triage.core.report.report_page import page
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.writer import ResultsWriter
-from photon_triage.tui.report_page import page
 
 from ...core.session.builders import build_session, file_row
 from ..commands.test_cli import run

@@ -110,7 +110,7 @@ def test_a_training_process_is_paused_killed_and_resumed(tmp_path: Path) -> None
     write_scenes(tmp_path, 4)
     session = job(tmp_path).session
     words = [
-        "train", "session", "--network", "msd", "--option", "depth=5", "--images", "images", "--masks", "masks",
+        "train", "session", "--model", "msd", "--option", "depth=5", "--images", "images", "--masks", "masks",
         "--classes", "background,disc", "--iterations", "30", "--batch", "2", "--crop", "64", "--name", "discs",
         "--device", "cpu", "--quiet",
     ]  # fmt: skip

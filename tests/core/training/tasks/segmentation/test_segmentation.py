@@ -162,7 +162,7 @@ def test_a_rate_too_high_is_told() -> None:
     ("changes", "complaint"),
     [
         ({"network": "hopfield"}, "train a hopfield network"),
-        ({"network": "darknet"}, "--from-cfg"),
+        ({"network": "darknet"}, "--model CFG"),
         ({"options": {"deep": 3}}, "deep"),
         ({"options": {"depth": 0}}, "depth"),
         ({"options": {"out_channels": 3}}, "follows from the data"),

@@ -23,7 +23,7 @@ from photon_triage.core.session.models.audit_estimate import draw_more
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.tui.cli import main
 
-from .fake_session import FakeSession, make_session
+from ...tui.fake_session import FakeSession, make_session
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOSTILE = "run_<img src=x onerror=alert(1)>\x1b[2J.h5"
@@ -126,8 +126,12 @@ def test_names_from_files_are_data(tmp_path: Path) -> None:
     assert "run_&lt;img src=x onerror=alert(1)&gt;\\e[2J.h5" in text and "&lt;b&gt;bold" in text
 
 
-def test_frames_that_are_gone_are_told_in_their_place(hits: FakeSession, tmp_path: Path) -> None:
-    text = written(hits, tmp_path)
+def test_frames_that_are_gone_are_told_in_their_place(tmp_path: Path) -> None:
+    fake = make_session(tmp_path)
+    fake.add_frames(40)
+    fake.run_engine()
+    fake.close()
+    text = written(fake, tmp_path)
     assert 'class="gone"' in text and "no such file" in text.lower()
 
 
