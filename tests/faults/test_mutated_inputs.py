@@ -71,7 +71,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("photon_triage.core.report.figures._svg", lambda *_: "")
     monkeypatch.setattr(Previewer, "load", _no_frame)
     monkeypatch.setattr("photon_triage.core.training.data.examples._read", _no_frame)
-    for user in ("core.engine.networks", "core.training.representation.labels_report"):
+    for user in ("core.engine.networks", "core.training.evaluation.representativeness"):
         monkeypatch.setattr(f"photon_triage.{user}.load_detector", _detector)
 
 
