@@ -22,7 +22,7 @@ SLEEPS = {
 """The files that may let time pass, each with its reason."""
 
 
-def tests_code() -> list[Path]:
+def code_of_tests() -> list[Path]:
     """The files of the tests."""
     return sorted((ROOT / "tests").rglob("*.py"))
 
@@ -44,7 +44,7 @@ def relative(path: Path) -> str:
 
 
 def test_tests_wait_for_conditions_and_do_not_sleep() -> None:
-    found = {relative(path): list(sleeps(ast.parse(path.read_text(encoding="utf-8")))) for path in tests_code()}
+    found = {relative(path): list(sleeps(ast.parse(path.read_text(encoding="utf-8")))) for path in code_of_tests()}
     found = {name: lines for name, lines in found.items() if lines and name != relative(Path(__file__))}
     assert not {name: lines for name, lines in found.items() if name not in SLEEPS}
     assert sorted(found) == sorted(SLEEPS), "an exception is needed no more"
@@ -116,7 +116,7 @@ def test_a_stale_mention_is_noticed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["`core/recipe.py`", "tests/core", "photon_triage.core.recipe.load", "models/a.safetensors"]
+    "text", ["`core/recipe.py`", "tests/core", "photon_triage.core.recipe.parse_recipe", "models/a.safetensors"]
 )
 def test_a_mention_of_what_exists_is_right(text: str) -> None:
     assert not list(stale_mentions(text))
