@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def _do(what: str) -> None:
         case "leave":
             os._exit(3)
         case "hang":
-            time.sleep(600)
+            threading.Event().wait()
         case "spin":
             while True:
                 pass

@@ -121,14 +121,13 @@ def _on_terminal(words: Sequence[str]) -> Ended:
 
 
 def _waited(child: int, began: float) -> int | None:
-    while time.monotonic() - began < DEADLINE_S:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    handle = os.pidfd_open(child)  # readable once the process has ended
+    ended = bool(select.select([handle], [], [], max(0.0, began + DEADLINE_S - time.monotonic()))[0])
+    os.close(handle)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _become(words: Sequence[str]) -> None:

@@ -26,14 +26,6 @@ min_lit_pixels = 1
 """
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 180.0) -> None:
-    """Wait until it holds; fails when that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def make_session(folder: Path, recipe: str = ALL_HITS) -> Session:
     """A session whose engine takes every frame for a hit, so that it records its digest."""
     return Session.create(folder, recipe, "all")

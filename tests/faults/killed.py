@@ -65,7 +65,7 @@ def run_screen(session: Path, listener: Path) -> None:
         async with app.run_test(size=(100, 30)) as pilot:
             main = next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
             while main.query_one(CandidateList).row is None:
-                await pilot.pause(0.02)
+                await pilot.pause()
             while True:
                 await pilot.press(rng.choice(["a", "a", "x", "j", "k", "G", "g", "space", "u"]))
 

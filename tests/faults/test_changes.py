@@ -16,8 +16,9 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import frames_of, make_old, write_cxi
+from tests.waiting import wait_until
 
-from .engines import counts, digest, engine, files, make_session, recorded, scan, wait_for
+from .engines import counts, digest, engine, files, make_session, recorded, scan
 
 DATASET = "/entry_1/data_1/data"
 Change = Callable[[Path], None]
@@ -52,10 +53,10 @@ def test_frames_whose_bytes_differ_are_scored_again_and_their_labels_wait(tmp_pa
     before, inode = photons(session), path.stat().st_ino
     if live:
         with engine(session, [data]):
-            wait_for(lambda: session.engine_state().status == "running")
+            wait_until(lambda: session.engine_state().status == "running")
             rewrite_frame(path)
-            wait_for(lambda: photons(session)[3] != before[3])
-            wait_for(lambda: files(session)["run.cxi"].status == "complete")
+            wait_until(lambda: photons(session)[3] != before[3])
+            wait_until(lambda: files(session)["run.cxi"].status == "complete")
     else:
         rewrite_frame(path)
         scan(session, [data])

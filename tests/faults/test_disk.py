@@ -14,23 +14,24 @@ import pytest
 from photon_triage.core.engine.process import start_engine, stop_engine
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import GrowingCxi, frames_of
+from tests.waiting import wait_until
 
 from .disk import failing_disk
-from .engines import counts, make_session, recorded, wait_for
+from .engines import counts, make_session, recorded
 from .scale import scaled
 
 Say = Callable[[str], None]
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 
 DECIDING = """
-import os, sys, time
+import sys
 from photon_triage.core.common.errors import SessionError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 journal = Session.open(sys.argv[1]).journal()
 writer, number = LabelWriter(journal), 0
-while True:
+for _ in sys.stdin:
     try:
         record = writer.decide(FrameKey("/data/x.h5", "/data", number), "accepted")
     except SessionError as error:
@@ -38,7 +39,6 @@ while True:
     else:
         print("saved", number, record.sequence, flush=True)
     number += 1
-    time.sleep(0.002)
 """
 
 
@@ -51,11 +51,16 @@ def test_no_decision_is_lost_or_made_up_on_a_disk_that_fails(
     told: list[float] = []
     with failing_disk(monkeypatch, tmp_path, [session.journal_path]) as disk:
         command = [sys.executable, "-c", DECIDING, str(session.path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as screen:
-            assert screen.stdout is not None
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as screen:
+
+            def decide(count: int) -> None:
+                assert screen.stdin is not None
+                screen.stdin.write("\n" * count)
+                screen.stdin.flush()
 
             def heard() -> bool:
                 assert screen.stdout is not None
+                decide(1)
                 what, number, *_ = screen.stdout.readline().split()
                 (saved if what == "saved" else refused).add(int(number))
                 return what == "saved"
@@ -79,6 +84,9 @@ def test_no_decision_is_lost_or_made_up_on_a_disk_that_fails(
                 disk.heal()
                 while not heard():
                     pass
+                decide(100)
+                assert screen.stdout is not None
+                screen.stdout.readline()
                 screen.kill()
                 rest = screen.stdout.read().splitlines()
     saved |= {int(line.split()[1]) for line in rest if line.startswith("saved") and line.count(" ") == 2}
@@ -113,18 +121,19 @@ def test_an_engine_waits_while_its_results_cannot_be_written_says_so_and_goes_on
         try:
             run.append(frames_of(written))
             for number in ERRORS * scaled(1, 10):
-                wait_for(lambda so_far=written: _is_recorded(session, so_far))  # type: ignore[misc]
+                wait_until(lambda so_far=written: _is_recorded(session, so_far))  # type: ignore[misc]
                 disk.fail(number)
                 began = time.monotonic()
                 run.append(frames_of(20, first=written))
-                wait_for(lambda: "Results wait in memory" in session.engine_state().trouble)
+                wait_until(lambda: "Results wait in memory" in session.engine_state().trouble)
                 told[errno.errorcode[number]].append(time.monotonic() - began)
-                time.sleep(scaled(1, 5))
-                assert engine.poll() is None and disk.failed > 0, "it does not give up"
+                tries = disk.failed + scaled(2, 10)
+                wait_until(lambda tries=tries: disk.failed > tries)  # type: ignore[misc]
+                assert engine.poll() is None, "it does not give up"
                 assert counts(session).frames == written
                 disk.heal()
                 written += 20
-            wait_for(lambda: _is_recorded(session, written))
+            wait_until(lambda: _is_recorded(session, written))
         finally:
             disk.heal()
             stop_engine(session)

@@ -14,8 +14,9 @@ from photon_triage.core.session.state import FileStatus
 from photon_triage.core.session.store.rows import FileRow
 from photon_triage.core.session.store.writer import ResultsWriter
 from tests.builders.detector_files import frames_of, write_cxi
+from tests.waiting import wait_until
 
-from .engines import counts, make_session, wait_for
+from .engines import counts, make_session
 from .memory import children, processor_s, resident
 from .scale import SOAK, scaled
 
@@ -35,21 +36,20 @@ def test_a_large_folder_costs_little_and_hides_no_new_file(tmp_path: Path, figur
     small = _memory(sessions[0], tmp_path / "nowhere")
     engine = start_engine(sessions[1], [data])
     try:
-        wait_for(lambda: sessions[1].engine_state().status == "running")
-        wait_for(lambda: _is_scanned(engine.pid))
-        time.sleep(2)
+        wait_until(lambda: sessions[1].engine_state().status == "running")
+        wait_until(lambda: _is_scanned(engine.pid))
+        _wait_for_heartbeats(sessions[1], 2)
         began = [time.monotonic(), _all_processor_s(engine.pid)]
-        time.sleep(60 if SOAK > 1 else 5)
+        _wait_for_heartbeats(sessions[1], 60 if SOAK > 1 else 5)
         idle = (_all_processor_s(engine.pid) - began[1]) / (time.monotonic() - began[0])
         seen = []
         for number in range(scaled(3, 30)):
-            time.sleep(0.37)
             begun = time.monotonic()
             write_cxi(data / f"new_{number}.cxi", frames_of(1))
-            wait_for(lambda most=count + number: counts(sessions[1]).files > most)  # type: ignore[misc]
+            wait_until(lambda most=count + number: counts(sessions[1]).files > most)  # type: ignore[misc]
             seen.append(time.monotonic() - begun)
         memory = _all_resident(engine.pid)
-        wait_for(lambda: counts(sessions[1]).frames == len(seen))
+        wait_until(lambda: counts(sessions[1]).frames == len(seen))
     finally:
         stop_engine(sessions[1])
         engine.wait(20)
@@ -88,11 +88,17 @@ def _memory(session: Session, folder: Path) -> int:
     write_cxi(folder / "one.cxi", frames_of(1))
     engine = start_engine(session, [folder])
     try:
-        wait_for(lambda: counts(session).frames == 1)
+        wait_until(lambda: counts(session).frames == 1)
         return _all_resident(engine.pid)
     finally:
         stop_engine(session)
         engine.wait(20)
+
+
+def _wait_for_heartbeats(session: Session, seconds: float) -> None:
+    """Wait until the engine has written its state for so many seconds."""
+    first = session.engine_state().heartbeat
+    wait_until(lambda: session.engine_state().heartbeat >= first + seconds)
 
 
 def _is_scanned(engine: int) -> bool:

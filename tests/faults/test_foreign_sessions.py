@@ -193,14 +193,15 @@ def test_a_recipe_s_command_runs_only_once_it_is_approved(
 
 def test_no_process_is_stopped_but_the_engine(prison: Confined, place: Place) -> None:
     holding = (
-        "import fcntl, os, sys, time\n"
+        "import fcntl, os, sys\n"
         "file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
         "fcntl.lockf(file, fcntl.LOCK_EX)\n"
         "print(flush=True)\n"
-        "time.sleep(600)\n"
+        "sys.stdin.read()\n"
     )
     lock = str(place.session / "engine.lock")
-    victim = subprocess.Popen([sys.executable, "-c", holding, lock], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", holding, lock]
+    victim = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert victim.stdout is not None
         victim.stdout.readline()

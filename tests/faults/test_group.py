@@ -25,9 +25,10 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.loop.folder import locked
+from tests.waiting import wait_until
 
 from ..builders.detector_files import make_old, write_plain
-from .engines import ALL_HITS, make_session, wait_for
+from .engines import ALL_HITS, make_session
 
 GROUP, NAMES = "pt-group", ("pt-ada", "pt-grace")
 STRANGER = "pt-eve"
@@ -124,8 +125,8 @@ def begin(account: Account, folder: Path) -> Session:
     write_frames(data / "run_1.h5", 4)
     account.run("watch", str(data), "--session", str(folder / "s"), "--recipe", str(recipe), "--no-screen")
     session = Session.open(folder / "s")
-    wait_for(lambda: engine_status(session).status == "running")
-    wait_for(lambda: counts(session) == 4)
+    wait_until(lambda: engine_status(session).status == "running")
+    wait_until(lambda: counts(session) == 4)
     return session
 
 
@@ -176,7 +177,7 @@ def test_two_accounts_decide_and_one_restarts_the_engine_of_the_other(
     assert job is not None and (job.who, job.paths) == (grace.name, (folder / "data",))
     # The new engine writes: a file that comes now is read.
     write_frames(folder / "data" / "run_2.h5", 3)
-    wait_for(lambda: counts(session) == 7)
+    wait_until(lambda: counts(session) == 7)
     end(session, ada)
     assert not not_for_the_group(session.path)
 

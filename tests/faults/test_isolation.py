@@ -13,8 +13,9 @@ from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.process import reader
 from tests.builders.detector_files import frames_of, make_old, write_cxi
 from tests.shared_data import shared_data
+from tests.waiting import wait_until
 
-from .engines import counts, engine, files, make_session, recorded, scan, wait_for
+from .engines import counts, engine, files, make_session, recorded, scan
 from .memory import HighWater
 from .scale import SOAK
 
@@ -90,10 +91,10 @@ def test_a_file_that_hangs_holds_up_nobody_else(tmp_path: Path, log: Path) -> No
     make_old(write_cxi(data / "hang-inspect.cxi", frames_of(3)), 100)
     session = make_session(tmp_path / "session")
     with engine(session, [data]):
-        wait_for(log.exists)
+        wait_until(log.exists)
         write_cxi(data / "late.cxi", frames_of(5))
-        wait_for(lambda: counts(session).frames == 5)
-        wait_for(
+        wait_until(lambda: counts(session).frames == 5)
+        wait_until(
             lambda: "hang-inspect.cxi" in files(session) and files(session)["hang-inspect.cxi"].status == "unreadable"
         )
     pids = {int(line.split()[1]) for line in log.read_text().splitlines()}

@@ -16,8 +16,9 @@ from pathlib import Path
 from photon_triage.core.session.decisions.journal import JournalFollower
 from photon_triage.core.session.session import Session
 from tests.builders.detector_files import GrowingCxi, frames_of
+from tests.waiting import wait_until
 
-from .engines import counts, make_session, recorded, scan, wait_for
+from .engines import counts, make_session, recorded, scan
 from .killed import begin, run_engine, run_screen
 from .scale import scaled
 
@@ -97,7 +98,7 @@ def test_no_decision_that_was_called_saved_is_lost(tmp_path: Path, figure: Say) 
         try:
             run.append(frames_of(200))
             written = 200
-            wait_for(lambda: counts(session).frames > 0)
+            wait_until(lambda: counts(session).frames > 0)
             for _ in range(3):
                 line.add_screen()
             for number in range(kills):
@@ -105,7 +106,7 @@ def test_no_decision_that_was_called_saved_is_lost(tmp_path: Path, figure: Say) 
                     line.add_screen()
                 victim = rng.choice(line.screens)
                 enough = rng.randint(1, 6)
-                wait_for(lambda victim=victim, enough=enough: len(victim.saved()) >= enough)  # type: ignore[misc]
+                wait_until(lambda victim=victim, enough=enough: len(victim.saved()) >= enough)  # type: ignore[misc]
                 time.sleep(rng.uniform(0, 0.3))
                 if number % 4 == 3:
                     assert line.engine is not None

@@ -20,8 +20,9 @@ from photon_triage.core.session.decisions.commands import ask_to_retry
 from photon_triage.core.sources import FrameReader, Survey
 from photon_triage.core.sources.process.reader import Source
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_eiger_legacy, write_segment
+from tests.waiting import wait_until
 
-from .engines import Collected, counts, engine, files, follow, intake, make_session, recorded, scan, wait_for
+from .engines import Collected, counts, engine, files, follow, intake, make_session, recorded, scan
 
 Say = Callable[[str], None]
 
@@ -84,11 +85,11 @@ def test_what_was_missing_is_read_once_it_comes_and_retry_is_asked_for(tmp_path:
     write_eiger_legacy(data, frames_of(12), per_file=4, written=2)
     session = make_session(tmp_path / "session")
     with engine(session, [data], patience=0.5):
-        wait_for(lambda: counts(session).missing == 1)
+        wait_until(lambda: counts(session).missing == 1)
         write_segment(data / "lyso_1_data_000003.h5", frames_of(4, first=8))
         ask_to_retry(session.journal())
-        wait_for(lambda: counts(session).frames == 12)
-        wait_for(lambda: files(session)["lyso_1_master.h5"].status == "complete")
+        wait_until(lambda: counts(session).frames == 12)
+        wait_until(lambda: files(session)["lyso_1_master.h5"].status == "complete")
     assert sorted(recorded(session)["lyso_1_master.h5"]) == list(range(12))
 
 

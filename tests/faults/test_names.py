@@ -159,7 +159,7 @@ async def test_every_part_of_the_screen_shows_names_as_they_are(tmp_path: Path, 
         for name in HOSTILE:
             driver.main.say(name)
             driver.main.triage.warn_unsaved(name)
-            await driver.pilot.pause(0.01)
+            await driver.pilot.pause()
             assert not CONTROL.search(driver.text()), name
             shown += 1
     journal.close()

@@ -25,8 +25,9 @@ from photon_triage.core.session.state import FileStatus
 from photon_triage.core.sources import SourceInfo
 from photon_triage.core.stages.cascade import Stage, StageResult
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_nxmx
+from tests.waiting import wait_until
 
-from .engines import counts, engine, files, make_session, recorded, scan, wait_for
+from .engines import counts, engine, files, make_session, recorded, scan
 from .scale import SOAK, scaled
 
 Say = Callable[[str], None]
@@ -180,9 +181,9 @@ def test_odd_frames_between_good_ones_cost_no_other_frame(tmp_path: Path, name: 
     session = Session.create(tmp_path / "session", recipe_text(name), name)
     if live:
         with engine(session, [data], patience=1.0):
-            wait_for(lambda: {path.name for path in data.iterdir()} == set(files(session)))
-            wait_for(lambda: all(FileStatus(row.status).is_final for row in files(session).values()))
-            wait_for(lambda: session.engine_state().queue == 0 and session.engine_state().status == "running")
+            wait_until(lambda: {path.name for path in data.iterdir()} == set(files(session)))
+            wait_until(lambda: all(FileStatus(row.status).is_final for row in files(session).values()))
+            wait_until(lambda: session.engine_state().queue == 0 and session.engine_state().status == "running")
     else:
         scan(session, [data])
     rows = files(session)
@@ -237,11 +238,10 @@ def test_frames_without_a_usable_pixel_are_listed_and_no_misses(tmp_path: Path, 
 
 
 class Gate:
-    """A stage that is slow, or stands still until it is opened."""
+    """A stage that stands still until it is opened."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
-        self.delay_s = 0.0
         self.reached = threading.Event()
 
     def around(self, stage: Stage) -> Stage:
@@ -252,8 +252,6 @@ class Gate:
 
             def __call__(self, batch: Batch) -> StageResult:
                 gate.reached.set()
-                if gate.delay_s:
-                    time.sleep(gate.delay_s)
                 gate.open.wait()
                 return stage(batch)
 
@@ -281,13 +279,13 @@ def test_an_engine_in_the_middle_of_a_slow_frame_says_so_and_ends_when_asked(
     write_cxi(data / "19.cxi", frames_of(3))
     session = make_session(tmp_path / "session")
     with engine(session, [data]) as running:
-        wait_for(gate.reached.is_set)
-        wait_for(lambda: session.engine_state().busy_s >= 3)
+        wait_until(gate.reached.is_set)
+        wait_until(lambda: session.engine_state().busy_s >= 3)
         state = session.engine_state()
         assert state.busy_with == "19.cxi" and time.time() - state.heartbeat < 3
         began = time.monotonic()
         running.stop()
-        wait_for(lambda: session.engine_state().status == "stopped")
+        wait_until(lambda: session.engine_state().status == "stopped")
         took = time.monotonic() - began
     figure(f"an engine asked to stop in the middle of a frame that takes for ever ended after {took:.1f} s")
 
@@ -296,8 +294,6 @@ def test_an_engine_in_the_middle_of_a_slow_frame_says_so_and_ends_when_asked(
 def test_frames_never_overtake_their_files_with_many_readers_and_a_slow_stage(
     tmp_path: Path, gate: Gate, readers: int, monkeypatch: pytest.MonkeyPatch, figure: Say
 ) -> None:
-    gate.open.set()
-    gate.delay_s = 0.02
     monkeypatch.setattr(pipeline, "READERS", readers)
     (data := tmp_path / "data").mkdir()
     session = make_session(tmp_path / "session")
@@ -305,14 +301,16 @@ def test_frames_never_overtake_their_files_with_many_readers_and_a_slow_stage(
     with GrowingCxi(data / "run.cxi") as run, engine(session, [data]):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
+            gate.open.clear()  # what is written meanwhile waits before the stage
             run.append(frames_of(10, first=written % 1000))
             written += 10
             write_cxi(data / f"extra_{number:04}.cxi", frames_of(2))
             number += 1
-            wait_for(lambda: session.engine_state().queue < 400)
+            gate.open.set()
+            wait_until(lambda: session.engine_state().queue < 400)
         run.finish()
-        wait_for(lambda: counts(session).frames == written + 2 * number)
-        wait_for(lambda: {row.status for row in files(session).values()} == {FileStatus.COMPLETE})
+        wait_until(lambda: counts(session).frames == written + 2 * number)
+        wait_until(lambda: {row.status for row in files(session).values()} == {FileStatus.COMPLETE})
     figure(f"{readers} readers, a slow stage: {written} frames of a growing file and {number} other files, each once")
     found = recorded(session)
     assert sorted(found["run.cxi"]) == list(range(written)) and len(found) == number + 1

@@ -20,8 +20,9 @@ from tests.builders.detector_files import GrowingCxi, frames_of, write_cxi
 from tests.tui.driver import opened
 from tests.tui.fake_session import FakeSource
 from tests.tui.fake_session import make_session as make_fake_session
+from tests.waiting import wait_until
 
-from .engines import counts, engine, files, make_session, recorded, wait_for
+from .engines import counts, engine, files, make_session, recorded
 from .memory import children
 from .scale import scaled
 
@@ -60,22 +61,25 @@ def test_folders_that_do_not_answer_are_told_and_cost_no_file(tmp_path: Path, fi
     beats, told = set[float](), list[float]()
     with GrowingCxi(data / "run.cxi") as run, engine(session, [data]):
         run.append(frames_of(40))
-        wait_for(lambda: counts(session).frames == 40)
+        wait_until(lambda: counts(session).frames == 40)
         with nothing_answers():
             began = time.monotonic()
             run.append(frames_of(40, first=40))
             write_cxi(data / "other.cxi", frames_of(5))
-            while time.monotonic() - began < seconds or not told:
+
+            def is_told_for_long() -> bool:
                 state = session.engine_state()
                 beats.add(state.heartbeat)
                 if state.stalled_s:
                     told.append(state.stalled_s)
-                time.sleep(0.1)
+                return bool(told) and time.monotonic() - began >= seconds
+
+            wait_until(is_told_for_long)
             assert counts(session).frames == 40
         run.finish()
-        wait_for(lambda: counts(session).frames == 85)
-        wait_for(lambda: session.engine_state().stalled_s == 0)
-        wait_for(lambda: {row.status for row in files(session).values()} == {"complete"})
+        wait_until(lambda: counts(session).frames == 85)
+        wait_until(lambda: session.engine_state().stalled_s == 0)
+        wait_until(lambda: {row.status for row in files(session).values()} == {"complete"})
     figure(
         f"folders that did not answer for {seconds} s: told (up to {max(told):.0f} s), the engine's heart beat "
         f"{len(beats)} times meanwhile, {counts(session).frames} of 85 frames recorded after it"

@@ -12,9 +12,10 @@ from pathlib import Path
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader
 from tests.builders.detector_files import make_old
+from tests.waiting import wait_until
 
 from . import writer
-from .engines import counts, digest, engine, files, make_session, recorded, wait_for
+from .engines import counts, digest, engine, files, make_session, recorded
 from .scale import scaled
 
 Say = Callable[[str], None]
@@ -99,7 +100,7 @@ def test_every_frame_of_every_kind_of_writer_is_seen_once(tmp_path: Path, figure
         assert not failed, "a writer was harmed"
         for path in data.iterdir():
             make_old(path)  # as if nobody had changed them for long: what is at the end of a file is waited for
-        wait_for(lambda: counts(session).frames >= count * len(writer.KINDS), 120)
+        wait_until(lambda: counts(session).frames >= count * len(writer.KINDS), 120)
     found = recorded(session)
     told = {
         kind: found.get(f"{kind}.{suffix}", {}) if kind != "single" else _of_single_files(found)

@@ -1,4 +1,4 @@
-"""Writes one detector file in one of the ways that writers do, as a process of its own: KIND FOLDER COUNT [PAUSE].
+"""Writes one detector file in one of the ways that writers do, as a process of its own: KIND FOLDER COUNT.
 
 Run by its path: it knows nothing of the package, so what it does to a file is what any other program does.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import numpy as np
 import tifffile
 
 SHAPE = (48, 64)
-PAUSE = float(sys.argv[4]) if __name__ == "__main__" and len(sys.argv) > 4 else 0.0
 
 
 def frame(kind: str, index: int) -> Any:
@@ -29,8 +27,6 @@ def frame(kind: str, index: int) -> Any:
 
 def frames(kind: str, count: int) -> Iterator[tuple[int, Any]]:
     for index in range(count):
-        if PAUSE:
-            time.sleep(PAUSE)
         yield index, frame(kind, index)
 
 
@@ -142,7 +138,6 @@ def copied(kind: str, path: Path, count: int) -> None:
         for start in range(0, len(whole), 4096):
             target.write(whole[start : start + 4096])
             target.flush()
-            time.sleep(PAUSE / 10)
     source.unlink()
 
 

@@ -77,10 +77,14 @@ async def write(driver: Driver, path: Path) -> None:
     """Take the text once it stands still."""
     path.parent.mkdir(exist_ok=True)
     seen, same = "", 0
-    while same < STABLE:
-        await driver.pilot.pause(0.02)
-        seen, same, before = told(driver), same + 1, seen
-        same = same if seen == before else 0
+
+    def stands_still() -> bool:
+        nonlocal seen, same
+        before, seen = seen, told(driver)
+        same = same + 1 if seen == before else 0
+        return same >= STABLE
+
+    await driver.until(stands_still)
     path.write_text(seen, encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from ...tui.commands.test_cli import run
 from ..embedding import builders
 from ..embedding.builders import kind_frames, kind_session
-from ..training.tasks.detector.test_training import RECIPE
+from ..training.tasks.detector.test_detector_job import RECIPE
 
 CENTRED = RECIPE + "[geometry]\nbeam_center_x = 32\nbeam_center_y = 24\n"
 

@@ -23,7 +23,7 @@ from photon_triage.models.nets.unet import UNet
 
 from ...builders.detector_files import write_cxi
 from ..session.builders import DATASET, file_row
-from ..training.tasks.detector.test_training import CFG, RECIPE
+from ..training.tasks.detector.test_detector_job import CFG, RECIPE
 
 Own = TypeVar("Own", bound=MSDNet | UNet | LeNetPatch | RadialNet)
 

@@ -119,10 +119,11 @@ def test_an_alarm_runs_the_command_once_with_its_text_as_one_word(tmp_path: Path
 
 
 def test_a_command_that_hangs_or_is_not_there_is_ended(tmp_path: Path) -> None:
-    run_command([sys.executable, "-c", "import time; time.sleep(60)"], "text", limit_s=0.2).join(20)
-    thread = run_command([str(tmp_path / "nothing")], "text")
-    thread.join(20)
-    assert not thread.is_alive()
+    hanging = run_command([sys.executable, "-c", "import signal; signal.pause()"], "text", limit_s=0.2)
+    missing = run_command([str(tmp_path / "nothing")], "text")
+    for thread in (hanging, missing):
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("command", ["", "say 'it"])

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet
+from tests.waiting import wait_until
 
 from ...builders.detector_files import GrowingCxi, frames_of, write_cxi, write_simulated_tiff
 
@@ -55,13 +55,6 @@ def session(tmp_path: Path) -> Iterator[Session]:
     made = Session.create(tmp_path / "session", LIT, "lit")
     yield made
     stop_engine(made)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def counts(session: Session) -> Counts:
@@ -123,7 +116,7 @@ def test_killed_engines_lose_nothing_and_count_nothing_twice(session: Session, t
                 written += 15
             labels.decide(FrameKey(str(tmp_path / "run.cxi"), "/entry_1/data_1/data", round_), "accepted")
             enough = written - 30
-            wait_for(lambda enough=enough: counts(session).frames >= enough)  # type: ignore[misc]
+            wait_until(lambda enough=enough: counts(session).frames >= enough)  # type: ignore[misc]
             os.kill(engine.pid, signal.SIGKILL)
             engine.wait()
         run.finish()
@@ -165,10 +158,10 @@ def test_a_file_that_does_not_fit_the_recipe_is_a_row_and_the_run_goes_on(tmp_pa
 
 def test_one_engine_a_session(session: Session, tmp_path: Path) -> None:
     engine = start_engine(session, [tmp_path])
-    wait_for(lambda: engine_is_running(session))
+    wait_until(lambda: engine_is_running(session))
     with pytest.raises(SessionError, match="another one is at work"):
         start_engine(session, [tmp_path])
-    wait_for(lambda: session.engine_state().status == "running")
+    wait_until(lambda: session.engine_state().status == "running")
     assert stop_engine(session)
     assert engine.wait(10) == 0 and session.engine_state().status == "stopped"
     assert not stop_engine(session)
@@ -181,7 +174,7 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
     write_cxi(tmp_path / "run.cxi", frames_of(30))
     engine = start_engine(session, [tmp_path])
     try:
-        wait_for(lambda: counts(session).frames == 30)
+        wait_until(lambda: counts(session).frames == 30)
 
         def scores() -> set[float | None]:
             reader = session.results()
@@ -192,7 +185,7 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
 
         assert scores() == {None, 0.119}
         ask_to_use(session.journal(), "second")
-        wait_for(lambda: scores() == {None, 0.881})
+        wait_until(lambda: scores() == {None, 0.881})
         assert session.engine_state().model == "second" and session.engine_state().pid == engine.pid
         assert counts(session).frames == 30
         reader = session.results()
@@ -201,7 +194,7 @@ def test_a_running_engine_takes_another_model_and_scores_again(tmp_path: Path) -
         assert len(reader.detections(frame.id)) == 1 and frame.passed == 2
         reader.close()
         ask_to_use(session.journal(), "nowhere")
-        wait_for(lambda: "nowhere not used" in session.engine_state().message)
+        wait_until(lambda: "nowhere not used" in session.engine_state().message)
         assert session.engine_state().status == "running"
     finally:
         stop_engine(session)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from photon_triage.models.common.checkpoint import save
 from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.lenet import LeNetPatch
+from tests.waiting import wait_until
 
 RECIPE = """
 name = "search"
@@ -104,13 +104,6 @@ def candidates(session: Session) -> list[FrameRow]:
         reader.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_masks_and_candidates_of_every_frame_stand_in_the_results(session: Session, tmp_path: Path) -> None:
     assert start_engine(session, [tmp_path / "data"], once=True, patience=1).wait(60) == 0
     reader = session.results()
@@ -133,10 +126,10 @@ def test_a_running_engine_takes_another_finder_and_searches_again(session: Sessi
     add_finder(session, "timid", 0.4)
     engine = start_engine(session, [tmp_path / "data"])
     try:
-        wait_for(lambda: session.results_path.exists() and len({row.key.frame for row in candidates(session)}) == 3)
+        wait_until(lambda: session.results_path.exists() and len({row.key.frame for row in candidates(session)}) == 3)
         before = max(row.score or 0 for row in candidates(session))
         ask_to_use(session.journal(), "timid")
-        wait_for(lambda: (found := candidates(session)) != [] and all((row.score or 0) < before for row in found))
+        wait_until(lambda: (found := candidates(session)) != [] and all((row.score or 0) < before for row in found))
         assert session.engine_state().models == {"segment": "wall", "patches": "timid"}
     finally:
         stop_engine(session)
@@ -149,7 +142,7 @@ def test_a_model_of_another_kind_is_refused_and_the_run_goes_on(session: Session
     engine = start_engine(session, [tmp_path / "data"])
     try:
         ask_to_use(session.journal(), "boxes")
-        wait_for(lambda: "boxes not used" in session.engine_state().message)
+        wait_until(lambda: "boxes not used" in session.engine_state().message)
         assert "no stage for it" in session.engine_state().message
         assert engine.poll() is None
     finally:
@@ -164,7 +157,7 @@ def test_a_segmenter_without_the_class_to_search_in_is_refused_and_the_run_goes_
     engine = start_engine(session, [tmp_path / "data"])
     try:
         ask_to_use(session.journal(), "other")
-        wait_for(lambda: "other not used" in session.engine_state().message)
+        wait_until(lambda: "other not used" in session.engine_state().message)
         assert "within 'wall'" in session.engine_state().message
         assert session.engine_state().models["segment"] == "wall" and engine.poll() is None
     finally:

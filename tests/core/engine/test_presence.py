@@ -17,10 +17,11 @@ from photon_triage.tui.snapshot.snapshot import Request, Snapshot
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 from photon_triage.tui.widgets.engine_log import engine_summary, engine_trouble
 from photon_triage.tui.widgets.status import engine_word
+from tests.waiting import wait_until
 
 from ...builders.detector_files import frames_of, write_cxi
 from ...tui.commands.test_cli import run
-from .test_engine import CLASSIFY, LIT, counts, wait_for
+from .test_engine import CLASSIFY, LIT, counts
 
 Capture = pytest.CaptureFixture[str]
 
@@ -36,7 +37,7 @@ def at_work(session: Session, folder: Path) -> EngineProcess:
     """An engine that has recorded frames of a file."""
     write_cxi(folder / "run.cxi", frames_of(9))
     engine = start_engine(session, [folder])
-    wait_for(lambda: counts(session).frames == 9)
+    wait_until(lambda: counts(session).frames == 9)
     return engine
 
 
@@ -48,10 +49,10 @@ def test_a_stopped_engine_does_not_answer_until_it_continues(session: Session, t
         return builder.build(Request())
 
     with closing(builder):
-        wait_for(lambda: "LIVE" in engine_word(seen()).text)
+        wait_until(lambda: "LIVE" in engine_word(seen()).text)
         os.kill(engine.pid, signal.SIGSTOP)
         try:
-            wait_for(lambda: seen().silent_s >= 6)
+            wait_until(lambda: seen().silent_s >= 6)
             snapshot = seen()
             code, out, _ = run(capsys, "engine", "status", str(session.path))
         finally:
@@ -60,7 +61,7 @@ def test_a_stopped_engine_does_not_answer_until_it_continues(session: Session, t
         assert all(told in text for text in (engine_word(snapshot).text, engine_summary(snapshot)))
         assert told in engine_trouble(snapshot) and f"process {engine.pid}" in engine_trouble(snapshot)
         assert snapshot.alive and code == 0 and "running, but it does not answer for" in out
-        wait_for(lambda: "LIVE" in engine_word(seen()).text)
+        wait_until(lambda: "LIVE" in engine_word(seen()).text)
     stop_engine(session)
     assert engine.wait(10) == 0 and ending_of(session, engine) == ""
 
@@ -73,7 +74,7 @@ def test_a_killed_engine_has_died_on_the_screen_and_in_its_status(
     engine.wait(10)
     assert ending_of(session, engine).startswith("its engine was ended by SIGKILL (signal 9); the system kills")
     with closing(SnapshotBuilder(session)) as builder:
-        wait_for(lambda: "DIED" in engine_word(builder.build(Request())).text)
+        wait_until(lambda: "DIED" in engine_word(builder.build(Request())).text)
         assert "engine died" in engine_summary(builder.build(Request()))
     code, out, _ = run(capsys, "engine", "status", str(session.path))
     assert code == 1 and "died (not at work): it was killed, or has crashed" in out
@@ -82,7 +83,7 @@ def test_a_killed_engine_has_died_on_the_screen_and_in_its_status(
 
 def test_an_engine_killed_before_it_began_is_told_so(session: Session, tmp_path: Path) -> None:
     engine = start_engine(session, [tmp_path])
-    wait_for(lambda: session.engine_state().pid == engine.pid)
+    wait_until(lambda: session.engine_state().pid == engine.pid)
     os.kill(engine.pid, signal.SIGKILL)
     engine.wait(10)
     session.results_path.unlink()
@@ -94,7 +95,7 @@ def test_a_scan_whose_engine_is_killed_says_by_which_signal(
 ) -> None:
     def killed(*arguments: object, **options: object) -> EngineProcess:
         engine = start_engine(*arguments, **options)  # type: ignore[arg-type]
-        wait_for(lambda: session.engine_state().pid == engine.pid)
+        wait_until(lambda: session.engine_state().pid == engine.pid)
         os.kill(engine.pid, signal.SIGKILL)
         return engine
 

@@ -22,10 +22,11 @@ from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.models.cpu import packing
 from photon_triage.models.inference.precision import VARIABLE
+from tests.waiting import wait_until
 
 from ...builders.detector_files import GrowingCxi, frames_of, write_cxi
 from ..session.builders import DATASET, file_row
-from .test_engine import CLASSIFY, add_model, counts, wait_for
+from .test_engine import CLASSIFY, add_model, counts
 
 FIRST, SECOND = 0.119, 0.881
 
@@ -119,22 +120,22 @@ def test_a_running_engine_follows_shadow_promotion_and_rollback_and_every_score_
         run.append(frames_of(20))
         engine = start_engine(session, [tmp_path])
         try:
-            wait_for(lambda: counts(session).frames == 20)
+            wait_until(lambda: counts(session).frames == 20)
             set_shadow(session, "second")
-            wait_for(lambda: session.engine_state().shadow_scored == 16)
+            wait_until(lambda: session.engine_state().shadow_scored == 16)
             run.append(frames_of(10, first=20))
             run.finish()
-            wait_for(lambda: scores(session, "second") == expected(30, SECOND))
+            wait_until(lambda: scores(session, "second") == expected(30, SECOND))
             assert [score for _, score, _ in decisions(session)] == list(expected(30, FIRST).values())
 
             promote(session, judge(session, "first", "second"), anyway=True)
-            wait_for(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, SECOND).values()))
+            wait_until(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, SECOND).values()))
             assert scores(session, "first") == expected(30, FIRST) and scores(session, "second") == expected(30, SECOND)
-            wait_for(lambda: session.engine_state().shadow is None)
+            wait_until(lambda: session.engine_state().shadow is None)
             assert (session.engine_state().pid, session.engine_state().model) == (engine.pid, "second")
 
             rollback(session)
-            wait_for(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, FIRST).values()))
+            wait_until(lambda: [score for _, score, _ in decisions(session)] == list(expected(30, FIRST).values()))
             assert scores(session, "second") == expected(30, SECOND)
         finally:
             stop_engine(session)

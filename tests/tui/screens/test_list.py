@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import numpy as np
@@ -69,8 +68,9 @@ async def test_a_live_list_sends_no_more_pictures_than_a_slow_line_takes_and_a_k
         before = driver.picture.shown_id
         hits.add_frames(1, scores=[0.999])
         await driver.until(lambda: driver.list.row is not None and driver.list.selected == 41)
-        await asyncio.sleep(0.5)
-        assert driver.picture.shown_id == before
+        hits.run_engine(rate_hz=5.0)
+        await driver.shows("5 Hz")
+        assert driver.picture.shown_id == before, "another look at the session has not changed it"
         await driver.press("j", "k")
         await driver.until(lambda: driver.picture.shown_id == 41)
 

@@ -228,13 +228,17 @@ async def test_no_picture_is_drawn_where_pictures_are_off(hits: FakeSession) -> 
 
 async def test_letters_take_no_bitmap(hits: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("photon_triage.tui.widgets.picture_painter.REST_S", 0.001)
     sent: list[str] = []
     async with opened(hits, output=PictureOutput("kitty")) as driver:
         driver.app._driver.write = sent.append  # type: ignore[union-attr, method-assign]
         await driver.ready()
         await driver.shows("letters")
         assert driver.main.query_one(PreviewPane).letters
-        await driver.pilot.pause(0.5)
+        await driver.press("j")
+        await driver.until(lambda: driver.picture.shown_id == driver.list.selected == 2)
+        for worker in [worker for worker in driver.app.workers if worker.group == "bitmap"]:
+            await worker.wait()
     assert not any("\x1b_G" in text for text in sent)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from photon_triage.core.session.decisions.labels import LabelBook
 from photon_triage.core.session.store.preview import Previewer
 from photon_triage.tui.app import TriageApp
 from photon_triage.tui.terminal.slow_terminal import LineDriver
+from tests.waiting import wait_until
 
 from ..driver import opened
 from ..fake_session import FakeSession, FakeSource, make_session
@@ -40,10 +40,7 @@ def labels_of(fake: FakeSession) -> int:
 
 
 def wait_for_labels(fake: FakeSession, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while labels_of(fake) < count:
-        assert time.monotonic() < deadline, f"{labels_of(fake)} of {count} labels"
-        time.sleep(0.02)
+    wait_until(lambda: labels_of(fake) >= count, PATIENCE_S, lambda: f"{labels_of(fake)} of {count} labels")
 
 
 def test_a_terminal_that_takes_nothing_keeps_no_decision_from_the_disk(real: FakeSession) -> None:

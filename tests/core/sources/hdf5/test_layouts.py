@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import h5py
@@ -20,6 +19,7 @@ from tests.builders.detector_files import (
     write_virtual,
 )
 from tests.shared_data import shared_data
+from tests.waiting import wait_until
 
 
 def test_cxi_gives_its_frames(tmp_path: Path) -> None:
@@ -116,10 +116,8 @@ def test_a_numbered_file_that_is_not_there_is_waited_for(tmp_path: Path) -> None
     assert (info.available, info.complete) == (3, False)
 
     write_segment(tmp_path / "lyso_1_data_000002.h5", frames[3:])
-    end = time.monotonic() + 5
-    while not (info := inspect(master)).complete and time.monotonic() < end:
-        time.sleep(0.02)
-    assert (info.available, info.complete) == (6, True)
+    wait_until(lambda: inspect(master).complete)
+    assert inspect(master).available == 6
 
 
 def test_a_master_without_any_data_is_not_there_yet(tmp_path: Path) -> None:

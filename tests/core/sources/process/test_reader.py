@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.sources.process import channel as arena
 from tests.builders.detector_files import frames_of, make_old, write_cxi, write_plain, write_simulated_tiff
+from tests.waiting import wait_until
 
 DATASET = "/entry_1/data_1/data"
 
@@ -153,18 +153,15 @@ def test_many_threads_share_a_reader(tmp_path: Path, reader: FrameReader) -> Non
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     path = write_cxi(tmp_path / "a.cxi", frames_of(1))
     code = (
-        "import sys, time; from photon_triage.core.sources import FrameReader\n"
-        "reader = FrameReader(); reader.inspect(sys.argv[1]); print(reader.pid, flush=True); time.sleep(60)"
+        "import sys; from photon_triage.core.sources import FrameReader\n"
+        "reader = FrameReader(); reader.inspect(sys.argv[1]); print(reader.pid, flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as parent:
+    command, pipe = [sys.executable, "-c", code, str(path)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         parent.kill()
-    end = time.monotonic() + 10
-    while not gone(worker) and time.monotonic() < end:
-        time.sleep(0.01)
-
-    assert gone(worker)
+    wait_until(lambda: gone(worker))
 
 
 def test_a_closed_reader_says_so() -> None:

@@ -20,8 +20,8 @@ from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.core.training.tasks.profiles.profile_learner import ProfilePlan, train_classifier
 from photon_triage.core.training.tasks.segmentation.segmentation import SegmentationPlan, train_segmenter
-from tests.core.training.tasks.detector.test_training import CPU, detector, disc_examples, preparation
-from tests.core.training.tasks.profiles.test_profiles import classifier, profiles
+from tests.core.training.tasks.detector.test_detector_job import CPU, detector, disc_examples, preparation
+from tests.core.training.tasks.profiles.test_profile_learner import classifier, profiles
 from tests.core.training.tasks.segmentation.test_segmentation import mapped, segmenter
 
 BATCHES = 8

@@ -20,7 +20,7 @@ from photon_triage.core.training.tasks.detector.detector_job import run_training
 from photon_triage.core.training.tasks.detector.learner import TrainingPlan, train
 from photon_triage.models.darknet.detector import load_detector
 
-from ..tasks.detector.test_training import CFG, CPU, detector, disc_examples, labelled, preparation
+from ..tasks.detector.test_detector_job import CFG, CPU, detector, disc_examples, labelled, preparation
 
 __all__ = ["labelled"]
 

@@ -21,8 +21,8 @@ from photon_triage.models.common.registry import create
 from photon_triage.models.nets.patch_finder import PatchFinder
 
 from ..builders import scene
-from ..tasks.detector.test_training import CPU, detector, disc_examples, preparation
-from ..tasks.patches.test_finding import SMALL, marked
+from ..tasks.detector.test_detector_job import CPU, detector, disc_examples, preparation
+from ..tasks.patches.test_finder_learner import SMALL, marked
 from ..tasks.segmentation.test_segmentation import mapped, segmenter
 
 Begun = tuple[nn.Module, Iterator[Progress]]

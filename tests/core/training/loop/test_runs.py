@@ -23,7 +23,7 @@ from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.detector_job import run_training
 
 from ..builders import write_scenes
-from ..tasks.detector.test_training import CFG, labelled
+from ..tasks.detector.test_detector_job import CFG, labelled
 from ..tasks.segmentation.test_segmentation import job
 
 __all__ = ["labelled"]

@@ -31,7 +31,7 @@ from photon_triage.models.darknet.optim import learning_rate, shortened
 from photon_triage.models.nets.lenet import LeNetPatch
 
 from ...builders import new_session
-from .test_training import CFG, CPU, detector, disc_examples, labelled, preparation
+from .test_detector_job import CFG, CPU, detector, disc_examples, labelled, preparation
 
 __all__ = ["labelled"]
 

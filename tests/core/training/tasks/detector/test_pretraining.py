@@ -22,7 +22,7 @@ from photon_triage.models.darknet.representation import Features
 
 from ....embedding.builders import kind_frames, kind_session
 from ...loop.test_runs import interrupting
-from .test_training import CFG
+from .test_detector_job import CFG
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -30,45 +28,45 @@ from photon_triage.core.training.dispatch import run_network_training
 from photon_triage.core.training.loop.progress import Progress
 from photon_triage.core.training.loop.runs import TrainingStopped, training_run
 from photon_triage.tui.snapshot.training_process import resume
+from tests.waiting import wait_until
 
 from ..builders import write_scenes
 from ..tasks.segmentation.test_segmentation import job
 
-PATIENCE_S = 120.0
 
-
-def steps(count: int, *, a_batch: float = 0.0) -> Iterator[Progress]:
+def steps(count: int) -> Iterator[Progress]:
     for number in range(1, count + 1):
-        time.sleep(a_batch)
         yield Progress(number, count, 1 / number, None)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def test_a_pause_waits_between_batches_and_does_not_count_as_work(tmp_path: Path) -> None:
+def test_a_pause_waits_between_batches_and_does_not_count_as_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[int] = []
+    states: list[str] = []
+    clock = 1000.0
+
+    def state() -> str:
+        status = read_status(run.folder)
+        assert status is not None
+        return status.state
+
+    def pause_for_an_hour(seconds: float) -> None:
+        nonlocal clock
+        clock += 3600.0
+        states.append(state())
+        (run.folder / PAUSE).unlink()
+
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    monkeypatch.setattr("time.sleep", pause_for_an_hour)
     with training_run(Session(tmp_path), "discs", {}) as run:
-
-        def look() -> None:
-            until(lambda: (told := read_status(run.folder)) is not None and told.state == "paused")
-            time.sleep(1.0)
-            (run.folder / PAUSE).unlink()
-
-        looking = threading.Thread(target=look)
-        looking.start()
         for step in run.follow(steps(4)):
+            clock += 1.0
             seen.append(step.done)
             if step.done == 1:
                 (run.folder / PAUSE).touch()
-        looking.join()
-        told = read_status(run.folder)
-        assert told is not None and told.state == "running"
-        assert seen == [1, 2, 3, 4] and read_curve(run.folder)[-1].seconds < 1.0
+        assert states == ["paused"] and state() == "running"
+    assert seen == [1, 2, 3, 4] and read_curve(run.folder)[-1].seconds == pytest.approx(3.0)
 
 
 def test_a_stopped_training_says_so_and_goes_on_to_the_same_model(tmp_path: Path) -> None:
@@ -120,28 +118,28 @@ def test_a_training_process_is_paused_killed_and_resumed(tmp_path: Path) -> None
         return find_training(session, "discs")
 
     folder = tmp_path / "session" / "training" / "discs"
-    until(lambda: process.poll() is not None or (folder / "status.json").exists())
+    wait_until(lambda: process.poll() is not None or (folder / "status.json").exists())
     wish(now(), PAUSE)
-    until(lambda: process.poll() is not None or now().state == "paused")
-    spent, done = _cpu_seconds(process.pid), now().done
-    time.sleep(2.0)
-    assert _cpu_seconds(process.pid) - spent < 0.5 and now().done == done < 30
+    wait_until(lambda: process.poll() is not None or now().state == "paused")
+    done, looks = now().done, _times_waited(process.pid)
+    wait_until(lambda: _times_waited(process.pid) >= looks + 10)
+    assert now().done == done < 30
     process.kill()
     process.wait()
     assert now().state == "interrupted"
     resume(now())
-    until(lambda: now().state == "running" and now().done > done)
+    wait_until(lambda: now().state == "running" and now().done > done)
     told = read_status(folder)
     assert told is not None
     os.kill(told.pid, signal.SIGKILL)
-    until(lambda: now().state == "interrupted")
+    wait_until(lambda: now().state == "interrupted")
     resume(now())
-    until(lambda: now().state in ("done", "failed"))
+    wait_until(lambda: now().state in ("done", "failed"))
     assert (now().state, now().message) == ("done", "")
     assert [point.done for point in now().curve] == sorted({point.done for point in now().curve})
 
 
-def _cpu_seconds(pid: int) -> float:
-    """What a process has worked so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _times_waited(pid: int) -> int:
+    """How often a process has left the processor to wait."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines["voluntary_ctxt_switches"])

@@ -32,7 +32,7 @@ from photon_triage.models.common.checkpoint import read_metadata
 from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, load_profile_classifier
 
 from .....builders.detector_files import write_cxi
-from ..detector.test_training import CPU, RECIPE, disc_frames, labelled
+from ..detector.test_detector_job import CPU, RECIPE, disc_frames, labelled
 
 __all__ = ["labelled"]
 

@@ -24,7 +24,7 @@ from photon_triage.models.darknet.darknet import Darknet
 from photon_triage.models.darknet.detector import load_detector
 
 from .....builders.detector_files import write_cxi
-from .test_training import CFG, CPU, RECIPE, disc_frames, preparation
+from .test_detector_job import CFG, CPU, RECIPE, disc_frames, preparation
 
 BRIGHTER, DENSER = 3, 2
 """What another beamtime multiplies counts with, and adds to each pixel."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,7 @@ from photon_triage.core.common.errors import NotYetError
 from photon_triage.core.sources import FrameReader, inspect, read_frames
 from photon_triage.core.sources.hdf5.availability import Settling
 from tests.builders.detector_files import GrowingCxi, frames_of, make_old, write_cxi, write_plain
+from tests.waiting import wait_until
 
 DATASET = "/entry_1/data_1/data"
 
@@ -83,14 +85,13 @@ def test_a_run_that_goes_on_at_full_speed_loses_nothing(tmp_path: Path, reader: 
 
 def test_a_plain_writer_is_never_kept_from_its_file(tmp_path: Path, reader: FrameReader) -> None:
     path = write_plain(tmp_path / "x.h5", "images", frames_of(1), maxshape=(None, 48, 64), chunks=(1, 48, 64))
-    stop = threading.Event()
+    stop, polled = threading.Event(), threading.Event()
 
     def poll() -> None:
         while not stop.is_set():
-            try:
+            with suppress(NotYetError):
                 reader.read(path, "/images", 0, reader.inspect(path).available)
-            except NotYetError:
-                continue
+            polled.set()
 
     thread = threading.Thread(target=poll)
     thread.start()
@@ -99,7 +100,8 @@ def test_a_plain_writer_is_never_kept_from_its_file(tmp_path: Path, reader: Fram
             with h5py.File(path, "a", locking=True) as file:
                 file["images"].resize(number + 1, 0)
                 file["images"][number] = frames_of(1, first=number)[0]
-            time.sleep(0.002)
+            polled.clear()
+            assert polled.wait(60)
     finally:
         stop.set()
         thread.join()
@@ -180,10 +182,7 @@ def test_the_handle_of_a_growing_file_is_kept_for_a_moment_only(tmp_path: Path, 
         writer.append(frames_of(1))
         reader.inspect(path)
         reader.read(path, DATASET, 0, 1)
-        deadline = time.monotonic() + 20
-        while is_open(path, reader):
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.02)
+        wait_until(lambda: not is_open(path, reader))
 
 
 def test_a_handle_that_is_kept_does_not_hide_what_came_since(tmp_path: Path, reader: FrameReader) -> None:

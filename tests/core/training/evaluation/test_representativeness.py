@@ -24,7 +24,7 @@ from photon_triage.models.darknet.darknet import Darknet
 
 from ....tui.commands.test_cli import run
 from ...session.builders import DATASET, build_session, file_row
-from ..tasks.detector.test_training import CFG, disc_frames
+from ..tasks.detector.test_detector_job import CFG, disc_frames
 
 VALUES = st.lists(st.integers(0, 5), min_size=1, max_size=20)
 

@@ -19,7 +19,7 @@ from photon_triage.core.training.tasks.detector.dataset import Judges
 
 from .....builders.detector_files import write_cxi
 from .....tui.commands.test_cli import run
-from .test_training import CFG, RECIPE, disc_frames
+from .test_detector_job import CFG, RECIPE, disc_frames
 
 
 @pytest.mark.parametrize("negatives", ["random", "hard"])
