@@ -13,10 +13,9 @@ from photon_triage.core.common.errors import TriageError
 from photon_triage.core.session.models.promotion import promote, rollback, set_shadow
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.trainings.trainings import Training
-from photon_triage.tui.screens.main.triage import READ_ONLY
 from photon_triage.tui.snapshot.comparison_view import ComparisonView, compared
 from photon_triage.tui.snapshot.measured_rates import REST_FACTOR
-from photon_triage.tui.widgets.message import MessageLine
+from photon_triage.tui.widgets.message import READ_ONLY, MessageLine
 from photon_triage.tui.widgets.trainings import TrainingsPane
 from photon_triage.tui.widgets.verdict import VerdictPane
 

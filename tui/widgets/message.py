@@ -13,6 +13,8 @@ from photon_triage.tui.terminal.text import cells, cut, safe_text
 from photon_triage.tui.widgets.engine_log import engine_summary
 from photon_triage.tui.widgets.pane import Line
 
+READ_ONLY = "this screen is read-only · attach without --read-only to decide"
+
 
 class MessageLine(Line):
     """The last message, with the engine's state on its right where there is room."""

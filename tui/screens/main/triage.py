@@ -20,13 +20,11 @@ from photon_triage.tui.widgets.columns import measures_of
 from photon_triage.tui.widgets.engine_log import LogPane
 from photon_triage.tui.widgets.frame_states import Standing
 from photon_triage.tui.widgets.halfblock import Look
-from photon_triage.tui.widgets.message import Banner, MessageLine
+from photon_triage.tui.widgets.message import READ_ONLY, Banner, MessageLine
 from photon_triage.tui.widgets.pictures import Gallery
 from photon_triage.tui.widgets.preview import PreviewPane
 from photon_triage.tui.widgets.rows import RowStore
 from photon_triage.tui.widgets.sheet import ContactSheet
-
-READ_ONLY = "this screen is read-only · attach without --read-only to decide"
 
 
 @dataclass(frozen=True)
