@@ -1,8 +1,47 @@
-"""Text that came from a file, made safe to show on a terminal or a page."""
+"""Text that came from a file, made safe for terminals, pages and spreadsheets."""
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterable, Sequence
+from io import StringIO
+
+_RISKY = ("'", "=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED = re.compile(r"'+[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def quoted_cell(text: str) -> str:
+    """The text with a leading ' where a spreadsheet would run it: it begins with = + - @ TAB CR and is no number.
+
+    A text that looks quoted already gets one more, so that plain_cell gives back every text.
+    """
+    if text.startswith(_RISKY) and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return "'" + text
+    return text
+
+
+def plain_cell(cell: str) -> str:
+    """The text that quoted_cell was given."""
+    return cell[1:] if _QUOTED.match(cell) else cell
+
+
+def csv_lines(rows: Iterable[Sequence[str]]) -> Iterable[bytes]:
+    """Rows of text as lines of a CSV table, quoted for spreadsheets.
+
+    Bytes of a file name that are not UTF-8 come out as they are on disk. Other surrogates raise UnicodeEncodeError.
+    """
+    line = StringIO(newline="")
+    # The writer puts quotes around a CR only where its own lines end with one.
+    writer = csv.writer(line, lineterminator="\r\n")
+    for row in rows:
+        line.seek(0)
+        line.truncate()
+        writer.writerow([quoted_cell(text) for text in row])
+        yield line.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape") + b"\n"
+
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\u2028\u2029\ud800-\udfff]")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e"}

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import LARGEST_TABLE, make_folder, open_text
-from photon_triage.core.common.csv_safety import csv_lines, plain_cell
 from photon_triage.core.common.errors import SessionError
+from photon_triage.core.common.text_safety import csv_lines, plain_cell
 from photon_triage.core.compare.lists import LoadedList
 from photon_triage.core.embedding.frame_reader import RegionReader, evenly, reaching
 from photon_triage.core.frames import FrameKey

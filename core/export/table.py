@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photon_triage.core.common.csv_safety import csv_lines
+from photon_triage.core.common.text_safety import csv_lines
 from photon_triage.core.export.list_content import write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
 

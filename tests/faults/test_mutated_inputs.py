@@ -37,7 +37,7 @@ from photon_triage.models.files.model_file import open_cfg, open_foreign, open_n
 from photon_triage.models.files.summary import summarise
 from photon_triage.tui.commands import engine, export, labels, metrics, models, report, session
 from photon_triage.tui.commands import metrics as audit
-from photon_triage.tui.commands import network_files as networks
+from photon_triage.tui.commands import models as networks
 from photon_triage.tui.snapshot.snapshot import ListSpec, Request
 from photon_triage.tui.snapshot.snapshot_builder import SnapshotBuilder
 

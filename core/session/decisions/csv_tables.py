@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import cast
 
-from photon_triage.core.common.csv_safety import plain_cell
+from photon_triage.core.common.text_safety import plain_cell
 from photon_triage.core.frames import HIGHEST_INDEX
 from photon_triage.core.session.decisions.label_records import VERDICTS, Verdict
 

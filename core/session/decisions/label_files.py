@@ -13,8 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from photon_triage.core.common.atomic import atomic_file
-from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import LabelError
+from photon_triage.core.common.text_safety import csv_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.csv_tables import (
     TableError,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.containment import LARGEST_TABLE, open_text, require_regular
-from photon_triage.core.common.csv_safety import plain_cell
 from photon_triage.core.common.errors import LabelError
+from photon_triage.core.common.text_safety import plain_cell
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.session.models.catalog import ModelEntry, session_models, shipped_models

@@ -15,8 +15,8 @@ from typing import Any
 
 from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.containment import LARGEST_TABLE, make_folder, read_json, require_regular
-from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.common.errors import TrainingError, TriageError
+from photon_triage.core.common.text_safety import csv_lines
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.label_files import read_labels, write_labels
 from photon_triage.core.session.decisions.labels import Label

@@ -11,7 +11,7 @@ import torch
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.study import study as reference
-from photon_triage.core.study import trials as running
+from photon_triage.core.study import study as running
 from photon_triage.core.study.data import SIZES, VARIANTS, StudyData, StudySize, cfg_of, study_data
 from photon_triage.core.study.study import run_study, slug
 from photon_triage.core.training.data.split import near

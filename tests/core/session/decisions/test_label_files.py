@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.common.csv_safety import plain_cell, quoted_cell
 from photon_triage.core.common.errors import LabelError
+from photon_triage.core.common.text_safety import plain_cell, quoted_cell
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.decisions.label_files import (
     COLUMNS,

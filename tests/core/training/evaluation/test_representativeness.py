@@ -18,8 +18,13 @@ from photon_triage.core.session.decisions.labels import LabelWriter
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
-from photon_triage.core.training.evaluation.feature_distance import distance_between, features_of
-from photon_triage.core.training.evaluation.representativeness import compared, ks_distance, represent
+from photon_triage.core.training.evaluation.representativeness import (
+    compared,
+    distance_between,
+    features_of,
+    ks_distance,
+    represent,
+)
 from photon_triage.models.darknet.darknet import Darknet
 
 from ....tui.commands.test_cli import run
