@@ -16,7 +16,6 @@ from photon_triage.tui.commands.training_options import parse_names, parse_optio
 if TYPE_CHECKING:
     from photon_triage.models.files.model_file import Opened
     from photon_triage.models.files.summary import Summary
-from photon_triage.tui.commands import models as networks
 from photon_triage.tui.commands import promotion
 
 if TYPE_CHECKING:
@@ -250,9 +249,9 @@ def _times(extents: tuple[int, ...]) -> str:
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command("inspect")(networks.inspect)
-app.command("import")(networks.import_network)
-app.command("export")(networks.export_network)
+app.command("inspect")(inspect)
+app.command("import")(import_network)
+app.command("export")(export_network)
 app.command("shadow")(promotion.shadow)
 app.command("compare")(promotion.compare)
 app.command("promote")(promotion.promote)
