@@ -85,9 +85,8 @@ class TriageApp(LineApp):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put a text on the terminal's clipboard (OSC 52), through tmux and screen too."""
-        self._clipboard = text
-        if self._driver is not None:
-            self._driver.write(clipboard(text, self.output.multiplexer))
+        self.keep_clipboard(text)
+        self.send(clipboard(text, self.output.multiplexer))
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         """Say which built-in keys the operator's keymap took away."""

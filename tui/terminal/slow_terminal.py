@@ -205,6 +205,17 @@ class LineApp(App[int]):
         elif waiting:
             self._display(self.screen, cast(RenderableType, Together(waiting)))
 
+    def send(self, sequence: str) -> bool:
+        """Send a control sequence as it is; returns whether there is a terminal."""
+        if self._driver is None:
+            return False
+        self._driver.write(sequence)
+        return True
+
+    def keep_clipboard(self, text: str) -> None:
+        """Remember what was copied, as Textual pastes it."""
+        self._clipboard = text
+
     def action_redraw(self) -> None:
         """Paint everything again, where something else has written on the terminal."""
         self._painted.forget()

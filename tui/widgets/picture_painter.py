@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -102,7 +103,9 @@ SETTLE_S = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class _Sent:
+class EncodedBitmap:
+    """A picture as a control sequence, and the cells that it covers."""
+
     picture: Picture
     canvas: PictureTarget
     rows: int
@@ -111,14 +114,24 @@ class _Sent:
 
 
 class BitmapPainter:
-    """Draws what one pane shows as sixels or by kitty's protocol; with other output it does nothing."""
+    """Draws what one pane shows as sixels or by kitty's protocol; with other output it does nothing.
+
+    The pane hears `Encoded` when a bitmap has been made, and has it sent by `send`.
+    """
+
+    class Encoded(Message, bubble=False):
+        """A bitmap has been made in a thread."""
+
+        def __init__(self, bitmap: EncodedBitmap) -> None:
+            super().__init__()
+            self.bitmap = bitmap
 
     def __init__(self, pane: Widget, output: PictureOutput) -> None:
         self._pane, self._output = pane, output
         self._on = output.images in ("sixel", "kitty")
         self._wanted: tuple[Picture, PictureTarget] | None = None
         self._encoding = False
-        self._sent: _Sent | None = None
+        self._sent: EncodedBitmap | None = None
         self._timer: Timer | None = None
         self._free_at = 0.0
         """When the line has taken what was sent."""
@@ -179,11 +192,11 @@ class BitmapPainter:
                 data = sixel_of(picture, canvas.look, columns, rows, output.cell)
             elif 0 < rows <= len(NUMBERS) and columns:
                 data = kitty_of(picture, canvas.look, columns, rows, output.cell, picture_id, output.multiplexer)
-            self._pane.app.call_from_thread(self._send, _Sent(picture, canvas, rows, columns, data))
+            self._pane.post_message(self.Encoded(EncodedBitmap(picture, canvas, rows, columns, data)))
 
-        self._pane.run_worker(work, thread=True, group="bitmap")
+        self._pane.run_worker(work, thread=True, exclusive=True, group="bitmap")
 
-    def _send(self, made: _Sent) -> None:
+    def send(self, made: EncodedBitmap) -> None:
         """Send what has been made, unless something else is shown meanwhile."""
         self._encoding = False
         if self._wanted != (made.picture, made.canvas) or not made.data:
@@ -214,13 +227,12 @@ class BitmapPainter:
             if any(region.overlaps(each) for each in regions):
                 self._after(max(SETTLE_S, self._free_at - time.monotonic()), self._paint)
 
-    def _region(self, sent: _Sent) -> Region:
+    def _region(self, sent: EncodedBitmap) -> Region:
         inside = self._pane.content_region
         left, above = (inside.width - sent.columns) // 2, (inside.height - sent.rows) // 2
         return Region(inside.x + left, inside.y + above, sent.columns, sent.rows)
 
     def _write(self, sequence: str) -> None:
-        driver = self._pane.app._driver
-        if driver is not None:
-            driver.write(sequence)
+        app = self._pane.app
+        if isinstance(app, LineApp) and app.send(sequence):
             self._free_at = time.monotonic() + len(sequence) / BYTES_A_SECOND

@@ -113,6 +113,10 @@ class PreviewPane(Widget, can_focus=True):
             self._show(message.picture)
         self._load_next()
 
+    def on_bitmap_painter_encoded(self, message: BitmapPainter.Encoded) -> None:
+        """Send the bitmap."""
+        self._bitmaps.send(message.bitmap)
+
     def _load_next(self) -> None:
         """Show the frame that is wanted, at once where it has been read ahead; else read the next one ahead."""
         row = self._wanted

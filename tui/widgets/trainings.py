@@ -124,13 +124,13 @@ class TrainingsPane(Pane):
     def __init__(self, title: str, *, id: str | None = None) -> None:
         super().__init__(title, id=id)
         self.trainings: Sequence[Training] = ()
-        self._name = ""
+        self._chosen = ""
         """Of the training under the cursor."""
 
     @property
     def selected(self) -> Training | None:
         """The training under the cursor."""
-        return next((each for each in self.trainings if each.name == self._name), next(iter(self.trainings), None))
+        return next((each for each in self.trainings if each.name == self._chosen), next(iter(self.trainings), None))
 
     def show(self, trainings: Sequence[Training]) -> None:
         """Take newer states; the cursor stays with its training."""
@@ -142,12 +142,12 @@ class TrainingsPane(Pane):
         if not self.trainings or self.selected is None:
             return
         place = self.trainings.index(self.selected) + step
-        self._name = self.trainings[min(max(place, 0), len(self.trainings) - 1)].name
+        self._chosen = self.trainings[min(max(place, 0), len(self.trainings) - 1)].name
         self._redraw()
 
     def take(self, name: str) -> None:
         """Put the cursor on the training of that name, also where it is not there yet."""
-        self._name = name
+        self._chosen = name
         self._redraw()
 
     def on_resize(self) -> None:
