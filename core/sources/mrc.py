@@ -17,11 +17,19 @@ from mrcfile.mrcinterpreter import MrcInterpreter
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.sources.common.file_probe import CutShortError, FileState, translated, waited_for
+from photon_triage.core.sources.common.file_probe import (
+    ABANDONED,
+    SILENT,
+    STABLE,
+    CutShortError,
+    FileState,
+    require_size,
+    translated,
+    waited_for,
+)
 from photon_triage.core.sources.common.formats import START
 from photon_triage.core.sources.common.headers import require_frames, run_name, without_blank_end
 from photon_triage.core.sources.common.info import SourceInfo
-from photon_triage.core.sources.common.limits import ABANDONED, SILENT, STABLE, require_size
 
 _NOT_READ = {3: "complex numbers", 4: "complex numbers", 7: "32-bit integers", 16: "colours", 101: "4-bit integers"}
 _EXTENDED_AT = slice(92, 96)

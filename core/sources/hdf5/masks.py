@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import SourceError
-from photon_triage.core.sources.common.file_probe import FileState, translated
-from photon_triage.core.sources.common.limits import require_size
+from photon_triage.core.sources.common.file_probe import FileState, require_size, translated
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders

@@ -10,10 +10,9 @@ import numpy as np
 
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.common.file_probe import FileState, translated
+from photon_triage.core.sources.common.file_probe import ABANDONED, FileState, translated
 from photon_triage.core.sources.common.headers import printable, run_name
 from photon_triage.core.sources.common.info import SourceInfo, StackLayout
-from photon_triage.core.sources.common.limits import ABANDONED
 from photon_triage.core.sources.hdf5.availability import Settling, written
 from photon_triage.core.sources.hdf5.chunks.filters import compression
 from photon_triage.core.sources.hdf5.duplicate_views import frame_files

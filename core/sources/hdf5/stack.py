@@ -12,8 +12,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.common.file_probe import require_size
 from photon_triage.core.sources.common.info import Member, StackLayout
-from photon_triage.core.sources.common.limits import require_size
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axes import view_of
 from photon_triage.core.sources.hdf5.axis_view import (

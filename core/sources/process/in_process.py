@@ -10,9 +10,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.common.file_probe import FileState, look
+from photon_triage.core.sources.common.file_probe import FileState, look, require_count, require_size
 from photon_triage.core.sources.common.info import SourceInfo, StackLayout
-from photon_triage.core.sources.common.limits import require_count, require_size
 
 
 class OpenFrames(Protocol):

@@ -18,8 +18,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import ReaderLostError, SourceError
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.common.file_probe import BYTES_LIMIT
 from photon_triage.core.sources.common.info import SourceInfo, Survey
-from photon_triage.core.sources.common.limits import BYTES_LIMIT
 from photon_triage.core.sources.process.channel import Arena, Pin, SharedMemory, error_of, memory_file, receive, send
 
 _WORKER = "photon_triage.core.sources.process.worker"

@@ -22,9 +22,8 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.common.file_probe import FileState, age_of, look, regular_file
+from photon_triage.core.sources.common.file_probe import STABLE, FileState, age_of, look, regular_file, require_size
 from photon_triage.core.sources.common.info import SourceInfo, StackLayout
-from photon_triage.core.sources.common.limits import STABLE, require_size
 from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
 from photon_triage.core.sources.hdf5.masks import event_names
 from photon_triage.core.sources.process.channel import SharedMemory, error_message, receive, send
