@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -20,7 +21,7 @@ from photon_triage.core.sources.hdf5.layouts import ended, find_layout, named_la
 from photon_triage.core.sources.hdf5.layouts.layout import Layout
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
-from photon_triage.core.sources.hdf5.stack import FrameStack
+from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
 
 _settling = Settling()
 _masks = MaskCheck()
@@ -150,3 +151,34 @@ class OpenStack:
     def close(self) -> None:
         """Let go of the files."""
         self._files.close()
+
+
+def event_names(state: FileState, dataset: str, indices: Sequence[int]) -> list[str]:
+    """The names of these frames: //7, //5/2 where two axes count frames, tag-123// where a group holds each.
+
+    Raises SourceError where the file cannot be read, or has no such frame.
+    """
+    with translated(state.path), OpenFiles(state) as files:
+        stack = FrameStack(files, dataset)
+        if indices and not 0 <= min(indices) <= max(indices) < stack.frames:
+            raise SourceError(f"Reading {state.path}: {dataset} has {stack.frames} frames, not frame {max(indices)}.")
+        return list(_event_names(stack, indices))
+
+
+def _event_names(stack: FrameStack, indices: Sequence[int]) -> Iterator[str]:
+    if stack.tags:
+        for index in indices:
+            number, inner = divmod(index, stack.lengths[0])
+            groups = zip(stack.path.strip("/").split("/"), stack.tags[number].strip("/").split("/"), strict=True)
+            yield "/".join(name for pattern, name in groups if pattern == "%") + "//" + _index_of(stack.leader, inner)
+    elif len(stack.lengths) > 1:  # one stack of many data sets, as the master file shows it
+        yield from (f"//{index}" for index in indices)
+    else:
+        yield from (f"//{_index_of(stack.leader, index) or 0}" for index in indices)
+
+
+def _index_of(part: StackPart, frame: int) -> str:
+    """The index along each axis of frames, "" where there is none."""
+    image = frame if part.positions is None else int(part.positions[frame])
+    lengths = [part.view.shape[axis] for axis in part.view.frames]
+    return "/".join(str(int(place)) for place in np.unravel_index(image, lengths)) if lengths else ""

@@ -15,7 +15,6 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.file_probe import require_size
 from photon_triage.core.sources.common.info import Member, StackLayout
 from photon_triage.core.sources.hdf5 import virtual
-from photon_triage.core.sources.hdf5.axes import view_of
 from photon_triage.core.sources.hdf5.axis_view import (
     MOST_AXES,
     READ,
@@ -24,11 +23,11 @@ from photon_triage.core.sources.hdf5.axis_view import (
     is_numeric,
     read_part,
     stored_dtype,
+    view_of,
 )
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkFilter, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable, RawChunks
-from photon_triage.core.sources.hdf5.entries import Entries
-from photon_triage.core.sources.hdf5.frame_selection import chosen_images
+from photon_triage.core.sources.hdf5.entries import Entries, chosen_images
 from photon_triage.core.sources.hdf5.links import OpenFiles, numbered_members, tagged_members
 
 MOST_MEMBERS = 1000

@@ -25,7 +25,7 @@ from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.file_probe import STABLE, FileState, age_of, look, regular_file, require_size
 from photon_triage.core.sources.common.info import SourceInfo, StackLayout
 from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
-from photon_triage.core.sources.hdf5.masks import event_names
+from photon_triage.core.sources.hdf5.source import event_names
 from photon_triage.core.sources.process.channel import SharedMemory, error_message, receive, send
 from photon_triage.core.sources.process.in_process import (
     OpenFrames,

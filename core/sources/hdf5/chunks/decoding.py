@@ -33,6 +33,13 @@ BitshuffleDecoder = Callable[[memoryview, memoryview, int, int], int]
 of the source it used, below 0 where they are none of its own."""
 
 
+_LZ4_OF_BITSHUFFLE = 2
+_CACHED = 2**18
+"""Bytes that are still in the processor's cache when the second step of decoding comes to them."""
+
+_ORDERS = {SHUFFLE: 0, GZIP: 1, LZ4: 1, BITSHUFFLE: 1, ZSTANDARD: 1, FLETCHER32: 2}
+
+
 @cache
 def bitshuffle_decoder() -> BitshuffleDecoder | None:
     """The function `bshuf_decompress_lz4` of bitshuffle (Masui et al. 2015), None where it cannot be had."""
@@ -53,12 +60,6 @@ def _decode(function: Callable[..., int], source: memoryview, target: memoryview
 
 def _address(memory: memoryview) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
-
-
-_LZ4_OF_BITSHUFFLE = 2
-_CACHED = 2**18
-"""Bytes that are still in the processor's cache when the second step of decoding comes to them."""
-_ORDERS = {SHUFFLE: 0, GZIP: 1, LZ4: 1, BITSHUFFLE: 1, ZSTANDARD: 1, FLETCHER32: 2}
 
 
 class DamagedError(Exception):
