@@ -15,8 +15,9 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.sources.common.file_probe import STABLE, FileState, require_size, translated, waited_for
-from photon_triage.core.sources.common.headers import require_frames, run_name, text_geometry
 from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.names import require_frames, run_name
+from photon_triage.core.sources.common.text_headers import text_geometry
 from photon_triage.core.sources.edf import EdfImage, edf_images
 
 _LONGEST_HEADER = 2**20

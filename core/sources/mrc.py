@@ -26,10 +26,11 @@ from photon_triage.core.sources.common.file_probe import (
     require_size,
     translated,
     waited_for,
+    without_blank_end,
 )
 from photon_triage.core.sources.common.formats import START
-from photon_triage.core.sources.common.headers import require_frames, run_name, without_blank_end
 from photon_triage.core.sources.common.info import SourceInfo
+from photon_triage.core.sources.common.names import require_frames, run_name
 
 _NOT_READ = {3: "complex numbers", 4: "complex numbers", 7: "32-bit integers", 16: "colours", 101: "4-bit integers"}
 _EXTENDED_AT = slice(92, 96)

@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -43,6 +43,18 @@ SILENT = 60.0
 ABANDONED = 600.0
 """Seconds without a change after which nothing more is expected, whatever the file says of itself."""
 
+LONGEST = 64
+"""Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
+
+_USER_BLOCKS = (0, *(512 << power for power in range(12)))
+"""Where HDF5 may begin: behind a user block of 512 bytes or any doubling of that, here up to 1 MiB."""
+
+_WRITING, _SWMR = 1, 4
+_WIDTHS = (2, 4, 8)
+_RETRY = "It is looked at again."
+_STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})
+"""Errors of the system that pass: a lock, and a file that another host of a network file system has replaced."""
+
 
 def require_count(frames: int, path: str) -> None:
     """SourceError where a file claims more frames than any detector writes."""
@@ -63,16 +75,6 @@ def require_size(what: str, shape: Sequence[int], itemsize: int, path: str) -> i
             "The file may be damaged; name another data set if it holds one.",
         )
     return size
-
-
-LONGEST = 64
-"""Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
-
-_USER_BLOCKS = (0, *(512 << power for power in range(12)))
-"""Where HDF5 may begin: behind a user block of 512 bytes or any doubling of that, here up to 1 MiB."""
-
-_WRITING, _SWMR = 1, 4
-_WIDTHS = (2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,6 @@ def find_superblock(descriptor: int) -> tuple[int, bytes]:
         if not raw:
             break
     return 0, b""
-
-
-_RETRY = "It is looked at again."
-_STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})
-"""Errors of the system that pass: a lock, and a file that another host of a network file system has replaced."""
 
 
 class CutShortError(Exception):
@@ -288,3 +285,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def without_blank_end(count: int, is_blank: Callable[[int], bool]) -> int:
+    """`count` without the frames at the end that are blank, found by bisection.
+
+    Frames are written in order: before a frame that holds something, all are written.
+    """
+    low, high, probe = 0, count, count - 1
+    while low < high:
+        low, high = (low, probe) if is_blank(probe) else (probe + 1, high)
+        probe = (low + high) // 2
+    return low

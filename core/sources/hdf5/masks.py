@@ -18,7 +18,7 @@ from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
-from photon_triage.core.sources.hdf5.links import OpenFiles
+from photon_triage.core.sources.hdf5.objects import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack
 
 _SAMPLED = 8
@@ -28,7 +28,6 @@ LEAST_LEFT, FEW_LEFT = 0.1, 0.5
 """A mask that leaves a smaller fraction of the pixels than the first is not used: it may be the other way round, with 1
 for good pixels, as psana and some programs of the ESRF write it. One that leaves less than the second is told of."""
 PER_FRAME = f"the mask is one for each frame: what is bad in more than half of {_SAMPLED} of them is bad in all"
-
 
 _CXI_BAD = {
     0x1: "invalid",

@@ -12,16 +12,17 @@ import numpy as np
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.file_probe import ABANDONED, FileState, translated
-from photon_triage.core.sources.common.headers import printable, run_name
 from photon_triage.core.sources.common.info import SourceInfo, StackLayout
+from photon_triage.core.sources.common.names import printable, run_name
 from photon_triage.core.sources.hdf5.availability import Settling, written
 from photon_triage.core.sources.hdf5.chunks.filters import compression
 from photon_triage.core.sources.hdf5.duplicate_views import frame_files
 from photon_triage.core.sources.hdf5.layouts import ended, find_layout, named_layout, search, simulated
 from photon_triage.core.sources.hdf5.layouts.layout import Layout
-from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import FEW_LEFT, LEAST_LEFT, PER_FRAME, MaskCheck, view_of_mask
+from photon_triage.core.sources.hdf5.objects import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
+from photon_triage.core.sources.hdf5.virtual import coverage_notes
 
 _settling = Settling()
 _masks = MaskCheck()
@@ -41,7 +42,8 @@ def probe_hdf5(
         view = stack.leader.view
         mask, mask_note = _mask(files, layout, stack)
         further = search.further_frames(files, layout.dataset, stack.shape)
-        notes = (*layout.notes, *stack.leader.notes, *mask_note, *further, *files.remarks)
+        gaps = coverage_notes(stack.leader.dataset, view.per_entry) if view.axis == 0 else ()
+        notes = (*layout.notes, *stack.leader.notes, *gaps, *mask_note, *further, *files.remarks)
         shown = None
         with suppress(SourceError), translated(state.path):  # what it links to may be damaged: that is told elsewhere
             shown = frame_files(files, stack) if around else None

@@ -12,7 +12,7 @@ import numpy as np
 
 from photon_triage.core.common.errors import MissingError
 from photon_triage.core.sources.hdf5.axis_view import bounds_along
-from photon_triage.core.sources.hdf5.links import OpenFiles
+from photon_triage.core.sources.hdf5.objects import OpenFiles
 
 _MOST_BLOCKS = 100_000
 
@@ -117,7 +117,9 @@ def marks_gaps(dataset: Any) -> bool:
 
 
 def coverage_notes(dataset: Any, per_entry: int) -> tuple[str, ...]:
-    """What is to be said of entries without a source for all their pixels."""
+    """Notes on the entries of a data set that have no source for all their pixels: () where it is not virtual."""
+    if not dataset.is_virtual:
+        return ()
     length = int(dataset.shape[0])
     filled = coverage(sources(dataset), length)
     whole = whole_entries(dataset, filled)

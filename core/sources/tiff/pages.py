@@ -23,8 +23,8 @@ from photon_triage.core.sources.common.file_probe import (
     require_size,
     translated,
     waited_for,
+    without_blank_end,
 )
-from photon_triage.core.sources.common.headers import without_blank_end
 from photon_triage.core.sources.common.info import Alternative
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from photon_triage.core.common.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
 from photon_triage.core.sources.common.file_probe import ABANDONED, STABLE, FileState, translated, waited_for
-from photon_triage.core.sources.common.headers import require_frames, run_name, text_geometry
 from photon_triage.core.sources.common.info import Alternative, SourceInfo
+from photon_triage.core.sources.common.names import require_frames, run_name
+from photon_triage.core.sources.common.text_headers import text_geometry
 from photon_triage.core.sources.tiff.pages import OpenPages, whole_chain
 from photon_triage.core.sources.tiff.plain import PlainPage, plain_page
 

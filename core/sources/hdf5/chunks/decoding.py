@@ -32,7 +32,6 @@ BitshuffleDecoder = Callable[[memoryview, memoryview, int, int], int]
 """Decodes blocks (source, writable) into a target: size of a number in bytes, numbers a block. Returns how many bytes
 of the source it used, below 0 where they are none of its own."""
 
-
 _LZ4_OF_BITSHUFFLE = 2
 _CACHED = 2**18
 """Bytes that are still in the processor's cache when the second step of decoding comes to them."""

@@ -28,7 +28,6 @@ from photon_triage.core.sources.hdf5.chunks.filters import pipeline
 ASKED_SINGLY = 4
 MOST_LISTED = 500_000
 
-
 LEAST_BYTES = 2**15
 """Chunks of fewer bytes are decoded before a thread has been given one."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, axis_names, datasets_in, image_dtype, marked
-from photon_triage.core.sources.hdf5.links import OpenFiles, attribute, names_in, text_of, unit_of
+from photon_triage.core.sources.hdf5.objects import OpenFiles, attribute, names_in, text_of, unit_of
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
@@ -43,7 +43,6 @@ _SPECTRAL = re.compile(
     re.IGNORECASE,
 )
 
-
 _SPECTRAL_UNITS = {
     "an energy": frozenset({"ev", "kev", "mev", "electronvolt"}),
     "an angle": frozenset({"deg", "degree", "degrees", "rad", "radian", "radians", "°", "2th_deg", "2th_rad"}),
@@ -55,7 +54,6 @@ _SPECTRAL_UNITS = {
     | {"q_nm^-1", "q_a^-1"},
     "a time of flight": frozenset({"us", "µs", "μs", "ns", "microsecond", "microseconds"}),
 }
-
 
 _TIMES_OF_FLIGHT = ("time_of_flight", "tof")
 

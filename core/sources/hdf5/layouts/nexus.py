@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from photon_triage.core.common.errors import MissingError
-from photon_triage.core.sources.common.headers import calibration_name
+from photon_triage.core.sources.common.names import calibration_name
 from photon_triage.core.sources.hdf5.axis_view import datasets_in, marked
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, photon_energy, wavelength_energy
 from photon_triage.core.sources.hdf5.layouts.layout import (
@@ -24,8 +24,16 @@ from photon_triage.core.sources.hdf5.layouts.layout import (
     is_images,
 )
 from photon_triage.core.sources.hdf5.layouts.look_alikes import counts_rows, look_alike
-from photon_triage.core.sources.hdf5.links import OpenFiles, attribute, first, names_in, number, numbered_members, text
 from photon_triage.core.sources.hdf5.masks import NXMX
+from photon_triage.core.sources.hdf5.objects import (
+    OpenFiles,
+    attribute,
+    first,
+    names_in,
+    number,
+    numbered_members,
+    text,
+)
 
 _MOST_ENTRIES = 2000
 _MOST_CHILDREN = 100

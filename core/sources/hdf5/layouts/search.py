@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import h5py
 
 from photon_triage.core.common.errors import MissingError, SourceError
-from photon_triage.core.sources.common.headers import calibration_name, printable
 from photon_triage.core.sources.common.info import Alternative
+from photon_triage.core.sources.common.names import calibration_name, printable
 from photon_triage.core.sources.hdf5.axis_view import marked, view_of
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import (
@@ -23,7 +23,15 @@ from photon_triage.core.sources.hdf5.layouts.look_alikes import (
     look_alike,
     unread_kind,
 )
-from photon_triage.core.sources.hdf5.links import MOST_OBJECTS, OpenFiles, all_names_in, attribute, names_in, text_of
+from photon_triage.core.sources.hdf5.objects import (
+    MOST_OBJECTS,
+    OpenFiles,
+    all_names_in,
+    attribute,
+    is_text,
+    names_in,
+    text_of,
+)
 
 _MOST_JUDGED = 200
 _MOST_TOLD = 12
@@ -35,7 +43,6 @@ _MOST_NOTED = 4000
 
 _LONGEST_IMAGE = 16
 """How many times longer than high an image may be: strips of a few modules are 8, spectra of a map more than 20."""
-
 
 _MOST_FILES = 50
 _LONGEST_S = 5.0
@@ -292,7 +299,7 @@ def _looked_into(files: OpenFiles, most: int, follow_links: bool) -> Contents:
             if count >= most or time.monotonic() - began > _LONGEST_S:
                 found.unfinished = f"the search ended after {count} objects of the file"
                 return found
-            if printable(name) != name:
+            if not is_text(name):
                 found.unnamed.append(printable(f"{path}/{name}"))
                 continue
             try:

@@ -19,10 +19,9 @@ import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
 from photon_triage.core.sources.common.file_probe import FileState, look, translated, waited_for
-from photon_triage.core.sources.common.headers import printable
+from photon_triage.core.sources.common.names import natural_order
 
 _HOPS = 16
-
 
 MOST_OBJECTS = 20_000
 _MOST_TAGS = 1_000_000
@@ -65,7 +64,16 @@ def names_in(group: Any, most: int) -> list[str]:
 
     Names that are no UTF-8 are left out: neither a ledger nor an exported list can hold them.
     """
-    return [name for name in all_names_in(group, most) if printable(name) == name]
+    return [name for name in all_names_in(group, most) if is_text(name)]
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def all_names_in(group: Any, most: int) -> list[str]:
@@ -221,7 +229,7 @@ def _expanded(files: OpenFiles, group: Any, parts: list[str], prefix: str) -> It
         return
     before = f"{prefix}{'/'.join(parts[:place])}/" if place else prefix
     rest = parts[place + 1 :]
-    for name in sorted(filter(_NUMBERS.search, islice(start, _MOST_TAGS)), key=_natural):
+    for name in sorted(filter(_NUMBERS.search, islice(start, _MOST_TAGS)), key=natural_order):
         if not _is_group_with(start, name, rest[0] if rest else ""):
             continue
         if "%" in rest:
@@ -240,10 +248,6 @@ def _is_group_with(group: Any, name: str, child: str) -> bool:
     if group.get(name, getclass=True) is not h5py.Group:
         return False
     return not child or bool(links.exists(key + b"/" + child.encode("utf-8", "surrogateescape")))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
 
 
 class UnclearError(ValueError):
