@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photon_triage.core.sources.common.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
+from photon_triage.core.sources.common.file_probe import HDF5_SIGNATURE
 from photon_triage.core.sources.common.names import natural_order
-
-_PLAIN = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
-SUFFIXES = (*_PLAIN, *(suffix + ending for suffix in _PLAIN for ending in COMPRESSED))
+from photon_triage.core.sources.registry import START, format_of
+from photon_triage.core.sources.registry import suffixes as detector_suffixes
 
 _FULL_ROUND_S = 60.0
 """Within this time the file system is asked about every file, whatever its name tells."""
@@ -90,7 +89,7 @@ class FolderWatch:
     def __init__(
         self,
         paths: Sequence[Path],
-        suffixes: Sequence[str] = SUFFIXES,
+        suffixes: Sequence[str] | None = None,
         *,
         roots: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -98,7 +97,7 @@ class FolderWatch:
     ) -> None:
         self._paths = [os.path.expanduser(path) for path in paths]  # noqa: PTH111 - names may hold patterns
         self._roots = [os.path.realpath(os.path.expanduser(root)) for root in roots]  # noqa: PTH111
-        self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+        self._suffixes = tuple(suffix.lower() for suffix in (detector_suffixes() if suffixes is None else suffixes))
         self._clock, self._alive = clock, alive
         self._folders: dict[str, _Folder] = {}
         self.problems: dict[str, str] = {}

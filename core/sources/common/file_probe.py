@@ -12,15 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
-from photon_triage.core.sources.common.formats import (
-    HDF5_SIGNATURE,
-    READ,
-    START,
-    format_by_name,
-    format_of,
-    mrc_order,
-    other_format,
-)
 
 BYTES_LIMIT = 2 * 2**30
 """The largest frame, chunk or single read: an Eiger 16M in int64 has 145 MB, a damaged header asks for terabytes."""
@@ -46,6 +37,7 @@ ABANDONED = 600.0
 LONGEST = 64
 """Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, *(512 << power for power in range(12)))
 """Where HDF5 may begin: behind a user block of 512 bytes or any doubling of that, here up to 1 MiB."""
 
@@ -125,10 +117,10 @@ class CutShortError(Exception):
 class FileState:
     """A file at the moment of a look.
 
-    path: absolute real path. format: "HDF5", "TIFF", "MRC", "CBF", "EDF" or "SMV". age: seconds since the last change
-    by this host's clock.
+    path: absolute real path. format: its name in the registry. age: seconds since the last change by this host's clock.
     writing, swmr: what the superblock's status flags say of a writer (version 3 alone has them).
     superblock: version, -1 where there is none. roots: real folders, beside its own, to which its links may lead.
+    notes: what went wrong in telling the format.
     """
 
     path: str
@@ -142,6 +134,7 @@ class FileState:
     writing: bool = False
     swmr: bool = False
     roots: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
@@ -165,57 +158,6 @@ def regular_file(path: str | os.PathLike[str]) -> str:
     if not stat.S_ISREG(mode):
         raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
     return real
-
-
-def look(path: str | os.PathLike[str], roots: Sequence[str] = ()) -> FileState:
-    """What a file is, from its first bytes; raises NotYetError while it is empty or shows no signature.
-
-    roots: folders, beside its own, to which its links may lead.
-    """
-    real = regular_file(path)
-    with translated(real):
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
-            start = os.pread(descriptor, START, 0)
-            known = format_of(start)
-            at, raw = (0, start) if known else find_superblock(descriptor)
-        finally:
-            os.close(descriptor)
-    facts = (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, age_of(found.st_mtime_ns))
-    if known not in (None, "HDF5"):
-        return FileState(real, str(known), *facts)
-    if raw.startswith(HDF5_SIGNATURE):
-        superblock = parse_superblock(raw, at)
-        if superblock is None or superblock.end > found.st_size:
-            raise waited_for(real, "truncated file, it is shorter than it says", facts[-1], ErrorKind.TRUNCATED)
-        return FileState(
-            real,
-            "HDF5",
-            *facts,
-            superblock=superblock.version,
-            writing=superblock.writing,
-            swmr=superblock.swmr,
-            roots=tuple(os.path.realpath(os.path.expanduser(root)) for root in roots),  # noqa: PTH111
-        )
-    other = other_format(start)
-    if other:
-        raise SourceError(f"Opening {real}: it is {other}.", f"Read are {READ}.")
-    promised = format_by_name(real)
-    if promised == "MRC" and mrc_order(start):  # written before the format had its mark at byte 208
-        return FileState(real, "MRC", *facts)
-    if promised is None:
-        raise SourceError(f"Opening {real}: it is of no format that is read.", f"Read are {READ}.")
-    if found.st_size and facts[-1] > ABANDONED:
-        raise SourceError(
-            f"Opening {real}: its name promises {promised}, and it does not begin as {promised} does.",
-            f"Read are {READ}; if its writer was killed, or a transfer broke off, it holds nothing to read.",
-            kind=ErrorKind.DAMAGED,
-        )
-    reason = f"it does not begin as {promised} does" if found.st_size else "it is empty"
-    raise waited_for(real, reason, facts[-1])
 
 
 def waited_for(path: str, reason: str, age: float, kind: ErrorKind = ErrorKind.NOT_YET) -> SourceError:

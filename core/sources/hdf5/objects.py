@@ -18,8 +18,9 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, look, translated, waited_for
+from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
 from photon_triage.core.sources.common.names import natural_order
+from photon_triage.core.sources.registry import look
 
 _HOPS = 16
 
