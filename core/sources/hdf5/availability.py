@@ -22,7 +22,7 @@ from photon_triage.core.sources.common.file_probe import (
 )
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.entries import stored_entries
-from photon_triage.core.sources.hdf5.objects import OpenFiles
+from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
 
 _REMEMBERED = 10_000

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.hdf5.objects import OpenFiles, attribute, names_in, text, text_of, texts
+from photon_triage.core.sources.hdf5.links import OpenFiles, attribute, names_in, text, text_of, texts
 
 _BYTES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 

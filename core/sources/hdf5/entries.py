@@ -16,7 +16,7 @@ from photon_triage.core.common.errors import ErrorKind, MissingError, SourceErro
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable
-from photon_triage.core.sources.hdf5.objects import OpenFiles, is_own, names_in
+from photon_triage.core.sources.hdf5.links import OpenFiles, is_own, names_in
 
 _EUXFEL = re.compile(r"/INSTRUMENT/(.+:[^/]+)/([^/]+)/")
 _KEYS = ("image_key", "image_key_control", "instrument/detector/image_key", "instrument/detector/image_key_control")

@@ -9,7 +9,7 @@ import numpy as np
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
 from photon_triage.core.sources.common.text_headers import JOULE_PER_EV, electronvolts, is_pixels, metres
-from photon_triage.core.sources.hdf5.objects import (
+from photon_triage.core.sources.hdf5.links import (
     OpenFiles,
     UnclearError,
     attribute,

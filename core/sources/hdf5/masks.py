@@ -18,7 +18,7 @@ from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
-from photon_triage.core.sources.hdf5.objects import OpenFiles
+from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack
 
 _SAMPLED = 8

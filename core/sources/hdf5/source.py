@@ -19,6 +19,7 @@ from photon_triage.core.sources.hdf5.chunks.filters import compression
 from photon_triage.core.sources.hdf5.duplicate_views import frame_files
 from photon_triage.core.sources.hdf5.layouts import ended, find_layout, named_layout, search, simulated
 from photon_triage.core.sources.hdf5.layouts.layout import Layout
+from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import (
     FEW_LEFT,
     LEAST_LEFT,
@@ -27,7 +28,6 @@ from photon_triage.core.sources.hdf5.masks import (
     read_hdf5_mask,
     view_of_mask,
 )
-from photon_triage.core.sources.hdf5.objects import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
 from photon_triage.core.sources.hdf5.virtual import coverage_notes
 

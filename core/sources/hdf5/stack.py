@@ -30,7 +30,7 @@ from photon_triage.core.sources.hdf5.axis_view import (
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkFilter, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable, RawChunks
 from photon_triage.core.sources.hdf5.entries import Entries, chosen_images
-from photon_triage.core.sources.hdf5.objects import OpenFiles, numbered_members, tagged_members
+from photon_triage.core.sources.hdf5.links import OpenFiles, numbered_members, tagged_members
 
 MOST_MEMBERS = 1000
 """Data sets, or ranges of images, of a layout that is kept: beyond, it is longer than finding it again takes."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from photon_triage.core.common.errors import MissingError
 from photon_triage.core.sources.hdf5.axis_view import bounds_along
-from photon_triage.core.sources.hdf5.objects import OpenFiles
+from photon_triage.core.sources.hdf5.links import OpenFiles
 
 _MOST_BLOCKS = 100_000
 

@@ -9,7 +9,7 @@ from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.common.file_probe import waited_for
 from photon_triage.core.sources.hdf5.layouts import cxi, facilities, nexus, search
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout
-from photon_triage.core.sources.hdf5.objects import OpenFiles, text
+from photon_triage.core.sources.hdf5.links import OpenFiles, text
 
 RECOGNISERS: tuple[Callable[[OpenFiles], Layout | None], ...] = (
     cxi.recognise,

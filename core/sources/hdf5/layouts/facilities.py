@@ -22,7 +22,7 @@ from photon_triage.core.sources.hdf5.geometry import (
 )
 from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask, found, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import is_named_as_mask
-from photon_triage.core.sources.hdf5.objects import OpenFiles, first, names_in, number, tagged_members
+from photon_triage.core.sources.hdf5.links import OpenFiles, first, names_in, number, tagged_members
 
 _MOST_CHILDREN = 1000
 _TAG = re.compile(r"tag-\d+$")

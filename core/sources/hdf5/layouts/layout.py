@@ -11,8 +11,8 @@ from photon_triage.core.common.errors import MissingError
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.common.file_probe import ABANDONED
 from photon_triage.core.sources.hdf5.axis_view import SMALLEST_SIDE, is_numeric, view_of
+from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import ANY, MaskRule
-from photon_triage.core.sources.hdf5.objects import OpenFiles
 
 UNKNOWN = Geometry()
 

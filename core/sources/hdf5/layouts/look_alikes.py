@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, axis_names, datasets_in, image_dtype, marked
-from photon_triage.core.sources.hdf5.objects import OpenFiles, attribute, names_in, text_of, unit_of
+from photon_triage.core.sources.hdf5.links import OpenFiles, attribute, names_in, text_of, unit_of
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",

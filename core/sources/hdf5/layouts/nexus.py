@@ -24,8 +24,7 @@ from photon_triage.core.sources.hdf5.layouts.layout import (
     is_images,
 )
 from photon_triage.core.sources.hdf5.layouts.look_alikes import counts_rows, look_alike
-from photon_triage.core.sources.hdf5.masks import NXMX
-from photon_triage.core.sources.hdf5.objects import (
+from photon_triage.core.sources.hdf5.links import (
     OpenFiles,
     attribute,
     first,
@@ -34,6 +33,7 @@ from photon_triage.core.sources.hdf5.objects import (
     numbered_members,
     text,
 )
+from photon_triage.core.sources.hdf5.masks import NXMX
 
 _MOST_ENTRIES = 2000
 _MOST_CHILDREN = 100

@@ -23,7 +23,7 @@ from photon_triage.core.sources.hdf5.layouts.look_alikes import (
     look_alike,
     unread_kind,
 )
-from photon_triage.core.sources.hdf5.objects import (
+from photon_triage.core.sources.hdf5.links import (
     MOST_OBJECTS,
     OpenFiles,
     all_names_in,

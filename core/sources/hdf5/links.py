@@ -1,4 +1,4 @@
-"""HDF5 files open for one look, and the links between them, followed by hand.
+"""HDF5 files open for one look, the links between them, followed by hand, and the small values that they lead to.
 
 HDF5 itself follows links to any file of the system; here a link leads to a regular file in the folder of the file that
 was named, or in a folder that the user allows, or nowhere.
