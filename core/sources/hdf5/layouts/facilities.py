@@ -1,6 +1,7 @@
-"""SACLA, PAL-XFEL, SwissFEL, and the files of older programs.
+"""The European XFEL, SACLA, PAL-XFEL, SwissFEL, Data Exchange (tomography), and the files of older programs.
 
-Sources: the files that DataConvert3 and Cheetah write at SACLA, the readers of the PAL-XFEL's and Cheetah's files.
+Sources: the data format of the European XFEL (0.5 to 1.3) and the files that EXtra-data's tests build; the
+files that DataConvert3 and Cheetah write at SACLA; the readers of the PAL-XFEL's and Cheetah's files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NeXus: NXmx and other definitions, DECTRIS's master files, ESRF's BLISS and LIMA, Lambda detectors.
+"""NeXus: NXmx and other definitions, DECTRIS's master files, ESRF's BLISS and LIMA, Lambda detectors, NXtomo.
 
 Sources: the NeXus definitions NXmx, NXdata and NXdetector in their present and older forms (before 2014 a data set
 said signal=1 of itself), and the HDF5 files of DECTRIS detectors.
