@@ -172,8 +172,7 @@ def single_frames(folder: Path, files: int, rounds: int) -> dict[str, Any]:
 def linked_frame(folder: Path, rounds: int) -> dict[str, Any]:
     """Milliseconds to open a master that links to many files and to read one frame: with and without its layout."""
     from photon_triage.core.sources import inspect
-    from photon_triage.core.sources.common.file_probe import look
-    from photon_triage.core.sources.process.in_process import open_frames
+    from photon_triage.core.sources.registry import look, open_frames
 
     data = patterns(2)
     master = folder / "a_master.h5"

@@ -1,12 +1,24 @@
-"""Which frames of a file: a set of indices kept as ranges, so that a million frames in a row cost as much as one."""
+"""Frames of a file as ranges of indices: a million frames in a row cost as much as one."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 Span = tuple[int, int]
 """Frames start .. stop-1."""
+
+
+def runs(indices: Sequence[int] | np.ndarray) -> list[Span]:
+    """Indices as runs of neighbours, in their order."""
+    values = np.asarray(indices, np.int64)
+    if not len(values):
+        return []
+    breaks = np.flatnonzero(np.diff(values) != 1) + 1
+    starts, stops = values[np.r_[0, breaks]], values[np.r_[breaks - 1, len(values) - 1]] + 1
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 class Spans:

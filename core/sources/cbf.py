@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
-from photon_triage.core.sources.common.headers import require_frames, run_name, text_geometry
-from photon_triage.core.sources.common.info import SourceInfo
-from photon_triage.core.sources.common.limits import STABLE, require_size
+from photon_triage.core.sources.common.file_probe import STABLE, FileState, require_size, translated, waited_for
+from photon_triage.core.sources.common.info import ProbeOptions, SourceInfo, StackLayout
+from photon_triage.core.sources.common.names import require_frames, run_name
+from photon_triage.core.sources.common.text_headers import text_geometry
 from photon_triage.core.sources.edf import EdfImage, edf_images
 
 _LONGEST_HEADER = 2**20
@@ -36,17 +37,18 @@ _BYTES_OF_SMV = {"unsigned_byte": 1, "unsigned_short": 2, "short": 2, "long": 4,
 _HEADERS = {"CBF": "DECTRIS", "SMV": "SMV", "EDF": "EDF"}
 
 
-def inspect_image(state: FileState, *, any_image: bool = False) -> SourceInfo:
+def probe(state: FileState, options: ProbeOptions) -> tuple[SourceInfo, OpenImages]:
     """What a CBF, EDF or SMV file holds; raises SourceError, and NotYetError while it is shorter than it says.
 
-    any_image: also an EDF file that is named as a dark or a flat field; what crystallographers call a dark run is data.
+    An EDF file that is named as a dark or a flat field is refused; what crystallographers call a dark run is data.
     """
-    require_frames(state.path, any_image=any_image or state.format != "EDF")
+    require_frames(state.path, any_image=options.any_image or state.format != "EDF")
     images = OpenImages(state)
-    try:
+    with ExitStack() as opened:
+        opened.callback(images.close)
         count = len(images)
         geometry, unclear = text_geometry(_HEADERS[state.format], images.header)
-        return SourceInfo(
+        info = SourceInfo(
             path=state.path,
             format=state.format,
             layout=state.format,
@@ -64,8 +66,13 @@ def inspect_image(state: FileState, *, any_image: bool = False) -> SourceInfo:
             reason=f"every image of the {state.format} file is a frame",
             notes=(*images.notes, *unclear),
         )
-    finally:
-        images.close()
+        opened.pop_all()
+        return info, images
+
+
+def open_frames(state: FileState, dataset: str = "", layout: StackLayout | None = None) -> OpenImages:
+    """The images of a CBF, EDF or SMV file, open until closed."""
+    return OpenImages(state)
 
 
 class OpenImages:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, waited_for
-from photon_triage.core.sources.common.limits import require_size
+from photon_triage.core.sources.common.file_probe import FileState, require_size, waited_for
 
 LONGEST_HEADER = 2**20
 _MOST_IMAGES = 1_000_000

@@ -9,6 +9,7 @@ import io
 import os
 import struct
 import warnings
+from contextlib import ExitStack
 from typing import Any
 
 import mrcfile.utils
@@ -17,11 +18,20 @@ from mrcfile.mrcinterpreter import MrcInterpreter
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.sources.common.file_probe import CutShortError, FileState, translated, waited_for
-from photon_triage.core.sources.common.formats import START
-from photon_triage.core.sources.common.headers import require_frames, run_name, without_blank_end
-from photon_triage.core.sources.common.info import SourceInfo
-from photon_triage.core.sources.common.limits import ABANDONED, SILENT, STABLE, require_size
+from photon_triage.core.sources.common.file_probe import (
+    ABANDONED,
+    SILENT,
+    STABLE,
+    CutShortError,
+    FileState,
+    require_size,
+    translated,
+    waited_for,
+    without_blank_end,
+)
+from photon_triage.core.sources.common.info import ProbeOptions, SourceInfo, StackLayout
+from photon_triage.core.sources.common.names import require_frames, run_name
+from photon_triage.core.sources.registry import START
 
 _NOT_READ = {3: "complex numbers", 4: "complex numbers", 7: "32-bit integers", 16: "colours", 101: "4-bit integers"}
 _EXTENDED_AT = slice(92, 96)
@@ -32,42 +42,44 @@ _MOST_LACKING = 1_000_000
 """Sections: no run of a microscope has so many."""
 
 
-def inspect_mrc(state: FileState, *, any_image: bool = False) -> SourceInfo:
-    """What an MRC file holds; raises SourceError, and NotYetError while it has no whole section.
-
-    any_image: also a file that is named as a dark or a flat field.
-    """
-    require_frames(state.path, any_image=any_image)
-    with translated(state.path):
+def probe(state: FileState, options: ProbeOptions) -> tuple[SourceInfo, OpenSections]:
+    """What an MRC file holds; raises SourceError, and NotYetError while it has no whole section."""
+    require_frames(state.path, any_image=options.any_image)
+    with translated(state.path), ExitStack() as opened:
         sections = OpenSections(state)
-        try:
-            sections.require_size_of_file()
-            available = sections.available()
-            if not available:
-                raise waited_for(
-                    state.path, "truncated file, its first section is not whole", state.age, ErrorKind.TRUNCATED
-                )
-            whole = available == len(sections)
-            return SourceInfo(
-                path=state.path,
-                format="MRC",
-                layout="MRC volume" if sections.is_volume else "MRC stack",
-                dataset="",
-                frames=len(sections),
-                available=available,
-                complete=(whole and state.age >= STABLE) or state.age >= ABANDONED,
-                shape=sections.shape,
-                dtype=sections.dtype.name,
-                compression="none",
-                mask=None,
-                geometry=Geometry(),
-                simulated=False,
-                run=run_name(state.path, one_of_many=len(sections) == 1),
-                reason="every section of the MRC file is a frame",
-                notes=sections.notes(),
+        opened.callback(sections.close)
+        sections.require_size_of_file()
+        available = sections.available()
+        if not available:
+            raise waited_for(
+                state.path, "truncated file, its first section is not whole", state.age, ErrorKind.TRUNCATED
             )
-        finally:
-            sections.close()
+        whole = available == len(sections)
+        info = SourceInfo(
+            path=state.path,
+            format="MRC",
+            layout="MRC volume" if sections.is_volume else "MRC stack",
+            dataset="",
+            frames=len(sections),
+            available=available,
+            complete=(whole and state.age >= STABLE) or state.age >= ABANDONED,
+            shape=sections.shape,
+            dtype=sections.dtype.name,
+            compression="none",
+            mask=None,
+            geometry=Geometry(),
+            simulated=False,
+            run=run_name(state.path, one_of_many=len(sections) == 1),
+            reason="every section of the MRC file is a frame",
+            notes=sections.notes(),
+        )
+        opened.pop_all()  # the file stays open, for reading
+        return info, sections
+
+
+def open_frames(state: FileState, dataset: str = "", layout: StackLayout | None = None) -> OpenSections:
+    """The sections of an MRC file, open until closed."""
+    return OpenSections(state)
 
 
 class OpenSections:

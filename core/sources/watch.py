@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photon_triage.core.sources.common.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
-
-_PLAIN = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
-SUFFIXES = (*_PLAIN, *(suffix + ending for suffix in _PLAIN for ending in COMPRESSED))
+from photon_triage.core.sources.common.file_probe import HDF5_SIGNATURE
+from photon_triage.core.sources.common.names import natural_order
+from photon_triage.core.sources.registry import START, format_of
+from photon_triage.core.sources.registry import suffixes as detector_suffixes
 
 _FULL_ROUND_S = 60.0
 """Within this time the file system is asked about every file, whatever its name tells."""
@@ -25,7 +25,6 @@ _LIVELY_S = 15.0
 _LEAST_ASKED = 100
 _BETWEEN_SIGNS = 5000
 _SEGMENT = re.compile(r"_data_\d+(?=\.[^.]+$)")
-_NUMBERS = re.compile(r"(\d+)")
 _NO_FRAMES = (
     ".txt .log .json .jsonl .csv .tsv .md .rst .html .xml .yaml .yml .toml .ini .cfg .conf .sh .py .ipynb .m .pdf .ps "
     ".png .jpg .jpeg .gif .bmp .svg .mp4 .avi .db .sqlite .lock .pid .lst .stream .geom .npy .npz .zip .tar .tgz .pt "
@@ -90,7 +89,7 @@ class FolderWatch:
     def __init__(
         self,
         paths: Sequence[Path],
-        suffixes: Sequence[str] = SUFFIXES,
+        suffixes: Sequence[str] | None = None,
         *,
         roots: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -98,7 +97,7 @@ class FolderWatch:
     ) -> None:
         self._paths = [os.path.expanduser(path) for path in paths]  # noqa: PTH111 - names may hold patterns
         self._roots = [os.path.realpath(os.path.expanduser(root)) for root in roots]  # noqa: PTH111
-        self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+        self._suffixes = tuple(suffix.lower() for suffix in (detector_suffixes() if suffixes is None else suffixes))
         self._clock, self._alive = clock, alive
         self._folders: dict[str, _Folder] = {}
         self.problems: dict[str, str] = {}
@@ -135,7 +134,7 @@ class FolderWatch:
             del self._folders[place]
         ignored = Counter(suffix for folder in self._folders.values() for suffix in folder.ignored.values())
         self.ignored = dict(ignored.most_common())
-        return sorted(found.values(), key=lambda file: (file.mtime_ns, _NUMBERS.sub(_padded, file.path)))
+        return sorted(found.values(), key=lambda file: (file.mtime_ns, natural_order(file.path)))
 
     def _names_to_ask(self, place: str, folder: _Folder, now: float) -> tuple[str, Iterable[str]]:
         """The real folder, and the names in it that the file system is to be asked about."""
@@ -259,17 +258,8 @@ def _sort_out(root: str, name: str, roots: Sequence[str]) -> tuple[str | None, b
     return told, format_of(start) is not None or behind == HDF5_SIGNATURE
 
 
-def natural_order(text: str) -> list[tuple[int, str]]:
-    """A sorting key under which frame_9 comes before frame_10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(text)]
-
-
 def _joined(root: str, name: str) -> str:
     return f"{root.rstrip('/')}/{name}"
-
-
-def _padded(number: re.Match[str]) -> str:
-    return number[0].zfill(20)
 
 
 def _ask(root: str, name: str, roots: Sequence[str]) -> WatchedFile | None:

@@ -3,33 +3,70 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError, TriageError
-from photon_triage.core.sources.common.formats import (
-    HDF5_SIGNATURE,
-    READ,
-    START,
-    format_by_name,
-    format_of,
-    mrc_order,
-    other_format,
-)
-from photon_triage.core.sources.common.limits import ABANDONED
+
+BYTES_LIMIT = 2 * 2**30
+"""The largest frame, chunk or single read: an Eiger 16M in int64 has 145 MB, a damaged header asks for terabytes."""
+
+MOST_FRAMES = 10**9
+"""Frames of a file that are believed: years of the fastest detector, where a damaged header claims a trillion."""
+
+CHUNK_SETTLES = 0.1
+"""Seconds that a chunk must have been seen allocated where the writer is not in SWMR mode."""
+
+RECENT = 30.0
+"""Seconds since the last change within which a file may have a writer at this moment."""
+
+STABLE = 10.0
+"""Seconds without a change after which a file that no writer has marked as open counts as complete."""
+
+SILENT = 60.0
+"""Seconds without a change after which blank frames at the end of a data set count as measured."""
+
+ABANDONED = 600.0
+"""Seconds without a change after which nothing more is expected, whatever the file says of itself."""
 
 LONGEST = 64
 """Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, *(512 << power for power in range(12)))
 """Where HDF5 may begin: behind a user block of 512 bytes or any doubling of that, here up to 1 MiB."""
 
 _WRITING, _SWMR = 1, 4
 _WIDTHS = (2, 4, 8)
+_RETRY = "It is looked at again."
+_STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})
+"""Errors of the system that pass: a lock, and a file that another host of a network file system has replaced."""
+
+
+def require_count(frames: int, path: str) -> None:
+    """SourceError where a file claims more frames than any detector writes."""
+    if frames > MOST_FRAMES:
+        raise SourceError(
+            f"Reading {path}: it claims {frames:,} frames, more than the limit of {MOST_FRAMES:,}.",
+            "The file may be damaged; name another data set if it holds one.",
+        )
+
+
+def require_size(what: str, shape: Sequence[int], itemsize: int, path: str) -> int:
+    """The bytes of an array of this shape; SourceError where they pass the limit."""
+    size = math.prod(shape) * itemsize
+    if size > BYTES_LIMIT:
+        raise SourceError(
+            f"Reading {path}: {what} would need {size / 2**30:.1f} GiB, "
+            f"more than the limit of {BYTES_LIMIT / 2**30:.0f} GiB.",
+            "The file may be damaged; name another data set if it holds one.",
+        )
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +109,6 @@ def find_superblock(descriptor: int) -> tuple[int, bytes]:
     return 0, b""
 
 
-_RETRY = "It is looked at again."
-_STALE = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE})
-"""Errors of the system that pass: a lock, and a file that another host of a network file system has replaced."""
-
-
 class CutShortError(Exception):
     """A file ends before what it refers to; the message says before what."""
 
@@ -85,10 +117,10 @@ class CutShortError(Exception):
 class FileState:
     """A file at the moment of a look.
 
-    path: absolute real path. format: "HDF5", "TIFF", "MRC", "CBF", "EDF" or "SMV". age: seconds since the last change
-    by this host's clock.
+    path: absolute real path. format: its name in the registry. age: seconds since the last change by this host's clock.
     writing, swmr: what the superblock's status flags say of a writer (version 3 alone has them).
     superblock: version, -1 where there is none. roots: real folders, beside its own, to which its links may lead.
+    notes: what went wrong in telling the format.
     """
 
     path: str
@@ -102,6 +134,7 @@ class FileState:
     writing: bool = False
     swmr: bool = False
     roots: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
@@ -125,57 +158,6 @@ def regular_file(path: str | os.PathLike[str]) -> str:
     if not stat.S_ISREG(mode):
         raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
     return real
-
-
-def look(path: str | os.PathLike[str], roots: Sequence[str] = ()) -> FileState:
-    """What a file is, from its first bytes; raises NotYetError while it is empty or shows no signature.
-
-    roots: folders, beside its own, to which its links may lead.
-    """
-    real = regular_file(path)
-    with translated(real):
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise SourceError(f"Opening {real}: it is no regular file.", "Only regular files are read.")
-            start = os.pread(descriptor, START, 0)
-            known = format_of(start)
-            at, raw = (0, start) if known else find_superblock(descriptor)
-        finally:
-            os.close(descriptor)
-    facts = (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, age_of(found.st_mtime_ns))
-    if known not in (None, "HDF5"):
-        return FileState(real, str(known), *facts)
-    if raw.startswith(HDF5_SIGNATURE):
-        superblock = parse_superblock(raw, at)
-        if superblock is None or superblock.end > found.st_size:
-            raise waited_for(real, "truncated file, it is shorter than it says", facts[-1], ErrorKind.TRUNCATED)
-        return FileState(
-            real,
-            "HDF5",
-            *facts,
-            superblock=superblock.version,
-            writing=superblock.writing,
-            swmr=superblock.swmr,
-            roots=tuple(os.path.realpath(os.path.expanduser(root)) for root in roots),  # noqa: PTH111
-        )
-    other = other_format(start)
-    if other:
-        raise SourceError(f"Opening {real}: it is {other}.", f"Read are {READ}.")
-    promised = format_by_name(real)
-    if promised == "MRC" and mrc_order(start):  # written before the format had its mark at byte 208
-        return FileState(real, "MRC", *facts)
-    if promised is None:
-        raise SourceError(f"Opening {real}: it is of no format that is read.", f"Read are {READ}.")
-    if found.st_size and facts[-1] > ABANDONED:
-        raise SourceError(
-            f"Opening {real}: its name promises {promised}, and it does not begin as {promised} does.",
-            f"Read are {READ}; if its writer was killed, or a transfer broke off, it holds nothing to read.",
-            kind=ErrorKind.DAMAGED,
-        )
-    reason = f"it does not begin as {promised} does" if found.st_size else "it is empty"
-    raise waited_for(real, reason, facts[-1])
 
 
 def waited_for(path: str, reason: str, age: float, kind: ErrorKind = ErrorKind.NOT_YET) -> SourceError:
@@ -245,3 +227,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def without_blank_end(count: int, is_blank: Callable[[int], bool]) -> int:
+    """`count` without the frames at the end that are blank, found by bisection.
+
+    Frames are written in order: before a frame that holds something, all are written.
+    """
+    low, high, probe = 0, count, count - 1
+    while low < high:
+        low, high = (low, probe) if is_blank(probe) else (probe + 1, high)
+        probe = (low + high) // 2
+    return low

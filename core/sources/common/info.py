@@ -1,15 +1,15 @@
-"""What was found in a detector file."""
+"""What is known of a detector file, and its frames, open for reading."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import SourceError
-from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
+from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry, Window
 
 Range = tuple[int, int]
 
@@ -166,3 +166,51 @@ class Survey:
     error: SourceError | None = None
     frames: NDArray[Any] | None = None
     valid: NDArray[np.bool_] | None = None
+
+
+class OpenFrames(Protocol):
+    """The frames of a file, open until closed."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The frames' dtype, native byte order."""
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Frames start .. stop-1 into `out`, (n, height, width)."""
+
+    def present(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the frames start .. stop-1 those that are in the file, as ranges."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+@runtime_checkable
+class WindowedFrames(OpenFrames, Protocol):
+    """Frames of which a part can be read."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether reading a window of these frames saves the work for the rest."""
+
+    def read_window(self, start: int, stop: int, out: np.ndarray, window: Window) -> None:
+        """A window of the frames start .. stop-1 into `out`, (n, *window.shape); for frames that it cuts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """What to find out about a file.
+
+    dataset: the data set that is read where a file has several, None for the one that its layout tells. explain: look
+    for what else could be taken for frames, which reads the names of everything in the file. around: tell in which
+    files its frames lie. any_image: take a mask or a dark too, where the file holds nothing else.
+    """
+
+    dataset: str | None = None
+    explain: bool = False
+    around: bool = False
+    any_image: bool = False

@@ -12,8 +12,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_triage.core.sources.common.headers import without_blank_end
-from photon_triage.core.sources.common.limits import ABANDONED, CHUNK_SETTLES, RECENT, SILENT, STABLE
+from photon_triage.core.sources.common.file_probe import (
+    ABANDONED,
+    CHUNK_SETTLES,
+    RECENT,
+    SILENT,
+    STABLE,
+    without_blank_end,
+)
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.entries import stored_entries
 from photon_triage.core.sources.hdf5.links import OpenFiles

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.errors import SourceError
-from photon_triage.core.sources.common.file_probe import FileState, look, translated
+from photon_triage.core.sources.common.file_probe import FileState, translated
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.layouts import find_layout, named_layout
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.stack import FrameStack
+from photon_triage.core.sources.registry import look
 
 _BREAK = re.compile(r"[_\-.]")
 _ENDINGS = (".nxs", "_master.h5", ".h5", ".cxi")

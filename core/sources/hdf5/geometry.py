@@ -8,9 +8,19 @@ import h5py
 import numpy as np
 
 from photon_triage.core.frames import PLANCK_EV_M, Geometry
-from photon_triage.core.sources.common.headers import JOULE_PER_EV, electronvolts, is_pixels, metres
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
-from photon_triage.core.sources.hdf5.values import UnclearError, attribute, first, number, numbers, text, unit_of
+from photon_triage.core.sources.common.text_headers import JOULE_PER_EV, electronvolts, is_pixels, metres
+from photon_triage.core.sources.hdf5.links import (
+    OpenFiles,
+    UnclearError,
+    attribute,
+    first,
+    names_in,
+    number,
+    numbers,
+    text,
+    text_of,
+    unit_of,
+)
 
 _MOST_CHILDREN = 100
 _LONGEST_CHAIN = 10

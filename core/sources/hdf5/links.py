@@ -1,4 +1,4 @@
-"""HDF5 files open for one look, and the links between them, followed by hand.
+"""HDF5 files open for one look, the links between them, followed by hand, and the small values that they lead to.
 
 HDF5 itself follows links to any file of the system; here a link leads to a regular file in the folder of the file that
 was named, or in a folder that the user allows, or nowhere.
@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import h5py
+import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, look, translated, waited_for
-from photon_triage.core.sources.common.headers import printable
+from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
+from photon_triage.core.sources.common.names import natural_order
+from photon_triage.core.sources.registry import look
 
 _HOPS = 16
+
+MOST_OBJECTS = 20_000
+_MOST_TAGS = 1_000_000
+_NUMBERS = re.compile(r"(\d+)")
+_LONGEST_TEXT = 4096
+_MOST_TEXTS = 16
+_MOST_NUMBERS = 2_000_000
+_SAME = 1e-6
+"""Values of which the largest and the least differ by less of their size are one value."""
 
 
 def open_hdf5(state: FileState) -> Any:
@@ -57,7 +65,16 @@ def names_in(group: Any, most: int) -> list[str]:
 
     Names that are no UTF-8 are left out: neither a ledger nor an exported list can hold them.
     """
-    return [name for name in all_names_in(group, most) if printable(name) == name]
+    return [name for name in all_names_in(group, most) if is_text(name)]
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def all_names_in(group: Any, most: int) -> list[str]:
@@ -191,11 +208,6 @@ class OpenFiles:
             return None
 
 
-MOST_OBJECTS = 20_000
-_MOST_TAGS = 1_000_000
-_NUMBERS = re.compile(r"(\d+)")
-
-
 def numbered_members(group: Any) -> list[str]:
     """The names data_000001, data_000002 ... of a group, in order."""
     names = (name for name in names_in(group, MOST_OBJECTS) if name.startswith("data_") and name[5:].isdigit())
@@ -218,7 +230,7 @@ def _expanded(files: OpenFiles, group: Any, parts: list[str], prefix: str) -> It
         return
     before = f"{prefix}{'/'.join(parts[:place])}/" if place else prefix
     rest = parts[place + 1 :]
-    for name in sorted(filter(_NUMBERS.search, islice(start, _MOST_TAGS)), key=_natural):
+    for name in sorted(filter(_NUMBERS.search, islice(start, _MOST_TAGS)), key=natural_order):
         if not _is_group_with(start, name, rest[0] if rest else ""):
             continue
         if "%" in rest:
@@ -239,116 +251,105 @@ def _is_group_with(group: Any, name: str, child: str) -> bool:
     return not child or bool(links.exists(key + b"/" + child.encode("utf-8", "surrogateescape")))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
+class UnclearError(ValueError):
+    """A value that says something that is not understood; the message says what."""
 
 
-_MOST_FILES = 50
-_LONGEST_S = 5.0
-_UNREADABLE = (SourceError, OSError, RuntimeError, KeyError, ValueError, TypeError)
-
-Address = tuple[int, int]
-"""What tells an object from all others, whatever path leads to it: its file and its place in it."""
+def is_own(node: Any) -> bool:
+    """Whether an object is a data set whose bytes lie in its own file: others could be those of any file."""
+    return isinstance(node, h5py.Dataset) and not node.external and not node.is_virtual
 
 
-@dataclass(slots=True)
-class Contents:
-    """What was found in a file.
+def text(node: Any) -> str:
+    """A text data set or attribute value, "" where it is empty or no text."""
+    value = node
+    if isinstance(node, h5py.Dataset):
+        if not is_own(node) or node.size != 1 or node.dtype.kind not in "SO" or node.dtype.itemsize > _LONGEST_TEXT:
+            return ""
+        value = node[()]
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size == 1 else ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value.strip("\0 \n") if isinstance(value, str) else ""
 
-    datasets: paths and data sets of two axes or more, in the order of their depth. also: further paths to a data set.
-    unfinished: why the search ended early, "" where it did not. dangling: links that lead nowhere. unnamed: what has
-    a name that is no UTF-8, and was not looked at.
+
+def unit_of(node: Any) -> str:
+    """The unit of a data set as it is spelt, "" where it names none."""
+    return attribute(node, "units") or attribute(node, "unit")
+
+
+def attribute(node: Any, name: str) -> str:
+    """A text attribute, read by its name: enumerating the attributes of a damaged file can hang."""
+    try:
+        return text(node.attrs[name])
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+        return ""
+
+
+def texts(node: Any, name: str) -> tuple[str, ...]:
+    """The elements of an attribute that is an array of texts, or the one text that it is."""
+    try:
+        value = node.attrs[name]
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+        return ()
+    elements = value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
+    return tuple(text(element) for element in elements[:_MOST_TEXTS])
+
+
+def number(node: Any) -> float | None:
+    """A number that a data set gives once, or for each frame: then the median. None where it is no finite number."""
+    values = _finite(node)
+    return float(np.median(values)) if len(values) else None
+
+
+def variation(node: Any) -> str:
+    """A note on a number that a data set gives for each frame, "" where all are the same."""
+    values = _finite(node)
+    if len(values) < 2 or np.ptp(values) <= _SAME * float(np.abs(values).max()):
+        return ""
+    span = f"{values.min():.6g} to {values.max():.6g}"
+    return f"{text_of(node.name)} varies from {span}: the median {np.median(values):.6g} is taken"
+
+
+def _finite(node: Any) -> np.ndarray:
+    """The finite numbers of a data set, float64; the positive ones where there are others too."""
+    if not is_own(node) or node.dtype.kind not in "iuf" or not 0 < node.size <= _MOST_NUMBERS:
+        return np.empty(0)
+    values = np.asarray(node[()], np.float64).ravel()
+    values = values[np.isfinite(values)]
+    positive = values > 0
+    return values[positive] if positive.any() else values
+
+
+def numbers(files: OpenFiles, node: Any, count: int) -> tuple[float, ...] | None:
+    """The elements of a numeric data set of so many, or of such a row for each frame: then the median of each."""
+    if not is_own(node) or node.dtype.kind not in "iuf" or not 0 < node.size <= _MOST_NUMBERS:
+        return None
+    if node.size != count and (node.ndim != 2 or node.shape[1] != count):
+        return None
+    rows = np.asarray(node[()], np.float64).reshape(-1, count)
+    rows = rows[np.isfinite(rows).all(1)]
+    if not len(rows):
+        return None
+    if (np.ptp(rows, axis=0) > _SAME * np.abs(rows).max()).any():
+        files.remark(f"{text_of(node.name)} varies from frame to frame: its median is taken")
+    return tuple(float(value) for value in np.median(rows, axis=0))
+
+
+def first(files: OpenFiles, start: Any, names: Iterable[str], read: Callable[[Any], float | None]) -> float | None:
+    """What `read` makes of the first of `names` below `start` that gives something.
+
+    What is not understood, or differs from frame to frame, is remarked.
     """
-
-    datasets: list[tuple[str, Any]] = field(default_factory=list)
-    also: dict[Address, list[str]] = field(default_factory=dict)
-    unfinished: str = ""
-    dangling: list[str] = field(default_factory=list)
-    unnamed: list[str] = field(default_factory=list)
-
-
-def address(node: Any) -> Address:
-    """What tells an object from all others."""
-    info = h5py.h5o.get_info(node.id)
-    return int(info.fileno), int(info.addr)
-
-
-def contents(files: OpenFiles, most: int = MOST_OBJECTS, *, follow: bool = True) -> Contents:
-    """The data sets of a file: first all that lie in it, then, to `follow`, what its soft and external links lead to.
-
-    Each object is looked at once, so that links in a circle end; what cannot be opened is passed over. What was found
-    in files that are open is found again without looking.
-    """
-    known = _known.setdefault(files, {})
-    told = next(
-        (
-            kept
-            for (limit, follows), kept in known.items()
-            if follows == follow and (limit >= most or not kept.unfinished)
-        ),
-        None,
-    )
-    if told is None:
-        told = known[most, follow] = _looked_into(files, most, follow)
-    return told
-
-
-_known: WeakKeyDictionary[OpenFiles, dict[tuple[int, bool], Contents]] = WeakKeyDictionary()
-
-
-def _looked_into(files: OpenFiles, most: int, follow_links: bool) -> Contents:
-    found = Contents()
-    seen: dict[Address, bool] = {address(files.main): False}
-    groups: deque[tuple[str, Any]] = deque([("", files.main)])
-    links: deque[tuple[str, str, Any]] = deque()
-    began, count = time.monotonic(), 0
-    while groups or (links and follow_links):
-        follow = not groups
-        if follow:
-            path, name, group = links.popleft()
-            names = [name]
-        else:
-            path, group = groups.popleft()
-            names = all_names_in(group, max(1, most - count))
-        for name in names:
-            count += 1
-            if count >= most or time.monotonic() - began > _LONGEST_S:
-                found.unfinished = f"the search ended after {count} objects of the file"
-                return found
-            if printable(name) != name:
-                found.unnamed.append(printable(f"{path}/{name}"))
-                continue
-            try:
-                key = name.encode("utf-8", "surrogateescape")
-                kind = group.id.links.get_info(key).type
-                if kind == h5py.h5l.TYPE_HARD:
-                    node = group[key]
-                elif not follow:
-                    links.append((path, name, group))
-                    continue
-                elif kind == h5py.h5l.TYPE_EXTERNAL and len(files.states) > _MOST_FILES:
-                    found.unfinished = f"links to more than {_MOST_FILES} files were not all followed"
-                    continue
-                else:
-                    node = files.find(name, group)
-                _take(found, seen, groups, f"{path}/{name}", node)
-            except MissingError:
-                found.dangling.append(f"{path}/{name}")
-            except _UNREADABLE:
-                continue
-    return found
-
-
-def _take(found: Contents, seen: dict[Address, bool], groups: deque[tuple[str, Any]], path: str, node: Any) -> None:
-    if not isinstance(node, h5py.Group | h5py.Dataset):
-        return
-    key = address(node)
-    if key in seen:
-        if seen[key]:
-            found.also.setdefault(key, []).append(path)
-        return
-    seen[key] = isinstance(node, h5py.Dataset) and node.ndim > 1
-    if seen[key]:
-        found.datasets.append((path, node))
-    elif isinstance(node, h5py.Group):
-        groups.append((path, node))
+    for name in names:
+        node = files.optional(name, start)
+        try:
+            value = read(node)
+        except UnclearError as error:
+            files.remark(f"{text_of(node.name)} is passed over: {error}")
+            continue
+        if value is not None:
+            files.remark(variation(node))
+            return value
+    return None

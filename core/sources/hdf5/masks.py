@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,46 +13,13 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import SourceError
-from photon_triage.core.sources.common.file_probe import FileState, translated
-from photon_triage.core.sources.common.limits import require_size
+from photon_triage.core.sources.common.file_probe import FileState, require_size, translated
 from photon_triage.core.sources.hdf5 import virtual
 from photon_triage.core.sources.hdf5.axis_view import View
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.entries import chunk_offsets
 from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.stack import FrameStack, StackPart
-
-
-def event_names(state: FileState, dataset: str, indices: Sequence[int]) -> list[str]:
-    """The names of these frames: //7, //5/2 where two axes count frames, tag-123// where a group holds each.
-
-    Raises SourceError where the file cannot be read, or has no such frame.
-    """
-    with translated(state.path), OpenFiles(state) as files:
-        stack = FrameStack(files, dataset)
-        if indices and not 0 <= min(indices) <= max(indices) < stack.frames:
-            raise SourceError(f"Reading {state.path}: {dataset} has {stack.frames} frames, not frame {max(indices)}.")
-        return list(_names(stack, indices))
-
-
-def _names(stack: FrameStack, indices: Sequence[int]) -> Iterator[str]:
-    if stack.tags:
-        for index in indices:
-            number, inner = divmod(index, stack.lengths[0])
-            groups = zip(stack.path.strip("/").split("/"), stack.tags[number].strip("/").split("/"), strict=True)
-            yield "/".join(name for pattern, name in groups if pattern == "%") + "//" + _place(stack.leader, inner)
-    elif len(stack.lengths) > 1:  # one stack of many data sets, as the master file shows it
-        yield from (f"//{index}" for index in indices)
-    else:
-        yield from (f"//{_place(stack.leader, index) or 0}" for index in indices)
-
-
-def _place(part: StackPart, frame: int) -> str:
-    """The index along each axis of frames, "" where there is none."""
-    image = frame if part.positions is None else int(part.positions[frame])
-    lengths = [part.view.shape[axis] for axis in part.view.frames]
-    return "/".join(str(int(place)) for place in np.unravel_index(image, lengths)) if lengths else ""
-
+from photon_triage.core.sources.hdf5.stack import FrameStack
 
 _SAMPLED = 8
 _CHECKED_FOR_S = 20.0
@@ -61,6 +28,23 @@ LEAST_LEFT, FEW_LEFT = 0.1, 0.5
 """A mask that leaves a smaller fraction of the pixels than the first is not used: it may be the other way round, with 1
 for good pixels, as psana and some programs of the ESRF write it. One that leaves less than the second is told of."""
 PER_FRAME = f"the mask is one for each frame: what is bad in more than half of {_SAMPLED} of them is bad in all"
+
+_CXI_BAD = {
+    0x1: "invalid",
+    0x2: "saturated",
+    0x4: "hot",
+    0x8: "dead",
+    0x10: "shadowed",
+    0x40: "to be ignored",
+    0x80: "bad",
+    0x200: "missing",
+    0x400: "noisy",
+    0x1000: "failed correction",
+}
+"""CXI file format 1.6, pixel status. Peaks (0x20, 0x2000), resolution limits and corrected pixels stay good."""
+
+_NXMX_BAD = {1: "gap", 2: "dead", 4: "under-responding", 8: "over-responding", 16: "noisy", 64: "cluster", 256: "user"}
+"""NeXus, NXdetector/pixel_mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +63,6 @@ class MaskRule:
             return np.asarray(mask == 0)
         return np.asarray(mask.astype(np.int64, copy=False) & self.bits == 0)
 
-
-_CXI_BAD = {
-    0x1: "invalid",
-    0x2: "saturated",
-    0x4: "hot",
-    0x8: "dead",
-    0x10: "shadowed",
-    0x40: "to be ignored",
-    0x80: "bad",
-    0x200: "missing",
-    0x400: "noisy",
-    0x1000: "failed correction",
-}
-"""CXI file format 1.6, pixel status. Peaks (0x20, 0x2000), resolution limits and corrected pixels stay good."""
-
-_NXMX_BAD = {1: "gap", 2: "dead", 4: "under-responding", 8: "over-responding", 16: "noisy", 64: "cluster", 256: "user"}
-"""NeXus, NXdetector/pixel_mask."""
 
 ANY = MaskRule(None, ("any value but 0",))
 CXI = MaskRule(sum(_CXI_BAD), tuple(f"{bit:#x} {name}" for bit, name in _CXI_BAD.items()))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import NotYetError, SourceError
+from photon_triage.core.common.index_ranges import runs
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.common.file_probe import require_size
 from photon_triage.core.sources.common.info import Member, StackLayout
-from photon_triage.core.sources.common.limits import require_size
 from photon_triage.core.sources.hdf5 import virtual
-from photon_triage.core.sources.hdf5.axes import view_of
 from photon_triage.core.sources.hdf5.axis_view import (
     MOST_AXES,
     READ,
@@ -24,11 +25,11 @@ from photon_triage.core.sources.hdf5.axis_view import (
     is_numeric,
     read_part,
     stored_dtype,
+    view_of,
 )
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkFilter, pipeline, require_decoders
 from photon_triage.core.sources.hdf5.chunks.raw import ChunkTable, RawChunks
-from photon_triage.core.sources.hdf5.entries import Entries
-from photon_triage.core.sources.hdf5.frame_selection import chosen_images
+from photon_triage.core.sources.hdf5.entries import Entries, chosen_images
 from photon_triage.core.sources.hdf5.links import OpenFiles, numbered_members, tagged_members
 
 MOST_MEMBERS = 1000
@@ -39,34 +40,31 @@ class StaleLayoutError(NotYetError):
     """Frames are no longer where they were found: look for them again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StackPart:
     """A data set of a stack.
 
-    positions: which of its images are frames, None for all. notes: what is not obvious. raw: None where its frames are
-    to be read through HDF5.
+    positions: which of its images are frames, None for all. notes: what is not obvious.
     """
 
     dataset: Any
     view: View
     positions: np.ndarray | None
     notes: tuple[str, ...]
-    raw: RawChunks | None
+
+    @cached_property
+    def raw(self) -> RawChunks | None:
+        """Its chunks, None where its frames are to be read through HDF5."""
+        return RawChunks.of(self.dataset, self.view.axis)
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return self.view.count if self.positions is None else len(self.positions)
 
-    def runs(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+    def runs(self, low: int, high: int) -> list[tuple[int, int]]:
         """The images that are frames low .. high-1, as ranges."""
-        if self.positions is None:
-            yield low, high
-            return
-        chosen = self.positions[low:high]
-        breaks = np.flatnonzero(np.diff(chosen) != 1) + 1
-        for run in np.split(chosen, breaks):
-            yield int(run[0]), int(run[-1]) + 1
+        return [(low, high)] if self.positions is None else runs(self.positions[low:high])
 
     def chosen(self) -> tuple[tuple[int, int], ...] | None:
         """The images that are frames, as ranges; None where all are."""
@@ -227,10 +225,8 @@ class FrameStack:
         require_size("one frame", view.frame_shape, dataset.dtype.itemsize, file)
         chosen = chosen_images(self.files, path, view.count, view.per_entry) if view.frames else None
         notes = view.notes if chosen is None else (*view.notes, chosen.note)
-        if dataset.is_virtual and view.axis == 0:
-            notes += virtual.coverage_notes(dataset, view.per_entry)
         positions = None if chosen is None else chosen.positions
-        return StackPart(dataset, view, positions, notes, RawChunks.of(dataset, view.axis))
+        return StackPart(dataset, view, positions, notes)
 
     def _require_readable(self, path: str, dataset: Any) -> None:
         """SourceError where an object is no data set of images, or one that cannot be decoded here."""
@@ -270,7 +266,7 @@ class FrameStack:
         if layout.images is not None:
             positions = np.concatenate([np.arange(low, high) for low, high in layout.images])
         view = _view(layout, shape)
-        return StackPart(dataset, view, positions, (), RawChunks.of(dataset, view.axis))
+        return StackPart(dataset, view, positions, ())
 
     def _require_alike(self, part: StackPart) -> None:
         shape, dtype = part.view.frame_shape, _handed_over(part.dataset.dtype)

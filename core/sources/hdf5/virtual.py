@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import MissingError
+from photon_triage.core.sources.hdf5.axis_view import bounds_along
 from photon_triage.core.sources.hdf5.links import OpenFiles
 
 _MOST_BLOCKS = 100_000
@@ -91,12 +92,6 @@ def sources(dataset: Any) -> list[Mapping]:
     return [mapping for told in dataset.virtual_sources() for mapping in _mappings(told, int(dataset.shape[0]))]
 
 
-def is_put_together_along(dataset: Any, axis: int) -> bool:
-    """Whether a virtual data set has its elements along an axis from different places."""
-    length = int(dataset.shape[axis])
-    return any(high - low < length for low, high in (_along(m.vspace, axis) for m in dataset.virtual_sources()) if high)
-
-
 def coverage(mappings: list[Mapping], length: int) -> np.ndarray:
     """Elements of each entry of the first axis that have a source, (length,) int64."""
     filled = np.zeros(length, np.int64)
@@ -122,7 +117,9 @@ def marks_gaps(dataset: Any) -> bool:
 
 
 def coverage_notes(dataset: Any, per_entry: int) -> tuple[str, ...]:
-    """What is to be said of entries without a source for all their pixels."""
+    """Notes on the entries of a data set that have no source for all their pixels: () where it is not virtual."""
+    if not dataset.is_virtual:
+        return ()
     length = int(dataset.shape[0])
     filled = coverage(sources(dataset), length)
     whole = whole_entries(dataset, filled)
@@ -216,7 +213,7 @@ def _filled(space: Any) -> Iterator[tuple[AxisSteps, int]]:
             sides = [int(last) - int(first) + 1 for first, last in zip(low, high, strict=True)]
             yield AxisSteps(int(low[0]), sides[0], sides[0], 1), prod(sides[1:])
     else:
-        low, high = _along(space, 0)
+        low, high = bounds_along(space, 0)
         yield AxisSteps(low, max(1, high - low), max(1, high - low), 1), 1
 
 
@@ -243,16 +240,3 @@ def _counts(name: str) -> bool:
 
 def _numbered(name: str, number: int) -> str:
     return name.replace("%b", str(number)).replace("%%", "%")
-
-
-def _along(space: Any, axis: int) -> tuple[int, int]:
-    """First and one past the last index along an axis; -1 where the selection has no end."""
-    if space.get_select_type() == h5py.h5s.SEL_ALL:
-        return 0, (*(space.get_simple_extent_dims() or ()), -1)[axis]
-    if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
-        start, stride, count, block = space.get_regular_hyperslab()
-        if count[axis] == h5py.h5s.UNLIMITED or block[axis] == h5py.h5s.UNLIMITED:
-            return int(start[axis]), -1
-        return int(start[axis]), int(start[axis] + (count[axis] - 1) * stride[axis] + block[axis])
-    low, high = space.get_select_bounds()
-    return int(low[axis]), int(high[axis]) + 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
-from photon_triage.core.sources.common.headers import printable
+from photon_triage.core.sources.common.names import printable
 
 _SEAL_SHRINK = 2  # F_SEAL_SHRINK of linux/fcntl.h
 _CLASSES: dict[str, type[SourceError]] = {each.__name__: each for each in (SourceError, NotYetError, MissingError)}

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.common.errors import ReaderLostError, SourceError
+from photon_triage.core.common.index_ranges import runs
 from photon_triage.core.common.worker_process import ONE_THREAD, WorkerProcess
 from photon_triage.core.frames import Window
+from photon_triage.core.sources.common.file_probe import BYTES_LIMIT
 from photon_triage.core.sources.common.info import SourceInfo, Survey
-from photon_triage.core.sources.common.limits import BYTES_LIMIT
 from photon_triage.core.sources.process.channel import Arena, Pin, SharedMemory, error_of, memory_file
 
 _WORKER = "photon_triage.core.sources.process.worker"
@@ -141,7 +142,7 @@ class FrameReader:
         """The frames with these indices, in this order, (n, height, width); one that cannot be read fails the call."""
         if not len(indices):
             raise SourceError(f"Reading {_path(source)}: expected indices of frames, got none.")
-        return self._read(source, dataset, _ranges(indices))
+        return self._read(source, dataset, runs(indices))
 
     def present(self, source: Source, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges: a finished file may have holes."""
@@ -324,14 +325,3 @@ def _survey(told: dict[str, Any], worker: _Process, gaps: Sequence[tuple[int, in
 
 def _told(window: Window | None) -> tuple[int, int, int, int] | None:
     return None if window is None else (window.top, window.left, window.height, window.width)
-
-
-def _ranges(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Indices as runs of neighbours, in their order."""
-    ranges: list[tuple[int, int]] = []
-    for index in map(int, indices):
-        if ranges and ranges[-1][1] == index:
-            ranges[-1] = (ranges[-1][0], index + 1)
-        else:
-            ranges.append((index, index + 1))
-    return ranges

@@ -23,15 +23,13 @@ import numpy as np
 from photon_triage.core.common.errors import ErrorKind, NotYetError, SourceError
 from photon_triage.core.common.worker_process import receive, send
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.common.file_probe import FileState, age_of, look, regular_file
-from photon_triage.core.sources.common.info import SourceInfo, StackLayout
-from photon_triage.core.sources.common.limits import STABLE, require_size
+from photon_triage.core.sources.common.file_probe import STABLE, FileState, age_of, regular_file, require_size
+from photon_triage.core.sources.common.info import OpenFrames, ProbeOptions, SourceInfo, StackLayout, WindowedFrames
 from photon_triage.core.sources.hdf5.duplicate_views import Kept, shown_by
-from photon_triage.core.sources.hdf5.masks import event_names
+from photon_triage.core.sources.hdf5.source import event_names
 from photon_triage.core.sources.process.channel import SharedMemory, error_message
-from photon_triage.core.sources.process.in_process import (
-    OpenFrames,
-    WindowedFrames,
+from photon_triage.core.sources.registry import (
+    look,
     open_frames,
     probe,
     read_mask,
@@ -95,7 +93,7 @@ class Worker:
         self, state: FileState, dataset: str | None, explain: bool, around: bool
     ) -> tuple[SourceInfo, OpenFrames | None]:
         """What a file holds, and its frames where they are open already."""
-        info, frames = probe(state, dataset, explain=explain, around=around)
+        info, frames = probe(state, ProbeOptions(dataset, explain, around))
         if info.complete and state.age > STABLE:
             if len(self._complete) > 1000:
                 self._complete.clear()

@@ -16,10 +16,16 @@ import numpy as np
 import tifffile
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
-from photon_triage.core.sources.common.headers import without_blank_end
+from photon_triage.core.sources.common.file_probe import (
+    ABANDONED,
+    SILENT,
+    FileState,
+    require_size,
+    translated,
+    waited_for,
+    without_blank_end,
+)
 from photon_triage.core.sources.common.info import Alternative
-from photon_triage.core.sources.common.limits import ABANDONED, SILENT, require_size
 
 
 def whole_chain(path: str, size: int) -> bool:

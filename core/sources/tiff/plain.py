@@ -20,8 +20,7 @@ import numpy as np
 
 from photon_triage.core.common.errors import MissingError
 from photon_triage.core.frames import Window
-from photon_triage.core.sources.common.file_probe import FileState, translated
-from photon_triage.core.sources.common.limits import BYTES_LIMIT, SILENT
+from photon_triage.core.sources.common.file_probe import BYTES_LIMIT, SILENT, FileState, translated
 
 _HEADERS = {
     b"II*\0": ("<", False),

@@ -10,10 +10,10 @@ from typing import Any
 
 from photon_triage.core.common.errors import ErrorKind
 from photon_triage.core.frames import GEOMETRY_FIELDS, Geometry
-from photon_triage.core.sources.common.file_probe import FileState, translated, waited_for
-from photon_triage.core.sources.common.headers import require_frames, run_name, text_geometry
-from photon_triage.core.sources.common.info import Alternative, SourceInfo
-from photon_triage.core.sources.common.limits import ABANDONED, STABLE
+from photon_triage.core.sources.common.file_probe import ABANDONED, STABLE, FileState, translated, waited_for
+from photon_triage.core.sources.common.info import Alternative, ProbeOptions, SourceInfo, StackLayout
+from photon_triage.core.sources.common.names import require_frames, run_name
+from photon_triage.core.sources.common.text_headers import text_geometry
 from photon_triage.core.sources.tiff.pages import OpenPages, whole_chain
 from photon_triage.core.sources.tiff.plain import PlainPage, plain_page
 
@@ -22,17 +22,14 @@ _EVERY_PAGE = "every page of the TIFF file is a frame"
 _OTHER_FILE = re.compile(r'FileName="([^"]*)"')
 
 
-def probe_tiff(
-    state: FileState, *, explain: bool = False, any_image: bool = False
-) -> tuple[SourceInfo, OpenPages | PlainPage]:
+def probe(state: FileState, options: ProbeOptions) -> tuple[SourceInfo, OpenPages | PlainPage]:
     """What a TIFF file holds, and its frames, open for reading.
 
-    any_image: also a file that is named as a dark or a flat field. Raises SourceError, and NotYetError while it is
-    shorter than its pages say.
+    Raises SourceError, and NotYetError while it is shorter than its pages say.
     """
-    require_frames(state.path, any_image=any_image)
+    require_frames(state.path, any_image=options.any_image)
     with translated(state.path), ExitStack() as opened:
-        pages = open_tiff(state)
+        pages = open_frames(state)
         opened.callback(pages.close)
         text = pages.description
         facts = _facts(text)
@@ -46,7 +43,7 @@ def probe_tiff(
             if not whole_chain(state.path, state.size):
                 raise waited_for(state.path, "truncated file, its last page is missing", state.age, ErrorKind.TRUNCATED)
             layout, reason, notes = _layout(pages.first), _reason(pages), tuple(_notes(pages, text))
-            others = tuple(group.told() for group in pages.groups if explain and group is not pages.group)
+            others = tuple(group.told() for group in pages.groups if options.explain and group is not pages.group)
         info = SourceInfo(
             path=state.path,
             format="TIFF",
@@ -70,7 +67,7 @@ def probe_tiff(
         return info, pages
 
 
-def open_tiff(state: FileState) -> OpenPages | PlainPage:
+def open_frames(state: FileState, dataset: str = "", layout: StackLayout | None = None) -> OpenPages | PlainPage:
     """The frames of a TIFF file, open until closed."""
     with translated(state.path):
         page = plain_page(state)

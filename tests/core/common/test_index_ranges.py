@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.common.index_ranges import Spans
+from photon_triage.core.common.index_ranges import Spans, runs
 
 PIECES = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 6)), max_size=10)
 
@@ -53,3 +54,11 @@ def test_the_first_run_of_others_that_are_not_here(
 
 def test_for_people_a_range_names_its_last_frame() -> None:
     assert str(Spans([(3, 4), (7, 10)])) == "3, 7-9"
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"),
+    [([], []), ([5], [(5, 6)]), ([3, 4, 5, 9, 8, 9], [(3, 6), (9, 10), (8, 10)]), ([2, 2], [(2, 3), (2, 3)])],
+)
+def test_runs_of_neighbours_keep_the_order_of_indices(indices: list[int], expected: list[tuple[int, int]]) -> None:
+    assert runs(indices) == expected

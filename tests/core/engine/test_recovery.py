@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from photon_triage.core.engine.recovery import copy_of
-from photon_triage.core.sources.common.headers import calibration_name
+from photon_triage.core.sources.common.names import calibration_name
 
 
 def test_no_name_of_a_copy_says_that_it_is_a_dark_or_a_flat(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FolderWatch, inspect
-from photon_triage.core.sources.common.headers import run_name
+from photon_triage.core.sources.common.names import run_name
 from tests.builders.detector_files import frames_of, write_plain
 
 

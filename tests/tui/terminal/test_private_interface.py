@@ -102,7 +102,7 @@ def private_names(path: Path) -> Iterator[str]:
         node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in PRIVATE:
+        if isinstance(node, ast.Attribute) and node.attr in PRIVATE and ast.unparse(node.value) != "os":
             its_own = isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in stored
             if not its_own or "terminal" in path.parts:
                 yield node.attr

@@ -32,6 +32,12 @@ BitshuffleDecoder = Callable[[memoryview, memoryview, int, int], int]
 """Decodes blocks (source, writable) into a target: size of a number in bytes, numbers a block. Returns how many bytes
 of the source it used, below 0 where they are none of its own."""
 
+_LZ4_OF_BITSHUFFLE = 2
+_CACHED = 2**18
+"""Bytes that are still in the processor's cache when the second step of decoding comes to them."""
+
+_ORDERS = {SHUFFLE: 0, GZIP: 1, LZ4: 1, BITSHUFFLE: 1, ZSTANDARD: 1, FLETCHER32: 2}
+
 
 @cache
 def bitshuffle_decoder() -> BitshuffleDecoder | None:
@@ -53,12 +59,6 @@ def _decode(function: Callable[..., int], source: memoryview, target: memoryview
 
 def _address(memory: memoryview) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
-
-
-_LZ4_OF_BITSHUFFLE = 2
-_CACHED = 2**18
-"""Bytes that are still in the processor's cache when the second step of decoding comes to them."""
-_ORDERS = {SHUFFLE: 0, GZIP: 1, LZ4: 1, BITSHUFFLE: 1, ZSTANDARD: 1, FLETCHER32: 2}
 
 
 class DamagedError(Exception):

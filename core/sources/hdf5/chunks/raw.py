@@ -28,6 +28,13 @@ from photon_triage.core.sources.hdf5.chunks.filters import pipeline
 ASKED_SINGLY = 4
 MOST_LISTED = 500_000
 
+LEAST_BYTES = 2**15
+"""Chunks of fewer bytes are decoded before a thread has been given one."""
+
+MOST_THREADS = 4
+_LONGEST, _ROOM = 8, 2**16
+"""How much longer than its pixels a chunk may be: blocks of a few bytes with a length before each."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
@@ -69,13 +76,6 @@ class ChunkTable:
 
 def _is_stored(chunk: Any) -> bool:
     return chunk.byte_offset is not None and bool(chunk.size)
-
-
-LEAST_BYTES = 2**15
-"""Chunks of fewer bytes are decoded before a thread has been given one."""
-MOST_THREADS = 4
-_LONGEST, _ROOM = 8, 2**16
-"""How much longer than its pixels a chunk may be: blocks of a few bytes with a length before each."""
 
 
 @dataclass(frozen=True, slots=True)

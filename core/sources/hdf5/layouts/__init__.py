@@ -7,24 +7,22 @@ from dataclasses import replace
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources.common.file_probe import waited_for
-from photon_triage.core.sources.hdf5.layouts import cxi, euxfel, nexus, others, search
-from photon_triage.core.sources.hdf5.layouts import others as tomography
+from photon_triage.core.sources.hdf5.layouts import cxi, facilities, nexus, search
 from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout
-from photon_triage.core.sources.hdf5.links import OpenFiles
-from photon_triage.core.sources.hdf5.values import text
+from photon_triage.core.sources.hdf5.links import OpenFiles, text
 
 RECOGNISERS: tuple[Callable[[OpenFiles], Layout | None], ...] = (
     cxi.recognise,
-    euxfel.recognise,
-    tomography.recognise_nxtomo,
-    tomography.recognise_data_exchange,
+    facilities.recognise_euxfel,
+    nexus.recognise_nxtomo,
+    facilities.recognise_data_exchange,
     nexus.recognise,
-    others.recognise_sacla_tags,
-    others.recognise_sacla_run,
-    others.recognise_pal,
-    others.recognise_swissfel,
-    others.recognise_old_cheetah,
-    others.recognise_photon_converter,
+    facilities.recognise_sacla_tags,
+    facilities.recognise_sacla_run,
+    facilities.recognise_pal,
+    facilities.recognise_swissfel,
+    facilities.recognise_old_cheetah,
+    facilities.recognise_photon_converter,
 )
 _END_MARKERS = ("entry_1/end_time", "entry/end_time")
 _MOST_REFUSED = 3

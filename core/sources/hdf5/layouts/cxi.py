@@ -12,9 +12,8 @@ import h5py
 from photon_triage.core.frames import Geometry
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, photon_energy
 from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask
-from photon_triage.core.sources.hdf5.links import OpenFiles, text_of
+from photon_triage.core.sources.hdf5.links import OpenFiles, first, number, numbers, text, text_of
 from photon_triage.core.sources.hdf5.masks import ANY, CXI
-from photon_triage.core.sources.hdf5.values import first, number, numbers, text
 
 _NUMBERS = range(1, 10)
 _DATA = ("entry_1/data_{}/data", "entry_1/instrument_1/detector_{}/data")

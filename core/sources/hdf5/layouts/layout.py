@@ -9,9 +9,8 @@ import h5py
 
 from photon_triage.core.common.errors import MissingError
 from photon_triage.core.frames import Geometry
-from photon_triage.core.sources.common.limits import ABANDONED
-from photon_triage.core.sources.hdf5.axes import SMALLEST_SIDE, view_of
-from photon_triage.core.sources.hdf5.axis_view import is_numeric
+from photon_triage.core.sources.common.file_probe import ABANDONED
+from photon_triage.core.sources.hdf5.axis_view import SMALLEST_SIDE, is_numeric, view_of
 from photon_triage.core.sources.hdf5.links import OpenFiles
 from photon_triage.core.sources.hdf5.masks import ANY, MaskRule
 

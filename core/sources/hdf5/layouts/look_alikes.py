@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_triage.core.sources.hdf5.axes import spectral_axis
-from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, image_dtype
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, text_of
-from photon_triage.core.sources.hdf5.values import attribute
+from photon_triage.core.sources.hdf5.axis_view import MOST_AXES, axis_names, datasets_in, image_dtype, marked
+from photon_triage.core.sources.hdf5.links import OpenFiles, attribute, names_in, text_of, unit_of
 
 _WORDS = {
     "a mask": r"(?:pixel|bad|beam)?_?masks?|(?:bad|hot|dead)_?pix(?:els?)?|pixel_?(?:quality|status)",
@@ -39,6 +37,26 @@ _OTHER_FILES = {
     "LOOM_SPEC_VERSION|row_attrs": "a table of a Loom file",
 }
 _MOST_NAMES = 1000
+_SPECTRAL = re.compile(
+    r"energy|channel|tof$|time_of_flight|wavelength|spectrum|^mca|frequency|two_?theta|2_?theta|^chi$|^ttheta$|^tth$"
+    r"|energies",
+    re.IGNORECASE,
+)
+
+_SPECTRAL_UNITS = {
+    "an energy": frozenset({"ev", "kev", "mev", "electronvolt"}),
+    "an angle": frozenset({"deg", "degree", "degrees", "rad", "radian", "radians", "°", "2th_deg", "2th_rad"}),
+    "a momentum transfer": frozenset(
+        f"{before}{length}{after}"
+        for before, after in (("1/", ""), ("", "^-1"), ("", "-1"), ("", "**-1"))
+        for length in ("angstrom", "angstroms", "a", "å", "nm")
+    )
+    | {"q_nm^-1", "q_a^-1"},
+    "a time of flight": frozenset({"us", "µs", "μs", "ns", "microsecond", "microseconds"}),
+}
+
+_TIMES_OF_FLIGHT = ("time_of_flight", "tof")
+
 _SETTINGS = ("CONTROL", "RUN", "INDEX", "METADATA")
 """Groups of the European XFEL's files that hold no frames."""
 
@@ -136,3 +154,82 @@ def _colour(dataset: Any) -> str | None:
     if dataset.dtype.itemsize == 1 and len(shape) == 3 and shape[-1] in _COLOURS and min(shape[:2]) > max(_COLOURS):
         return "a colour picture"
     return None
+
+
+def spectral_axis(files: OpenFiles, dataset: Any, group: Any = None, name: str = "") -> str:
+    """What makes spectra of the rows of a data set, "" where nothing says so."""
+    parent = dataset.parent if group is None else group
+    names = axis_names(files, dataset, group, name)
+    if names:
+        last = names[-1]
+        if last == "." and names[-3:-1] in (("y", "x"), ("x", "y")):
+            return "behind those of a map"
+        if _SPECTRAL.search(last) or (last == "q" and names[-2] != "q"):
+            return last
+        long = [each for each, side in zip(names, dataset.shape, strict=True) if side > 1]
+        told = next((each for each in long[-2:] if each in _TIMES_OF_FLIGHT), "")
+        if told:
+            return told
+    beside = list(_coordinates(files, parent, dataset))
+    behind = {unit_of(node).strip().lower() for axis, _, node in beside if axis == dataset.ndim - 2}
+    for axis, each, node in beside:
+        if axis == dataset.ndim - 1 and (kind := _spectral_kind(each, node, behind)):
+            return kind
+    return ""
+
+
+def counts_rows(files: OpenFiles, dataset: Any) -> str:
+    """What says that each row of a data set of two axes is an entry of a list; "" where it may be a row of an image."""
+    if dataset.ndim != 2:
+        return ""
+    if dataset.maxshape[0] is None and dataset.maxshape[1] is not None:
+        return "rows are appended to it"
+    rows, columns = dataset.shape
+    if rows == columns:
+        return ""
+    lengths: dict[int, str] = {}
+    for name, node in datasets_in(files, dataset.parent):
+        if node.ndim == 1:
+            lengths.setdefault(int(node.shape[0]), name)
+    return f"one row for each of {lengths[rows]}" if rows in lengths and columns not in lengths else ""
+
+
+def _spectral_kind(name: str, node: Any, behind: set[str]) -> str:
+    """What a coordinate along the last axis makes of it. behind: the units of coordinates along the axis before."""
+    told = f"{name} {attribute(node, 'long_name')}".lower()
+    unit = unit_of(node).strip().lower()
+    if unit and unit in behind:  # an image in those coordinates
+        return ""
+    for kind, units in _SPECTRAL_UNITS.items():
+        if unit in units:
+            return f"{kind} in {unit}"
+    if any(_SPECTRAL.search(word) for word in re.split(r"[\s(]+", told)):
+        return told.strip()
+    return "Q" if name.lower() == "q" else ""
+
+
+def _coordinates(files: OpenFiles, group: Any, dataset: Any) -> Iterator[tuple[int, str, Any]]:
+    """(axis, name, data set) of what lies beside a data set and could be its coordinates."""
+    shape = [int(side) for side in dataset.shape]
+    names = axis_names(files, dataset, group) if group is not None else ()
+    for name, node in datasets_in(files, group):
+        if node.ndim < 1 or node == dataset or not _is_numbers(node):
+            continue
+        number = marked(node, "axis")
+        if number is not None:
+            axis = number - 1
+        elif name.lower() in names:
+            axis = names.index(name.lower())
+        elif node.ndim == 1 and node.shape[0] in (shape[-1], shape[-1] + 1) and shape.count(node.shape[0]) < 2:
+            axis = len(shape) - 1
+        else:
+            continue
+        if 0 <= axis < len(shape):
+            yield axis, name, node
+
+
+def _is_numbers(node: Any) -> bool:
+    try:
+        return bool(node.dtype.kind in "iuf")
+    except (TypeError, ValueError):  # a type that NumPy has not
+        return False

@@ -1,4 +1,4 @@
-"""NeXus: NXmx and other definitions, DECTRIS's master files, ESRF's BLISS and LIMA, Lambda detectors.
+"""NeXus: NXmx and other definitions, DECTRIS's master files, ESRF's BLISS and LIMA, Lambda detectors, NXtomo.
 
 Sources: the NeXus definitions NXmx, NXdata and NXdetector in their present and older forms (before 2014 a data set
 said signal=1 of itself), and the HDF5 files of DECTRIS detectors.
@@ -12,14 +12,28 @@ from typing import Any
 import h5py
 
 from photon_triage.core.common.errors import MissingError
-from photon_triage.core.sources.common.headers import calibration_name
-from photon_triage.core.sources.hdf5.axes import counts_rows, signal_of
+from photon_triage.core.sources.common.names import calibration_name
+from photon_triage.core.sources.hdf5.axis_view import datasets_in, marked
 from photon_triage.core.sources.hdf5.geometry import detector_geometry, energy, photon_energy, wavelength_energy
-from photon_triage.core.sources.hdf5.layouts.layout import SMALLEST_SIDE, Layout, first_mask, found, is_images
-from photon_triage.core.sources.hdf5.layouts.look_alikes import look_alike
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, numbered_members
+from photon_triage.core.sources.hdf5.layouts.layout import (
+    SMALLEST_SIDE,
+    Layout,
+    first_images,
+    first_mask,
+    found,
+    is_images,
+)
+from photon_triage.core.sources.hdf5.layouts.look_alikes import counts_rows, look_alike
+from photon_triage.core.sources.hdf5.links import (
+    OpenFiles,
+    attribute,
+    first,
+    names_in,
+    number,
+    numbered_members,
+    text,
+)
 from photon_triage.core.sources.hdf5.masks import NXMX
-from photon_triage.core.sources.hdf5.values import attribute, first, number, text
 
 _MOST_ENTRIES = 2000
 _MOST_CHILDREN = 100
@@ -31,6 +45,7 @@ _STRICT = ("NXmx", "NXsas")
 _CLASSES = ("NXdata", "NXinstrument", "NXdetector", "NXsubentry")
 _BEAMS = ("instrument/beam", "beam", "sample/beam", "instrument/monochromator")
 _BEAM_CLASSES = ("NXbeam", "NXmonochromator")
+_TOMOGRAPHY_FRAMES = ("data/data", "instrument/detector/data")
 _USUAL = ("data/data", "instrument/detector/data", "measurement/data")
 
 
@@ -181,6 +196,17 @@ def _others(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
         yield f"instrument/{child}/data", f"the data of {child}"
 
 
+def signal_of(files: OpenFiles, group: Any) -> str:
+    """The name of the data set that a group is about, "" where it says none.
+
+    Since 2014 the group names it; before, the data set had signal=1, as a number or a text.
+    """
+    told = attribute(group, "signal")
+    if told:
+        return told
+    return next((name for name, node in datasets_in(files, group) if marked(node, "signal") == 1), "")
+
+
 def _signals(files: OpenFiles, entry: Any) -> Iterator[tuple[str, str]]:
     """The groups of an entry that name a signal, or have one that says so itself, each with it; two levels deep."""
     for name, group in _groups(files, entry):
@@ -272,3 +298,18 @@ def _expected(files: OpenFiles, detector: Any) -> int | None:
     images = first(files, detector, ("detectorSpecific/nimages",), number)
     triggers = first(files, detector, ("detectorSpecific/ntrigger",), number)
     return int(images * (triggers or 1)) if images and images > 0 else None
+
+
+def recognise_nxtomo(files: OpenFiles) -> Layout | None:
+    """A NeXus file with the definition NXtomo, or with an image_key, which no other has."""
+    for place in entries(files):
+        entry = files.optional(place)
+        key = files.optional("instrument/detector/image_key", entry)
+        if text(files.optional("definition", entry)) != "NXtomo" and not isinstance(key, h5py.Dataset):
+            continue
+        dataset = first_images(files, tuple(f"{place}/{name}" for name in _TOMOGRAPHY_FRAMES))
+        if dataset is not None:
+            detector = files.optional("instrument/detector", entry)
+            geometry = detector_geometry(files, detector, photon_energy(files, list(beams(files, entry))))
+            return Layout("NXtomo", dataset, f"{place} is a tomography entry (NXtomo)", geometry=geometry)
+    return None

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, ReaderLostError, SourceError
 from photon_triage.core.sources import inspect, read_frames
-from photon_triage.core.sources.common.file_probe import look, parse_superblock
+from photon_triage.core.sources.common.file_probe import parse_superblock
 from photon_triage.core.sources.process.channel import error_message, error_of
+from photon_triage.core.sources.registry import look
 from tests.builders.detector_files import frames_of, make_old
 
 VERSIONS = {"earliest": 0, "v108": 2, "v110": 3, "latest": 3}

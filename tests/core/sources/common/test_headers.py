@@ -13,7 +13,7 @@ import tifffile
 
 from photon_triage.core.common.errors import NotYetError, SourceError
 from photon_triage.core.sources import inspect, read_frames
-from photon_triage.core.sources.common.headers import text_geometry
+from photon_triage.core.sources.common.text_headers import text_geometry
 from tests.builders.detector_files import frames_of, make_old
 from tests.builders.image_files import write_cbf, write_edf, write_mrc, write_smv
 

@@ -13,7 +13,7 @@ import pytest
 
 from photon_triage.core.common.errors import MissingError, NotYetError, SourceError
 from photon_triage.core.sources import FrameReader, SourceInfo, inspect, read_frames, read_mask
-from photon_triage.core.sources.common.headers import calibration_name
+from photon_triage.core.sources.common.names import calibration_name
 from tests.builders.detector_files import JOULE_PER_EV, frames_of, make_old, write_plain
 from tests.builders.facility_files import write_euxfel, write_nxtomo
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import read_frames
-from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.hdf5.chunks import raw
 from photon_triage.core.sources.hdf5.chunks.decoding import DamagedError, Decoder, LeftToHdf5Error
 from photon_triage.core.sources.hdf5.chunks.filters import ChunkCheck, pipeline
 from photon_triage.core.sources.hdf5.chunks.raw import RawChunks
-from photon_triage.core.sources.hdf5.source import OpenStack
+from photon_triage.core.sources.hdf5.source import open_frames
+from photon_triage.core.sources.registry import look
 
 PIPELINES: dict[str, dict[str, Any]] = {
     "contiguous": {"chunks": None},
@@ -201,7 +201,7 @@ def test_files_that_are_linked_are_read_so_and_virtual_ones_through_hdf5(tmp_pat
         layout[...] = h5py.VirtualSource("part.h5", "images", data.shape)
         file.create_virtual_dataset("virtual", layout)
 
-    stack = OpenStack.at(look(tmp_path / "master.h5"), "/entry/data")
+    stack = open_frames(look(tmp_path / "master.h5"), "/entry/data")
     assert stack.stack.leader.raw is not None
     stack.close()
     np.testing.assert_array_equal(read_frames(tmp_path / "master.h5", "/entry/data", 0, 4), data)

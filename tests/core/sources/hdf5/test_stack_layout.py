@@ -11,10 +11,9 @@ import pytest
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.sources import FrameReader, SourceInfo, inspect
-from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.common.info import StackLayout
 from photon_triage.core.sources.hdf5.stack import StaleLayoutError
-from photon_triage.core.sources.process.in_process import open_frames
+from photon_triage.core.sources.registry import look, open_frames
 from tests.builders.detector_files import (
     frames_of,
     make_old,

@@ -11,9 +11,8 @@ import pytest
 
 from photon_triage.core.common.errors import MissingError, SourceError
 from photon_triage.core.sources import inspect, read_frames
-from photon_triage.core.sources.common.file_probe import look
 from photon_triage.core.sources.common.info import StackLayout
-from photon_triage.core.sources.process.in_process import open_frames
+from photon_triage.core.sources.registry import look, open_frames
 from tests.builders.detector_files import frames_of, make_old, write_plain
 
 SHAPE = (48, 64)

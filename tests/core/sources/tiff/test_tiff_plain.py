@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.frames import Window
 from photon_triage.core.sources import inspect, read_frames
-from photon_triage.core.sources.common.file_probe import look
-from photon_triage.core.sources.process.in_process import WindowedFrames, probe
+from photon_triage.core.sources.common.info import WindowedFrames
+from photon_triage.core.sources.registry import look, probe
 from photon_triage.core.sources.tiff import source as tiff
 from photon_triage.core.sources.tiff.plain import PlainPage, plain_page
 from tests.builders.detector_files import frames_of, make_old, write_simulated_tiff

@@ -1,11 +1,14 @@
-"""SACLA, PAL-XFEL, SwissFEL, and the files of older programs.
+"""The European XFEL, SACLA, PAL-XFEL, SwissFEL, Data Exchange (tomography), and the files of older programs.
 
-Sources: the files that DataConvert3 and Cheetah write at SACLA, the readers of the PAL-XFEL's and Cheetah's files.
+Sources: the data format of the European XFEL (0.5 to 1.3) and the files that EXtra-data's tests build; the
+files that DataConvert3 and Cheetah write at SACLA; the readers of the PAL-XFEL's and Cheetah's files.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import h5py
 
@@ -15,32 +18,21 @@ from photon_triage.core.sources.hdf5.geometry import (
     distance,
     energy,
     length,
-    photon_energy,
     pixel_size,
     wavelength_energy,
 )
 from photon_triage.core.sources.hdf5.layouts.layout import Layout, first_images, first_mask, found, is_images
 from photon_triage.core.sources.hdf5.layouts.look_alikes import is_named_as_mask
-from photon_triage.core.sources.hdf5.layouts.nexus import beams, entries
-from photon_triage.core.sources.hdf5.links import OpenFiles, names_in, tagged_members
-from photon_triage.core.sources.hdf5.values import first, number, text
+from photon_triage.core.sources.hdf5.links import OpenFiles, first, names_in, number, tagged_members
 
-_FRAMES = ("data/data", "instrument/detector/data")
+_MOST_CHILDREN = 1000
+_TAG = re.compile(r"tag-\d+$")
+_SACLA_RUN = re.compile(r"run_\d+$")
+_PAL_RUN = re.compile(r"R\d+$")
+_EUXFEL_PLACES = ("image/data", "data/adc", "data/image/data", "data/image/pixels")
+"""Below a source's output channel: XTDF detectors (AGIPD, DSSC, LPD), JUNGFRAU and Gotthard, ePix and cameras."""
 
-
-def recognise_nxtomo(files: OpenFiles) -> Layout | None:
-    """A NeXus file with the definition NXtomo, or with an image_key, which no other has."""
-    for place in entries(files):
-        entry = files.optional(place)
-        key = files.optional("instrument/detector/image_key", entry)
-        if text(files.optional("definition", entry)) != "NXtomo" and not isinstance(key, h5py.Dataset):
-            continue
-        dataset = first_images(files, tuple(f"{place}/{name}" for name in _FRAMES))
-        if dataset is not None:
-            detector = files.optional("instrument/detector", entry)
-            geometry = detector_geometry(files, detector, photon_energy(files, list(beams(files, entry))))
-            return Layout("NXtomo", dataset, f"{place} is a tomography entry (NXtomo)", geometry=geometry)
-    return None
+_EUXFEL_MODULE = re.compile(r"/(\d+)CH\d+:|/JNGFR(\d+):")
 
 
 def recognise_data_exchange(files: OpenFiles) -> Layout | None:
@@ -57,12 +49,6 @@ def recognise_data_exchange(files: OpenFiles) -> Layout | None:
         ),
     )
     return Layout("DataExchange", "/exchange/data", "the file has a group exchange", geometry=geometry)
-
-
-_MOST_CHILDREN = 1000
-_TAG = re.compile(r"tag-\d+$")
-_SACLA_RUN = re.compile(r"run_\d+$")
-_PAL_RUN = re.compile(r"R\d+$")
 
 
 def recognise_sacla_tags(files: OpenFiles) -> Layout | None:
@@ -157,3 +143,41 @@ def recognise_photon_converter(files: OpenFiles) -> Layout | None:
         if dataset is not None:
             return Layout("photonConverter", dataset, f"the photons counted on {detector}")
     return None
+
+
+def recognise_euxfel(files: OpenFiles) -> Layout | None:
+    """A file of the European XFEL with a detector's images."""
+    if not all(isinstance(files.optional(name), h5py.Group) for name in ("METADATA", "INDEX", "INSTRUMENT")):
+        return None
+    sources = list(_output_channels(files))
+    for place in _EUXFEL_PLACES:
+        dataset = first_images(files, tuple(f"{source}/{place}" for source in sources), smallest=32)
+        if dataset is not None:
+            return _euxfel_layout(files, dataset)
+    return None
+
+
+def _euxfel_layout(files: OpenFiles, dataset: str) -> Layout:
+    run = first(files, files.main, ("METADATA/runNumber",), number)
+    module = _EUXFEL_MODULE.search(dataset)
+    told = f"the file of module {module[1] or module[2]}" if module else "a file"
+    mask = first_mask(files, (f"{dataset.strip('/').rpartition('/')[0]}/mask",))
+    return Layout(
+        "EuXFEL",
+        dataset,
+        f"{told} of a European XFEL run",
+        mask,
+        run="" if run is None else f"r{int(run):04}",
+    )
+
+
+def _output_channels(files: OpenFiles) -> Iterator[str]:
+    """The output channels below INSTRUMENT: domain, type, member:channel; old device names are shorter."""
+    queue: list[tuple[str, Any, int]] = [("INSTRUMENT", files.optional("INSTRUMENT"), 0)]
+    while queue:
+        path, group, depth = queue.pop(0)
+        for name in sorted(names_in(group, _MOST_CHILDREN)):
+            if ":" in name:
+                yield f"{path}/{name}"
+            elif depth < 3 and isinstance(child := files.optional(name, group), h5py.Group):
+                queue.append((f"{path}/{name}", child, depth + 1))
