@@ -97,3 +97,16 @@ class Spans:
                 place = bisect_left(self._starts, start)
                 return start, min(stop, self._starts[place]) if place < len(self._starts) else stop
         return None
+
+
+def runs_of(indices: Iterable[int]) -> Iterator[Span]:
+    """Indices as runs start .. stop-1 of those that follow each other, in their order."""
+    start = stop = -1
+    for index in map(int, indices):
+        if index != stop:
+            if stop > start:
+                yield start, stop
+            start = index
+        stop = index + 1
+    if stop > start:
+        yield start, stop

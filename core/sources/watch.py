@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from photon_triage.core.sources.common.file_probe import NUMBERS, natural_order
 from photon_triage.core.sources.common.formats import COMPRESSED, HDF5_SIGNATURE, START, SUFFIXES_OF, format_of
 
 _PLAIN = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
@@ -25,7 +26,6 @@ _LIVELY_S = 15.0
 _LEAST_ASKED = 100
 _BETWEEN_SIGNS = 5000
 _SEGMENT = re.compile(r"_data_\d+(?=\.[^.]+$)")
-_NUMBERS = re.compile(r"(\d+)")
 _NO_FRAMES = (
     ".txt .log .json .jsonl .csv .tsv .md .rst .html .xml .yaml .yml .toml .ini .cfg .conf .sh .py .ipynb .m .pdf .ps "
     ".png .jpg .jpeg .gif .bmp .svg .mp4 .avi .db .sqlite .lock .pid .lst .stream .geom .npy .npz .zip .tar .tgz .pt "
@@ -135,7 +135,7 @@ class FolderWatch:
             del self._folders[place]
         ignored = Counter(suffix for folder in self._folders.values() for suffix in folder.ignored.values())
         self.ignored = dict(ignored.most_common())
-        return sorted(found.values(), key=lambda file: (file.mtime_ns, _NUMBERS.sub(_padded, file.path)))
+        return sorted(found.values(), key=lambda file: (file.mtime_ns, NUMBERS.sub(_padded, file.path)))
 
     def _names_to_ask(self, place: str, folder: _Folder, now: float) -> tuple[str, Iterable[str]]:
         """The real folder, and the names in it that the file system is to be asked about."""
@@ -257,11 +257,6 @@ def _sort_out(root: str, name: str, roots: Sequence[str]) -> tuple[str | None, b
     if len(start) < _SHORT:
         return told, None
     return told, format_of(start) is not None or behind == HDF5_SIGNATURE
-
-
-def natural_order(text: str) -> list[tuple[int, str]]:
-    """A sorting key under which frame_9 comes before frame_10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(text)]
 
 
 def _joined(root: str, name: str) -> str:

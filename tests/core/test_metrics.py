@@ -6,14 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_triage.core.metrics import (
-    Agreement,
     Confusion,
     Estimate,
     Interval,
     best_threshold,
     confusion_at,
     curve,
-    selection_agreement,
     wilson,
 )
 
@@ -190,16 +188,3 @@ def test_no_threshold_beats_the_best(frames: list[tuple[float | None, bool]]) ->
     assert reached is not None
     for threshold in {s for s in scores.values() if s is not None}:
         assert (confusion_at(scores, truth, threshold).confusion.f1.value or 0.0) <= reached + 1e-12
-
-
-@given(st.frozensets(st.integers(0, 30)), st.frozensets(st.integers(0, 30)))
-def test_agreement_counts_the_sets(first: frozenset[int], second: frozenset[int]) -> None:
-    agreement = selection_agreement(first, second)
-    assert agreement == Agreement(len(first & second), len(first - second), len(second - first))
-    if first | second:
-        assert agreement.iou.value == pytest.approx(len(first & second) / len(first | second))
-
-
-def test_the_shares_of_an_agreement_name_their_own_selection() -> None:
-    agreement = selection_agreement({1, 2, 3, 4}, {4, 5})
-    assert (agreement.of_first.value, agreement.of_second.value) == (0.25, 0.5)

@@ -265,11 +265,6 @@ class LabelWriter:
         """How many decisions of this writer can be taken back."""
         return len(self._decided)
 
-    @property
-    def redoable(self) -> int:
-        """How many decisions that were taken back can be made again."""
-        return len(self._undone)
-
     def decide(self, key: FrameKey, verdict: Verdict, *, category: str = "", digest: str | None = None) -> Record:
         """Record a verdict; on return it is on disk."""
         return self.decide_all([Subject(key, digest)], verdict, category)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from photon_triage.core.sources.common.formats import (
     other_format,
 )
 from photon_triage.core.sources.common.limits import ABANDONED
+
+NUMBERS = re.compile(r"(\d+)")
 
 LONGEST = 64
 """Bytes of a superblock that are read: the end-of-file address of version 1 ends at byte 52."""
@@ -245,3 +248,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """A sorting key under which frame_9 comes before frame_10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(text)]

@@ -7,7 +7,6 @@ was named, or in a folder that the user allows, or nowhere.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from weakref import WeakKeyDictionary
 import h5py
 
 from photon_triage.core.common.errors import ErrorKind, MissingError, NotYetError, SourceError
-from photon_triage.core.sources.common.file_probe import FileState, look, translated, waited_for
+from photon_triage.core.sources.common.file_probe import NUMBERS, FileState, look, natural_order, translated, waited_for
 from photon_triage.core.sources.common.headers import printable
 
 _HOPS = 16
@@ -193,7 +192,6 @@ class OpenFiles:
 
 MOST_OBJECTS = 20_000
 _MOST_TAGS = 1_000_000
-_NUMBERS = re.compile(r"(\d+)")
 
 
 def numbered_members(group: Any) -> list[str]:
@@ -218,7 +216,7 @@ def _expanded(files: OpenFiles, group: Any, parts: list[str], prefix: str) -> It
         return
     before = f"{prefix}{'/'.join(parts[:place])}/" if place else prefix
     rest = parts[place + 1 :]
-    for name in sorted(filter(_NUMBERS.search, islice(start, _MOST_TAGS)), key=_natural):
+    for name in sorted(filter(NUMBERS.search, islice(start, _MOST_TAGS)), key=natural_order):
         if not _is_group_with(start, name, rest[0] if rest else ""):
             continue
         if "%" in rest:
@@ -237,10 +235,6 @@ def _is_group_with(group: Any, name: str, child: str) -> bool:
     if group.get(name, getclass=True) is not h5py.Group:
         return False
     return not child or bool(links.exists(key + b"/" + child.encode("utf-8", "surrogateescape")))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
 
 
 _MOST_FILES = 50

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import NotYetError, SourceError
+from photon_triage.core.common.index_ranges import runs_of
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.info import Member, StackLayout
 from photon_triage.core.sources.common.limits import require_size
@@ -63,10 +64,7 @@ class StackPart:
         if self.positions is None:
             yield low, high
             return
-        chosen = self.positions[low:high]
-        breaks = np.flatnonzero(np.diff(chosen) != 1) + 1
-        for run in np.split(chosen, breaks):
-            yield int(run[0]), int(run[-1]) + 1
+        yield from runs_of(self.positions[low:high].tolist())
 
     def chosen(self) -> tuple[tuple[int, int], ...] | None:
         """The images that are frames, as ranges; None where all are."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from photon_triage.core.common.errors import ReaderLostError, SourceError
+from photon_triage.core.common.index_ranges import runs_of
 from photon_triage.core.frames import Window
 from photon_triage.core.sources.common.info import SourceInfo, Survey
 from photon_triage.core.sources.common.limits import BYTES_LIMIT
@@ -146,7 +147,7 @@ class FrameReader:
         """The frames with these indices, in this order, (n, height, width); one that cannot be read fails the call."""
         if not len(indices):
             raise SourceError(f"Reading {_path(source)}: expected indices of frames, got none.")
-        return self._read(source, dataset, _ranges(indices))
+        return self._read(source, dataset, list(runs_of(indices)))
 
     def present(self, source: Source, dataset: str, start: int, stop: int) -> list[tuple[int, int]]:
         """Of the frames start .. stop-1 those that are in the file, as ranges: a finished file may have holes."""
@@ -352,14 +353,3 @@ def _survey(told: dict[str, Any], worker: _Process, gaps: Sequence[tuple[int, in
 
 def _told(window: Window | None) -> tuple[int, int, int, int] | None:
     return None if window is None else (window.top, window.left, window.height, window.width)
-
-
-def _ranges(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Indices as runs of neighbours, in their order."""
-    ranges: list[tuple[int, int]] = []
-    for index in map(int, indices):
-        if ranges and ranges[-1][1] == index:
-            ranges[-1] = (ranges[-1][0], index + 1)
-        else:
-            ranges.append((index, index + 1))
-    return ranges

@@ -18,7 +18,7 @@ from torch import Tensor
 from photon_triage.core.common.errors import NotYetError, SourceError, TrainingError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.sources import FrameReader
-from photon_triage.core.sources.watch import natural_order
+from photon_triage.core.sources.common.file_probe import natural_order
 from photon_triage.models.common.classes import Normalisation
 from photon_triage.models.common.input_files import open_regular
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_triage.core.common.index_ranges import Spans
+from photon_triage.core.common.index_ranges import Spans, runs_of
 
 PIECES = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 6)), max_size=10)
 
@@ -53,3 +53,10 @@ def test_the_first_run_of_others_that_are_not_here(
 
 def test_for_people_a_range_names_its_last_frame() -> None:
     assert str(Spans([(3, 4), (7, 10)])) == "3, 7-9"
+
+
+@given(st.lists(st.integers(0, 12)))
+def test_runs_hold_the_indices_in_their_order_and_are_as_few_as_can_be(indices: list[int]) -> None:
+    runs = list(runs_of(indices))
+    assert [index for start, stop in runs for index in range(start, stop)] == indices
+    assert all(before[1] != after[0] for before, after in itertools.pairwise(runs))

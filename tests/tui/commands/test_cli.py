@@ -54,7 +54,7 @@ def test_asking_loads_neither_torch_nor_textual(arguments: list[str]) -> None:
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "photon_triage" in loaded
-    assert loaded.isdisjoint({"torch", "textual", "h5py", "tifffile"})
+    assert loaded.isdisjoint({"torch", "textual", "h5py", "tifffile", "scipy", "sklearn"})
 
 
 def test_help_imports_no_command() -> None:

@@ -19,7 +19,7 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.reader import ResultsWriter
 from photon_triage.core.session.store.rows import FrameResult
 from photon_triage.core.training.evaluation.feature_distance import distance_between, features_of
-from photon_triage.core.training.evaluation.representativeness import compared, ks_distance, represent
+from photon_triage.core.training.evaluation.representativeness import compared, represent
 from photon_triage.models.darknet.darknet import Darknet
 
 from ....tui.commands.test_cli import run
@@ -36,7 +36,8 @@ def test_the_ks_statistic_is_the_greatest_distance_of_the_distribution_functions
     expected = max(
         abs(sum(x <= value for x in one) / len(one) - sum(x <= value for x in other) / len(other)) for value in range(6)
     )
-    assert ks_distance(np.array(one, float), np.array(other, float)) == pytest.approx(expected)
+    measure = compared("size", np.array(one, float), np.array(other, float))
+    assert measure is not None and measure.ks == pytest.approx(expected)
 
 
 def test_a_measure_is_compared_in_standard_deviations_and_unknown_values_do_not_count() -> None:
