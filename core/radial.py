@@ -73,7 +73,8 @@ def q_map(geometry: Geometry, radius: Radius) -> Radius | None:
         return None
     tangent = radius * (geometry.pixel_size / geometry.detector_distance)
     secant = (1 + tangent * tangent) ** 0.5
-    return tangent * (4 * math.pi / (geometry.wavelength * 1e9)) / (2 * secant * (secant + 1)) ** 0.5
+    q: Radius = tangent * (4 * math.pi / (geometry.wavelength * 1e9)) / (2 * secant * (secant + 1)) ** 0.5
+    return q
 
 
 def sphere_form_factor(q: NDArray[np.float64], diameter_nm: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -79,7 +79,8 @@ def sphere_models(geometry: Geometry, reach: int) -> NDArray[np.float32]:
     form = np.square(sphere_form_factor(q, DIAMETERS_NM[:, None, None])).mean(-1)
     porod = ((q[-1, -1] / q) ** 4).mean(-1)
     models = np.concatenate([form, porod[None]])
-    return (models / models[:, 10:].max(1, keepdims=True)).astype(np.float32)
+    scaled: NDArray[np.float32] = (models / models[:, 10:].max(1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def fit_spheres(photons: Tensor, pixels: Tensor, models: Tensor) -> tuple[Tensor, Tensor]:
