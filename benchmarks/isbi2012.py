@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 from measure import machine
+from partitions import best_partition_scores
 
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import normalisation_from, normalised, read_examples
-from photon_triage.core.training.evaluation.partitions import best_partition_scores
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, SegmentationPlan, train_segmenter
 from photon_triage.core.training.tasks.segmentation.segmenter_job import RATE
 from photon_triage.models.common.registry import create

@@ -36,8 +36,11 @@ def peaks(
 
     scores: (height, width); NaN where there is no score. Of equal scores the first in reading order wins.
     """
+    from scipy.ndimage import maximum_filter
+
     known = np.nan_to_num(scores, nan=-np.inf)
-    rows, columns = np.nonzero(_is_local_maximum(known) & (known >= least))
+    highest = maximum_filter(known, 3, mode="constant", cval=-np.inf)
+    rows, columns = np.nonzero((known == highest) & (known >= least))
     order = np.argsort(-known[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
     kept: list[Candidate] = []
@@ -92,14 +95,3 @@ def agreement(
         hits = sum(match is not None for match in match_points([(each.x, each.y) for each in chosen], points, radius))
         tp, fp, fn = tp + hits, fp + len(chosen) - hits, fn + len(points) - hits
     return Confusion(tp, fp, fn, 0)
-
-
-def _is_local_maximum(scores: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where no neighbour of the eight is higher, (height, width)."""
-    padded = np.pad(scores, 1, constant_values=-np.inf)
-    height, width = scores.shape
-    highest = np.ones(scores.shape, bool)
-    for y in range(3):
-        for x in range(3):
-            highest &= scores >= padded[y : y + height, x : x + width]
-    return highest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +58,6 @@ class Geometry:
     def wavelength(self) -> float | None:
         """Wavelength in m."""
         return None if not self.photon_energy_ev else PLANCK_EV_M / self.photon_energy_ev
-
-    @property
-    def q_per_pixel(self) -> float | None:
-        """Momentum transfer of one pixel at small angles, 2π/λ · pixel/distance, in nm⁻¹."""
-        if not (self.wavelength and self.detector_distance and self.pixel_size):
-            return None
-        return 2 * math.pi * self.pixel_size / self.detector_distance / (self.wavelength * 1e9)
 
     def over(self, other: Geometry) -> Geometry:
         """This geometry, with what it leaves open taken from `other`."""

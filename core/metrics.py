@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Key = TypeVar("Key", bound=Hashable)
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
 
 CONFIDENCE = 0.95
 BISECTIONS = 60
@@ -48,14 +49,20 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
         raise ValueError(f"Expected 0 <= successes <= n. Got {successes} of {n} instead.")
     if n == 0:
         return Interval(0.0, 1.0)
-    z2 = _z(confidence) ** 2
     share = successes / n
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2) / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    below, above = score_interval(share, float(n), confidence)
     # The bounds at 0 and n are exact; rounding must not push an interval off its own estimate.
-    low = 0.0 if successes == 0 else min(middle - half, share)
-    high = 1.0 if successes == n else max(middle + half, share)
+    low = 0.0 if successes == 0 else min(below, share)
+    high = 1.0 if successes == n else max(above, share)
     return Interval(low, high)
+
+
+def score_interval(share: Number, n: Number, confidence: float) -> tuple[Number, Number]:
+    """(low, high) of Wilson's interval of proportions of n > 0, which need not be whole; numbers, or arrays alike."""
+    z2 = _z(confidence) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = (z2 * (share * (1 - share) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)
+    return middle - half, middle + half
 
 
 @dataclass(frozen=True)
@@ -225,30 +232,6 @@ def best_threshold(scores: Mapping[Key, float | None], truth: Mapping[Key, bool]
     if len(points) == 0 or points.tp[-1] == 0:
         return None
     return float(points.thresholds[int(np.argmax(points.f1))])
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far two selections of frames are the same."""
-
-    both: int
-    only_first: int
-    only_second: int
-
-    @property
-    def iou(self) -> Estimate:
-        """Intersection over union."""
-        return _proportion(self.both, self.both + self.only_first + self.only_second)
-
-    @property
-    def of_first(self) -> Estimate:
-        """The share of the first selection that is in the second."""
-        return _proportion(self.both, self.both + self.only_first)
-
-    @property
-    def of_second(self) -> Estimate:
-        """The share of the second selection that is in the first."""
-        return _proportion(self.both, self.both + self.only_second)
 
 
 def _z(confidence: float) -> float:

@@ -181,6 +181,7 @@ def grow(region: Tensor, margin: int) -> Tensor:
     """A region (batch, rows, columns) bool, grown by `margin` pixels along rows and columns."""
     if not margin:
         return region
+    # By torch, not SciPy: segmentation leaves the region on the device, and the search needs it there.
     wide = nn.functional.max_pool2d(region[:, None].float(), (2 * margin + 1, 1), 1, (margin, 0))
     return nn.functional.max_pool2d(wide, (1, 2 * margin + 1), 1, (0, margin))[:, 0] > 0
 

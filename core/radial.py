@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import Geometry
+
+if TYPE_CHECKING:
+    import torch
+
+Radius = TypeVar("Radius", float, "NDArray[np.float64]", "torch.Tensor")
 
 SMOOTHED_RINGS = 7
 """Over as many rings the variance of a fit's weights is taken, as the size stage does."""
@@ -56,12 +62,28 @@ def radius_at(geometry: Geometry, q: float) -> float | None:
     return math.tan(2 * math.asin(sine)) * geometry.detector_distance / geometry.pixel_size
 
 
-def q_at(geometry: Geometry, radius: float) -> float | None:
-    """The q in nm⁻¹ that is scattered to that distance from the beam in pixels; the inverse of `radius_at`."""
+def q_map(geometry: Geometry, radius: Radius) -> Radius | None:
+    """Momentum transfer in nm⁻¹ at distances from the beam in pixels, of the same shape; the inverse of `radius_at`.
+
+    q = 4π/λ · sin θ with tan 2θ = r p/D. None where the geometry is incomplete. With t = tan 2θ and s = √(1 + t²),
+    sin θ is t / √(2s(s + 1)): arithmetic alone, so that one formula serves numbers, arrays and tensors on any device,
+    and nothing cancels at small angles in single precision.
+    """
     if not (geometry.wavelength and geometry.detector_distance and geometry.pixel_size):
         return None
-    theta = math.atan(radius * geometry.pixel_size / geometry.detector_distance) / 2
-    return 4 * math.pi * math.sin(theta) / (geometry.wavelength * 1e9)
+    tangent = radius * (geometry.pixel_size / geometry.detector_distance)
+    secant = (1 + tangent * tangent) ** 0.5
+    q: Radius = tangent * (4 * math.pi / (geometry.wavelength * 1e9)) / (2 * secant * (secant + 1)) ** 0.5
+    return q
+
+
+def sphere_form_factor(q: NDArray[np.float64], diameter_nm: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Amplitude that a sphere scatters relative to q = 0: 3 (sin x - x cos x)/x³ with x = q d/2 (Rayleigh 1911).
+
+    q in nm⁻¹ and diameter_nm: of shapes that broadcast.
+    """
+    x = np.maximum(q * diameter_nm / 2, 1e-3)  # below, rounding outweighs what the amplitude lacks to 1
+    return np.asarray(3 * (np.sin(x) - x * np.cos(x)) / x**3)
 
 
 def radial_profile(pixels: NDArray[np.float32], valid: NDArray[np.bool_], x: float, y: float) -> RadialProfile:
@@ -73,15 +95,16 @@ def radial_profile(pixels: NDArray[np.float32], valid: NDArray[np.bool_], x: flo
     return RadialProfile(counts.astype(np.float64), np.bincount(rings, minlength=1).astype(np.float64))
 
 
-def sphere_profile(profile: RadialProfile, q_per_pixel: float, diameter_nm: float, reach: int) -> NDArray[np.float64]:
+def sphere_profile(
+    profile: RadialProfile, q: NDArray[np.float64], diameter_nm: float, reach: int
+) -> NDArray[np.float64]:
     """(radii,) counts a pixel of the sphere of that diameter: a · F²(q, d) + b, fitted to the rings below `reach`.
 
-    F is the sphere's form factor 3 (sin x - x cos x)/x³ with x = q d/2 (Rayleigh 1911); a and b are found by least
-    squares with Poisson weights, as in the size stage.
+    q: (radii,) in nm⁻¹, see `q_map`. F is the sphere's form factor; a and b are found by least squares with Poisson
+    weights, as in the size stage.
     """
     radii = np.arange(len(profile.counts))
-    x = np.maximum(radii, 0.1) * q_per_pixel * diameter_nm / 2
-    form = np.square(3 * (np.sin(x) - x * np.cos(x)) / x**3)
+    form = np.square(sphere_form_factor(q, diameter_nm))
     kernel = np.ones(SMOOTHED_RINGS)
     variance = (np.convolve(profile.counts, kernel, "same") + 1) / np.maximum(
         np.convolve(profile.pixels, kernel, "same"), 1

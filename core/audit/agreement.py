@@ -9,7 +9,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import TypeVar
 
-from photon_triage.core.audit.intervals import CONFIDENCE
+from photon_triage.core.metrics import CONFIDENCE
 
 Key = TypeVar("Key", bound=Hashable)
 

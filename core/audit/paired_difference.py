@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.audit.intervals import CONFIDENCE
+from photon_triage.core.metrics import CONFIDENCE
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

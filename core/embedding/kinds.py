@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 SAMPLE = 8192
 """Frames of which clusters are made and to which distances are taken, so that memory and time stay bounded."""
 KINDS, NEAREST = 32, 10
-STARTS, ROUNDS, BLOCK = 5, 50, 4096
+STARTS, ROUNDS = 5, 50
+SAME = 1e-3
+"""Distance below which rows are equal but for rounding."""
 
 Vectors = NDArray[np.float32]
 
@@ -55,68 +57,42 @@ def sample(parts: Iterable[NDArray[np.floating]], count: int, rng: np.random.Gen
 
 def cluster(vectors: Vectors, count: int, rng: np.random.Generator) -> Vectors:
     """Centres (count, features) of k-means, the best of STARTS; fewer where there are fewer different rows."""
-    found = [_k_means(vectors, _seeds(vectors, count, rng)) for _ in range(STARTS)]
-    return min(found, key=lambda each: each[1])[0]
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
-
-def _seeds(vectors: Vectors, count: int, rng: np.random.Generator) -> Vectors:
-    """Rows far from each other, at random (k-means++: Arthur & Vassilvitskii 2007)."""
-    centres = vectors[[int(rng.integers(len(vectors)))]]
-    away = squared_distances(vectors, centres)[:, 0]
-    while len(centres) < min(count, len(vectors)) and away.sum() > 0:
-        chosen = int(rng.choice(len(vectors), p=away / away.sum()))
-        centres = np.concatenate([centres, vectors[[chosen]]])
-        away = np.minimum(away, squared_distances(vectors, centres[-1:])[:, 0])
+    count = min(count, len(np.unique(vectors, axis=0)))
+    k_means = KMeans(count, n_init=STARTS, max_iter=ROUNDS, random_state=int(rng.integers(2**31)))
+    # In one thread: several add up their parts in the order in which they end, and the same seed gives other centres.
+    with threadpool_limits(1):
+        centres: Vectors = k_means.fit(vectors).cluster_centers_
     return centres
-
-
-def _k_means(vectors: Vectors, centres: Vectors) -> tuple[Vectors, float]:
-    """Centres moved until no row changes sides (Lloyd 1982), and the sum of squared distances to them."""
-    before = None
-    for _ in range(ROUNDS):
-        squares = squared_distances(vectors, centres)
-        nearest = squares.argmin(1)
-        if before is not None and np.array_equal(nearest, before):
-            break
-        before = nearest
-        members = np.zeros((len(centres), len(vectors)), np.float32)
-        members[nearest, np.arange(len(vectors))] = 1
-        counts = members.sum(1, keepdims=True)
-        centres = np.where(counts > 0, members @ vectors / counts.clip(1), centres)
-    return centres, float(squared_distances(vectors, centres).min(1).sum())
-
-
-def squared_distances(vectors: Vectors, others: Vectors) -> NDArray[np.float64]:
-    """Squared Euclidean distances, (n, m)."""
-    one, two = vectors.astype(np.float64), others.astype(np.float64)
-    squares = (one**2).sum(1)[:, None] + (two**2).sum(1)[None] - 2 * one @ two.T
-    clipped: NDArray[np.float64] = squares.clip(0.0)
-    return clipped
 
 
 def nearest_centres(vectors: Vectors, centres: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row the nearest centre and the distance to it, (n,) each."""
-    squares = squared_distances(vectors, centres)
-    kind = squares.argmin(1)
-    return kind, np.sqrt(squares[np.arange(len(kind)), kind])
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    kind, away = pairwise_distances_argmin_min(vectors, centres)
+    return kind.astype(np.int64), away.astype(np.float64)
 
 
 def loneliness(vectors: Vectors, others: Vectors, nearest: int = NEAREST) -> NDArray[np.float64]:
     """The mean distance of each row to its `nearest` neighbours among others that are not its equals, (n,).
 
-    Source: outliers by the distance to the k nearest neighbours (Ramaswamy, Rastogi & Shim 2000; mean of all k as in
-    Angiulli & Pizzuti 2002).
+    Equal others count once. Source: outliers by the distance to the k nearest neighbours (Ramaswamy, Rastogi & Shim
+    2000; mean of all k as in Angiulli & Pizzuti 2002).
     """
-    found = np.zeros(len(vectors))
-    for start in range(0, len(vectors), BLOCK):
-        squares = squared_distances(vectors[start : start + BLOCK], others)
-        squares[squares < 1e-6] = np.inf  # itself, and copies of it
-        count = min(nearest, len(others))
-        closest = np.sort(np.partition(squares, count - 1, axis=1)[:, :count], axis=1)
-        finite = np.isfinite(closest)
-        roots = np.sqrt(np.where(finite, closest, 0.0))
-        found[start : start + BLOCK] = roots.sum(1) / np.maximum(finite.sum(1), 1)
-    return found
+    from sklearn.neighbors import NearestNeighbors
+
+    different = np.unique(others, axis=0).astype(np.float64)
+    # One more than is asked for: a row may be among the others itself.
+    search = NearestNeighbors(n_neighbors=min(nearest + 1, len(different)), algorithm="brute").fit(different)
+    away, _ = search.kneighbors(vectors.astype(np.float64))
+    equal = away[:, 0] < SAME
+    away[equal] = np.roll(away[equal], -1, axis=1)
+    counted = np.arange(away.shape[1]) < np.minimum(away.shape[1] - equal, nearest)[:, None]
+    means: NDArray[np.float64] = (away * counted).sum(1) / np.maximum(counted.sum(1), 1)
+    return means
 
 
 def one_of_each(kind: NDArray[np.int64], away: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -27,8 +27,8 @@ HELD_S = 30.0
 SURE = 0.99
 REFERENCE, RECENT = 1000, 500
 """Scores of the session's first frames, and of the newest ones that are held against them."""
-KS_SURE = 1.95
-"""Of the two-sample Kolmogorov-Smirnov test: its critical value at 0.1 % is this times sqrt(1/n + 1/m)."""
+KS_CHANCE = 1e-3
+"""Of the two-sample Kolmogorov-Smirnov test: how likely scores that do not drift may be to differ so much."""
 BINS = 10
 DISK_SPAN_S = 300.0
 
@@ -207,21 +207,16 @@ class _Drift:
         n, m = len(self._reference), len(self._recent)
         if not self._table.drift_psi or n < REFERENCE or m < RECENT:
             return ""
-        before, now = np.sort(np.array(self._reference)), np.sort(np.array(self._recent))
-        distance, index = kolmogorov_smirnov(before, now), stability_index(before, now)
-        if distance <= KS_SURE * np.sqrt(1 / n + 1 / m) or index <= self._table.drift_psi:
+        from scipy.stats import ks_2samp
+
+        before, now = np.array(self._reference), np.array(self._recent)
+        index = stability_index(before, now)
+        if index <= self._table.drift_psi or ks_2samp(before, now, method="asymp").pvalue >= KS_CHANCE:
             return ""
         return (
             f"The scores have drifted: median {np.median(now):.2f} of the last {m:,}, {np.median(before):.2f} of the "
             f"first {n:,} (stability index {index:.2f}). Label some, and train again."
         )
-
-
-def kolmogorov_smirnov(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The largest distance of two samples' cumulative distributions; both sorted."""
-    values = np.concatenate([first, second])
-    ranks = [np.searchsorted(each, values, side="right") / len(each) for each in (first, second)]
-    return float(np.max(np.abs(ranks[0] - ranks[1])))
 
 
 def stability_index(reference: NDArray[np.float64], sample: NDArray[np.float64]) -> float:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from photon_triage.core.common.errors import ExportError
+from photon_triage.core.common.index_ranges import runs
 from photon_triage.core.export.list_content import pixels
 from photon_triage.core.sources import FrameReader
 
@@ -41,7 +42,7 @@ def virtual_layout(parts: Sequence[FilePart], shape: tuple[int, int, int], dtype
         _require_plain(part)
         name = part.info.path.replace("%", "%%")
         source = h5py.VirtualSource(name, part.info.dataset, (part.info.frames, *shape[1:]), dtype)
-        for start, stop in _runs(part.indices):
+        for start, stop in runs(part.indices):
             layout[place : place + stop - start] = source[start:stop]
             place += stop - start
     return layout
@@ -100,17 +101,6 @@ def _refused(path: str, reason: str) -> ExportError:
         f"Could not put the frames of {path} into a virtual data set: {reason}.",
         "Export with --copy, which writes the frames themselves.",
     )
-
-
-def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Indices as runs start .. stop-1 of neighbours, in their order."""
-    start = stop = indices[0]
-    for index in indices:
-        if index != stop:
-            yield start, stop
-            start = index
-        stop = index + 1
-    yield start, stop
 
 
 def _digest(frame: np.ndarray) -> str:

@@ -73,12 +73,6 @@ def sphere_thickness(diameter_nm: float) -> Floats:
     return 2 * np.sqrt(np.maximum(squared, 0.0))
 
 
-def sphere_form_factor(q: Floats, diameter_nm: float) -> Floats:
-    """Amplitude of a sphere relative to q = 0: 3 (sin x - x cos x) / x³ with x = q d/2 (Rayleigh 1911)."""
-    x = np.maximum(np.abs(q) * diameter_nm / 2, 1e-3)
-    return np.asarray(3 * (np.sin(x) - x * np.cos(x)) / x**3)
-
-
 class Scatterer:
     """Turns projected thickness into scattered amplitude on a grid of momentum transfers.
 

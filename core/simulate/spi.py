@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import Geometry
+from photon_triage.core.radial import q_map
 from photon_triage.core.simulate.particles import (
     Floats,
     Scatterer,
@@ -192,7 +193,8 @@ class SpiRun:
         self.bad = detector_mask()
         self.facts: dict[str, Any] = asdict(geometry)
         self._good = self.bad == 0
-        step = geometry.q_per_pixel or math.nan
+        # At these angles q is proportional to the radius, and so each axis has a q of its own.
+        step = q_map(geometry, 1.0) or math.nan
         self._q_y = (np.arange(HEIGHT)[WINDOW_ROWS] - self.drift.center_y) * step
         self._q_x = (np.arange(WIDTH)[WINDOW_COLUMNS] - self.drift.center_x) * step
         self._scatterer = Scatterer(self._q_y, self._q_x)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch
-from photon_triage.core.radial import unknown_of
+from photon_triage.core.radial import q_map, unknown_of
 from photon_triage.core.recipe import Roi
 from photon_triage.core.stages.cascade import counts_in, radius_map
 
@@ -17,8 +14,7 @@ from photon_triage.core.stages.cascade import counts_in, radius_map
 class RingSums:
     """Sums over `bins` rings of equal width from q = 0 to q_max (nm⁻¹), in a region of interest.
 
-    A pixel belongs to the ring of its own q = 4π/λ · sin θ with tan 2θ = r p/D: the detector is flat and the beam meets
-    it at a right angle. What is masked, a gap, or beyond q_max is in no ring.
+    A pixel belongs to the ring of its own q, see `q_map`. What is masked, a gap, or beyond q_max is in no ring.
     """
 
     def __init__(self, bins: int, q_max: float, roi: Roi | None = None) -> None:
@@ -47,14 +43,13 @@ class RingSums:
         if self._ring is not None and key == self._for:
             return self._ring
         geometry, radius = batch.geometry, radius_map(batch, self._roi)
-        wavelength, distance, pixel = geometry.wavelength, geometry.detector_distance, geometry.pixel_size
-        if radius is None or not (wavelength and distance and pixel):
+        q = None if radius is None else q_map(geometry, radius)
+        if q is None:
             raise RecipeError(
                 f"Could not take radial profiles: {unknown_of(geometry)} is known neither from the file nor from the "
                 "recipe.",
                 "Set it in the recipe's [geometry].",
             )
-        q = 4 * math.pi / (wavelength * 1e9) * torch.sin(torch.atan(radius * (pixel / distance)) / 2)
         ring = (q * (self._bins / self._q_max)).long().clamp_max(self._bins).flatten()
         self._ring, self._for = ring, key
         return ring

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, Geometry
+from photon_triage.core.radial import q_map, sphere_form_factor
 from photon_triage.core.recipe import Roi, SizeStage
 from photon_triage.core.stages.cascade import StageResult, counts_in, radius_map
 
-DIAMETERS_NM = torch.arange(20.0, 160.5, 0.5)
+DIAMETERS_NM = np.arange(20.0, 160.5, 0.5)
+RING_POINTS = np.linspace(-0.4, 0.4, 5)
+"""Radii in a ring over which a model is averaged, about the ring's middle in pixels."""
+LEAST_RADIUS = 0.1
 
 
 class Size:
     """Fits a · F²(q, d) + b to the radial mean for each diameter d, by least squares with Poisson weights.
 
-    F is the sphere's form factor 3 (sin x - x cos x)/x³ with x = q d/2 (Rayleigh 1911). The quality is the part of the
-    weighted variance about the best smooth fall-off a · q⁻⁴ + b (Porod) that the sphere explains: 0 none, 1 all.
+    F is the sphere's form factor. The quality is the part of the weighted variance about the best smooth fall-off
+    a · q⁻⁴ + b (Porod) that the sphere explains: 0 none, 1 all.
     """
 
     name = "size"
@@ -50,8 +56,7 @@ class Size:
         if key == self._for:
             return
         radius = radius_map(batch, self._roi)
-        step = batch.geometry.q_per_pixel
-        if radius is None or step is None:
+        if radius is None or q_map(batch.geometry, 1.0) is None:
             raise RecipeError(
                 f"Could not fit sizes: {_missing(batch.geometry)} is known neither from the file nor from the recipe.",
                 "Set it in the recipe's [geometry].",
@@ -60,24 +65,22 @@ class Size:
         reach = int(min(max(radius.shape) // 2, int(bins.max())))
         rings = torch.nn.functional.one_hot(bins.clamp_max(reach), reach + 1)[:, :reach].float()
         self._rings = rings
-        self._models = sphere_models(torch.arange(reach, device=radius.device) * step)
+        self._models = torch.from_numpy(sphere_models(batch.geometry, reach)).to(radius.device)
         self._for = key
 
 
-def sphere_models(q: Tensor) -> Tensor:
-    """F² of DIAMETERS_NM at q (radii,) in nm⁻¹, and Porod's q⁻⁴ as the last row: (diameters + 1, radii) float32.
+def sphere_models(geometry: Geometry, reach: int) -> NDArray[np.float32]:
+    """F² of DIAMETERS_NM over the rings below `reach`, and Porod's q⁻⁴ as the last row: (diameters + 1, reach).
 
-    Each is the mean over one pixel's width, since that is what a ring holds.
+    Each is the mean over one pixel's width, since that is what a ring holds. Made once for a geometry, by NumPy.
     """
-    q64 = q.double()
-    step = float(q64[1] - q64[0])
-    fine = q64[:, None] + torch.linspace(-0.4, 0.4, 5, dtype=torch.float64, device=q.device) * step
-    fine = fine.clamp_min(step / 10)
-    x = fine[None] * DIAMETERS_NM.double().to(q.device)[:, None, None] / 2
-    form = (3 * (x.sin() - x * x.cos()) / x**3).square().mean(-1)
-    porod = (step / fine).pow(4).mean(-1)
-    models = torch.cat([form, porod[None]])
-    return (models / models[:, 10:].amax(1, keepdim=True)).float()
+    q = q_map(geometry, np.maximum(np.arange(reach)[:, None] + RING_POINTS, LEAST_RADIUS))
+    assert q is not None
+    form = np.square(sphere_form_factor(q, DIAMETERS_NM[:, None, None])).mean(-1)
+    porod = ((q[-1, -1] / q) ** 4).mean(-1)
+    models = np.concatenate([form, porod[None]])
+    scaled: NDArray[np.float32] = (models / models[:, 10:].max(1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def fit_spheres(photons: Tensor, pixels: Tensor, models: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +102,8 @@ def fit_spheres(photons: Tensor, pixels: Tensor, models: Tensor) -> tuple[Tensor
     residual = (wyy - wy.square() / w) - 2 * slope * covariance + slope.square() * spread_of_model
     best, place = residual[:, :-1].min(1)
     quality = 1 - best / residual[:, -1].clamp_min(1e-12)
-    return DIAMETERS_NM.to(models.device)[place], quality.clamp(0, 1)
+    diameters = torch.from_numpy(DIAMETERS_NM).to(models.device, torch.float32)
+    return diameters[place], quality.clamp(0, 1)
 
 
 def _missing(geometry: Geometry) -> str:

@@ -122,6 +122,7 @@ def window_sum(image: Tensor, side: int) -> Tensor:
 
     Windows of doubled length are added up, so the work grows with the side's logarithm.
     """
+    # By torch, not SciPy: frames and sums stay on the device, and counts that are whole numbers are summed exactly.
     half = side // 2
     padded = pad(image, (half, half, half, half))
     return _running_sum(_running_sum(padded, side, 0), side, 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from textual.content import Content
 
-from photon_triage.core.radial import RadialProfile, q_at, sphere_profile
+from photon_triage.core.radial import RadialProfile, q_map, sphere_profile
 from photon_triage.tui.widgets.pane import Pane, bars
 from photon_triage.tui.widgets.pictures import Picture
 
@@ -72,15 +72,16 @@ def _means(profile: RadialProfile) -> NDArray[np.float64]:
 
 
 def _sphere(picture: Picture, profile: RadialProfile) -> NDArray[np.float64] | None:
-    diameter, step = picture.row.measures.get("diameter_nm"), picture.finds.geometry.q_per_pixel
-    if not diameter or step is None or picture.preview is None:
+    diameter = picture.row.measures.get("diameter_nm")
+    q = q_map(picture.finds.geometry, np.arange(len(profile.counts), dtype=np.float64))
+    if not diameter or q is None or picture.preview is None:
         return None
-    return sphere_profile(profile, step, diameter, max(picture.preview.pixels.shape) // 2)
+    return sphere_profile(profile, q, diameter, max(picture.preview.pixels.shape) // 2)
 
 
 def _scale(picture: Picture, radii: int) -> str:
     """What the horizontal axis is, at its ends."""
-    q = q_at(picture.finds.geometry, radii)
+    q = q_map(picture.finds.geometry, float(radii))
     return f"q 0 … {q:.3g} nm⁻¹ · log" if q is not None else f"0 … {radii} pixels from the beam · log"
 
 

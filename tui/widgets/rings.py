@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_triage.core.frames import Box, Geometry
-from photon_triage.core.radial import q_at, radius_at, unknown_of
+from photon_triage.core.radial import q_map, radius_at, unknown_of
 from photon_triage.core.session.store.preview import Preview
 from photon_triage.core.session.store.rows import ClassMap
 
@@ -77,7 +77,7 @@ def rings_of(geometry: Geometry, preview: Preview, kind: str, scale: float) -> R
     if (unknown := unknown_of(geometry)) or x is None or y is None:
         return f"no rings: {unknown} unknown"
     reach = _reach(preview, x, y)
-    largest = q_at(geometry, reach) or 0.0
+    largest = q_map(geometry, reach) or 0.0
     values = _round_q(largest) if kind == "q" else _round_d(largest)
     gap = max(LEAST_GAP / scale, reach / (MOST_RINGS + 1))
     radii: list[float] = []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from photon_triage.core.common.errors import SourceError, TrainingError
 from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
 from photon_triage.core.prepare import Preparation
+from photon_triage.core.radial import radius_at
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
@@ -154,13 +155,13 @@ def pattern_box(geometry: Geometry, diameter_nm: float | None, recipe: Recipe, s
     roi = recipe.prepare.roi
     top, left = (roi.top, roi.left) if roi else (0, 0)
     height, width = (roi.height, roi.width) if roi else shape
-    step, x, y = geometry.q_per_pixel, geometry.beam_center_x, geometry.beam_center_y
-    if step is None or x is None or y is None:
+    radius = radius_at(geometry, FOURTH_MINIMUM * 2 / (diameter_nm or TYPICAL_DIAMETER_NM))
+    x, y = geometry.beam_center_x, geometry.beam_center_y
+    if radius is None or x is None or y is None:
         return Box(left, top, width, height)
-    radius = FOURTH_MINIMUM * 2 / (diameter_nm or TYPICAL_DIAMETER_NM) / step
     x0, x1 = max(x - radius, left), min(x + radius, left + width)
     y0, y1 = max(y - radius, top), min(y + radius, top + height)
-    if x1 - x0 < 1 or y1 - y0 < 1 or not math.isfinite(radius):
+    if x1 - x0 < 1 or y1 - y0 < 1:
         return Box(left, top, width, height)
     return Box(x0, y0, x1 - x0, y1 - y0)
 

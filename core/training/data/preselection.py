@@ -98,7 +98,9 @@ def preselect(
     ranks = _ranks(negatives, negatives)
     if how == "representative" or not len(positives):
         return np.sort(_one_of_each_cell(ranks, count, rng))
-    away = torch.cdist(torch.from_numpy(ranks), torch.from_numpy(_ranks(positives, negatives))).amin(1).numpy()
+    from sklearn.neighbors import NearestNeighbors
+
+    away = NearestNeighbors(n_neighbors=1).fit(_ranks(positives, negatives)).kneighbors(ranks)[0][:, 0]
     order = np.argsort(away, kind="stable")
     nearest, rest = np.split(order, [round(count * HARD_SHARE)])
     others = rest[_one_of_each_cell(ranks[rest], count - len(nearest), rng)]

@@ -15,6 +15,7 @@ from photon_triage.core.common.atomic import atomic_file
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
 from photon_triage.core.prepare import Preparation
+from photon_triage.core.radial import q_map
 from photon_triage.core.recipe import LitPixelsStage, Recipe, SizeStage, SpotsStage
 from photon_triage.core.session.session import Session
 from photon_triage.core.simulate.spi import BEAM_X, BEAM_Y, HEIGHT, NOMINAL, WIDTH, FocusTruth, SpiRun
@@ -76,7 +77,7 @@ def _geometry(session: Session, recipe: Recipe) -> Geometry:
                 geometry, shape = file.geometry.over(geometry), (file.height, file.width)
     x, y = geometry.beam_center_x, geometry.beam_center_y
     beside = x is None or y is None or max(abs(x - BEAM_X), abs(y - BEAM_Y)) > NEAR_PIXELS
-    if shape != (HEIGHT, WIDTH) or geometry.q_per_pixel is None or beside:
+    if shape != (HEIGHT, WIDTH) or q_map(geometry, 1.0) is None or beside:
         raise TrainingError(
             f"Could not simulate frames for {session.path}: its frames have {shape[0]} x {shape[1]} pixels, the beam "
             f"centre ({x}, {y}) and the photon energy {geometry.photon_energy_ev} eV.",

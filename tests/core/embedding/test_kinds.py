@@ -14,7 +14,6 @@ from photon_triage.core.embedding.kinds import (
     nearest_centres,
     one_of_each,
     sample,
-    squared_distances,
 )
 
 
@@ -74,7 +73,15 @@ def test_a_feature_that_never_changes_counts_for_nothing() -> None:
     assert np.all(scaled[:, -1] == 0) and np.allclose(scaled[:, :4].std(0), 1, atol=1e-3)
 
 
-def test_distances_are_those_of_euclid() -> None:
-    rng = np.random.default_rng(0)
-    one, two = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32)
-    assert np.allclose(squared_distances(one, two), ((one[:, None] - two[None]) ** 2).sum(2), atol=1e-5)
+def test_loneliness_is_the_mean_distance_to_the_nearest_others() -> None:
+    points = np.array([[0, 0], [3, 4], [0, 1], [0, 1]], np.float32)
+    beside = (1 + 18**0.5) / 2  # of two equal points, which are one another's company in nothing
+    assert loneliness(points, points, 2) == pytest.approx([3, (5 + 18**0.5) / 2, beside, beside])
+    assert loneliness(points[:1], points[:1]).tolist() == [0]
+
+
+def test_the_same_seed_gives_the_same_clusters_and_no_more_than_there_are_different_rows() -> None:
+    points, _ = blobs()
+    one, again = (cluster(points, 8, np.random.default_rng(5)) for _ in range(2))
+    assert np.array_equal(one, again)
+    assert len(cluster(np.repeat(points[:3], 4, axis=0), 8, np.random.default_rng(0))) == 3

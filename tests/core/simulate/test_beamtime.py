@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from photon_triage.core.common.errors import UsageError
+from photon_triage.core.radial import q_map
 from photon_triage.core.session.decisions.label_files import read_labels
 from photon_triage.core.simulate.beamtime import Beamtime, spi, write_beamtime
 from photon_triage.core.simulate.spi import NOMINAL, SpiRun, detector_mask
@@ -20,7 +21,7 @@ def test_cxi_files_read_back_as_what_was_simulated(tmp_path: Path) -> None:
     info = inspect(tmp_path / "run_0001.cxi")
     assert (info.layout, info.frames, info.complete, info.simulated, info.run) == ("CXI", 3, True, True, "run_0001")
     assert info.geometry.photon_energy_ev == pytest.approx(NOMINAL.photon_energy_ev)
-    assert info.geometry.q_per_pixel == pytest.approx(4.97e-3, rel=1e-3)
+    assert q_map(info.geometry, 1.0) == pytest.approx(4.97e-3, rel=1e-3)
     frames = read_frames(info.path, info.dataset, 0, 3)
     expected = SpiRun(4, 1)
     assert all(np.array_equal(frames[index], expected.frame(index)[0]) for index in range(3))

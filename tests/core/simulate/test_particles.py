@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from photon_triage.core.radial import sphere_form_factor
 from photon_triage.core.simulate.particles import (
     GRID_SPACING_NM,
     Scatterer,
@@ -10,7 +11,6 @@ from photon_triage.core.simulate.particles import (
     icosahedron_normals,
     polyhedron_thickness,
     random_rotation,
-    sphere_form_factor,
     sphere_thickness,
 )
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,8 @@ import torch
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
+from photon_triage.core.radial import q_map, sphere_form_factor
 from photon_triage.core.recipe import ClassifyStage
-from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL
 from photon_triage.core.stages.classify import ClassifyProfile
 from photon_triage.core.stages.rings import RingSums
@@ -26,8 +25,9 @@ def batch_of(frames: torch.Tensor, valid: torch.Tensor | None = None, geometry: 
 
 def q_of_pixels() -> torch.Tensor:
     y, x = torch.meshgrid(torch.arange(HEIGHT) + 4.0, torch.arange(WIDTH) - 96.0, indexing="ij")
-    theta = torch.atan(torch.hypot(y, x).double() * 75e-6 / 0.130) / 2
-    return 4 * math.pi / ((HERE.wavelength or math.nan) * 1e9) * theta.sin()
+    q = q_map(HERE, torch.hypot(y, x).double())
+    assert q is not None
+    return q
 
 
 def sphere(diameter: float = 70.0) -> torch.Tensor:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from photon_triage.core.common.errors import RecipeError
 from photon_triage.core.frames import Batch, FrameKey, Geometry
+from photon_triage.core.radial import q_map, radial_profile, sphere_form_factor, sphere_profile
 from photon_triage.core.recipe import Roi, SizeStage
-from photon_triage.core.simulate.particles import sphere_form_factor
 from photon_triage.core.simulate.spi import NOMINAL, SpiRun
 from photon_triage.core.stages.size import Size
 
@@ -17,10 +18,11 @@ REGION = Roi(top=0, left=0, height=123, width=240)
 GEOMETRY = Geometry(1700.0, 0.130, 75e-6, 120.0, -4.0)
 
 
-def sphere_frame(diameter: float, photons: float, seed: int = 0) -> torch.Tensor:
+def sphere_frame(diameter: float, photons: float, seed: int = 0, geometry: Geometry = GEOMETRY) -> torch.Tensor:
     y = torch.arange(123.0) + 4
     x = torch.arange(240.0) - 120
-    q = torch.hypot(y[:, None], x[None, :]).double() * (GEOMETRY.q_per_pixel or 0)
+    q = q_map(geometry, torch.hypot(y[:, None], x[None, :]).double())
+    assert q is not None
     rate = torch.from_numpy(sphere_form_factor(q.numpy(), diameter)) ** 2
     rate = torch.where(q < 0.07, 0.0, rate)
     rate = rate * photons / rate.sum() + 0.02
@@ -40,6 +42,28 @@ def test_spheres_are_measured_to_a_nanometre(diameter: float) -> None:
     measured, quality, passed = size_of(sphere_frame(diameter, 20_000)[None])
     assert measured[0] == pytest.approx(diameter, abs=1.0)
     assert quality[0] > 0.9 and passed[0] == (55 <= diameter <= 84)
+
+
+WIDE = replace(GEOMETRY, photon_energy_ev=400.0, detector_distance=0.012)
+"""The region's corner is at 2θ = 47°, where q falls short of what small angles would have by a fifth."""
+
+
+@pytest.mark.parametrize("diameter", [30.0, 50.0, 70.0])
+def test_at_large_angles_the_size_is_that_of_the_radial_profile(diameter: float) -> None:
+    frame = sphere_frame(diameter, 200_000, geometry=WIDE)
+    measured, quality, _ = size_of(frame[None], WIDE)
+    assert measured[0] == pytest.approx(diameter, abs=0.5) and quality[0] > 0.9
+    valid = np.ones(frame.shape, bool)
+    valid[:14, 106:135] = False
+    profile = radial_profile(frame.numpy(), valid, 120.0, -4.0)
+    q = q_map(WIDE, np.arange(len(profile.counts), dtype=np.float64))
+    assert q is not None
+
+    def misfit(tried: float) -> float:
+        fitted = sphere_profile(profile, q, tried, 120)
+        return float(np.sum(np.square(fitted - profile.means)[:120] * profile.pixels[:120]))
+
+    assert min(np.arange(measured[0] - 5, measured[0] + 5, 0.5), key=misfit) == pytest.approx(measured[0], abs=1.0)
 
 
 def test_weak_spheres_are_measured_with_less_quality() -> None:

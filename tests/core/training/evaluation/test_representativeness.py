@@ -22,7 +22,6 @@ from photon_triage.core.training.evaluation.representativeness import (
     compared,
     distance_between,
     features_of,
-    ks_distance,
     represent,
 )
 from photon_triage.models.darknet.darknet import Darknet
@@ -41,7 +40,8 @@ def test_the_ks_statistic_is_the_greatest_distance_of_the_distribution_functions
     expected = max(
         abs(sum(x <= value for x in one) / len(one) - sum(x <= value for x in other) / len(other)) for value in range(6)
     )
-    assert ks_distance(np.array(one, float), np.array(other, float)) == pytest.approx(expected)
+    measure = compared("size", np.array(one, float), np.array(other, float))
+    assert measure is not None and measure.ks == pytest.approx(expected)
 
 
 def test_a_measure_is_compared_in_standard_deviations_and_unknown_values_do_not_count() -> None:
