@@ -155,11 +155,6 @@ def study_data(size: StudySize, seed: int, folder: Path, note: Note = lambda wha
     return StudyData(representative, first_runs, examples("all", every, TEST, size.test))
 
 
-def positives_in(examples: Examples) -> int:
-    """Single hits among the examples."""
-    return int(examples.positive.sum())
-
-
 def _thinner(layer: str, divisor: int) -> str:
     if "activation=linear" in layer:
         return layer

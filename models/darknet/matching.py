@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,15 +58,6 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
 def shape_iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union of (width, height) pairs (..., 2) that share their centre."""
     return _ratio(torch.minimum(first, second).prod(-1), first.prod(-1), second.prod(-1))
-
-
-def pack_targets(frames: Sequence[Tensor]) -> Tensor:
-    """Targets (batch, truths, 5) from one (n, 5) tensor a frame: x, y, width, height, class; missing rows are zero."""
-    width = max((len(frame) for frame in frames), default=0)
-    packed = torch.zeros(len(frames), width, 5)
-    for row, frame in zip(packed, frames, strict=True):
-        row[: len(frame)] = frame
-    return packed
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The YOLO heads: raw tensors to detections, to a score for each frame, and the losses under one roof.
+"""The YOLO heads: raw tensors to detections, and the losses under one roof.
 
 Boxes are centre x, centre y, width and height as shares of the input, 0 to 1.
 """
@@ -14,18 +14,15 @@ from torch import Tensor
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.heads import BOX_VALUES, HeadConfig
 from photon_triage.models.darknet.losses import LossFigures, detection_loss, region_loss, yolo_loss
-from photon_triage.models.darknet.matching import cell_boxes, pack_targets, split_cells
+from photon_triage.models.darknet.matching import cell_boxes, split_cells
 
 __all__ = [
     "Detections",
-    "FrameScores",
     "LossFigures",
     "decode",
     "decode_region",
     "decode_yolo",
     "detection_loss",
-    "frame_score",
-    "pack_targets",
     "region_loss",
     "yolo_loss",
 ]
@@ -43,15 +40,6 @@ class Detections:
     def scores(self) -> Tensor:
         """Objectness times the best class's probability, (batch, n)."""
         return self.objectness * self.class_probabilities.amax(-1)
-
-
-@dataclass(frozen=True)
-class FrameScores:
-    """The best box of each frame: scores (batch,), boxes (batch, 4), classes (batch,) int64."""
-
-    scores: Tensor
-    boxes: Tensor
-    classes: Tensor
 
 
 def decode_region(raw: Tensor, head: HeadConfig) -> Detections:
@@ -94,14 +82,6 @@ def decode(outputs: Sequence[Tensor], heads: Sequence[HeadConfig]) -> Detections
         torch.cat([part.objectness for part in parts], dim=1),
         torch.cat([part.class_probabilities for part in parts], dim=1),
     )
-
-
-def frame_score(detections: Detections) -> FrameScores:
-    """The best objectness · class probability of each frame, and its box; with one softmax class, the objectness."""
-    scores, best = detections.scores.max(dim=1)
-    frames = torch.arange(len(best), device=best.device)
-    classes = detections.class_probabilities[frames, best].argmax(-1)
-    return FrameScores(scores, detections.boxes[frames, best], classes)
 
 
 def _detections(boxes: Tensor, objectness: Tensor, classes: Tensor) -> Detections:
