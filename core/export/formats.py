@@ -80,9 +80,9 @@ _TABLE = (
         "imod-points", "IMOD point text, x y z", ".txt", "imod:write_points", "candidates", each=True, scores=False
     ),
     ListFormat(
-        "mask-tiff", "masks as a TIFF stack", ".tif", "masks:write_tiff", each=True, scores=False, needs="masks"
+        "mask-tiff", "masks as a TIFF stack", ".tif", "mask_files:write_tiff", each=True, scores=False, needs="masks"
     ),
-    ListFormat("mask-hdf5", "masks as HDF5", ".h5", "masks:write_hdf5", each=True, needs="masks"),
+    ListFormat("mask-hdf5", "masks as HDF5", ".h5", "mask_files:write_hdf5", each=True, needs="masks"),
     ListFormat("yolo", "data set to train YOLO on", "", "yolo:write", "both", scores=False, needs="boxes"),
 )
 
