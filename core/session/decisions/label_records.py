@@ -90,8 +90,14 @@ def order_of(record: Record) -> Order:
     return (min(float(when), rank), *record.order)
 
 
-def label_of(record: Record, fields: dict[str, Any]) -> Label:
-    """The label a record gives to a frame; raises KeyError, TypeError or ValueError where it gives none."""
+def labels_in(record: Record) -> list[Label]:
+    """The labels that a record gives to frames; raises KeyError, TypeError or ValueError where it gives none."""
+    frames = subjects_of(record)
+    order = order_of(record)
+    return [_label_of(record, fields, order) for fields in frames]
+
+
+def _label_of(record: Record, fields: dict[str, Any], order: Order) -> Label:
     verdict = record.fields["verdict"]
     if verdict not in VERDICTS:
         raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
@@ -103,7 +109,7 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
     queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
     if not all(map(_is_name, (who, category, digest, queue))):
         raise ValueError("Expected names that can be written. Got characters that no text has.")
-    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order_of(record))
+    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order)
 
 
 def threshold_of(record: Record) -> float:
@@ -116,6 +122,8 @@ def threshold_of(record: Record) -> float:
 
 def _is_name(text: str) -> bool:
     """Whether a text can stand in a file: no NUL, and no half characters but those of a file name's raw bytes."""
+    if text.isascii():
+        return "\0" not in text
     try:
         return b"\0" not in text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
