@@ -2,8 +2,8 @@
 
 Makes a session of a million frames in 250 files with 100,000 labels, and one of three million frames with ten accepted.
 Each command runs in a process of its own on two cores; its peak memory is the largest resident set that the kernel
-reports for it. `--keep FOLDER` leaves the sessions there, and takes them from there the next time. `--only metrics,report`
-runs those alone.
+reports for it. `--keep FOLDER` leaves the sessions there, and takes them from there the next time. `--only
+metrics,report` runs those alone.
 """
 
 from __future__ import annotations
@@ -162,10 +162,11 @@ def commands(folder: Path, session: Path, large: Path, out: Path) -> Iterator[tu
     crystfel = ["export", "{}", "--format", "crystfel", "-o", f"{out}/frames.lst"]
     yield "crystfel, accepted", usual, [*crystfel, "--select", "accepted"], session
     yield "crystfel, predicted", usual, [*crystfel, "--select", "predicted", "--threshold", "0.3"], session
-    yield "csv, all", whole, ["export", "{}", "--format", "csv", "--select", "all", "-o", f"{out}/all.csv"], session
+    table = ["export", "{}", "--format", "csv", "-o", f"{out}/table.csv"]
+    yield "csv, all", whole, [*table, "--select", "all"], session
     few = Goal(0.5, 50, above_start=True)
     yield "crystfel, 10 of all", few, [*crystfel, "--select", "accepted"], large
-    yield "csv, 10 of all", few, ["export", "{}", "--format", "csv", "--select", "accepted", "-o", f"{out}/10.csv"], large
+    yield "csv, 10 of all", few, [*table, "--select", "accepted"], large
     yield "audit --draw 100", usual, ["audit", "{}", "--draw", "100", "--json"], session
     yield "labels import", usual, ["labels", "import", "{}", str(folder / "table.csv")], session
 
@@ -182,7 +183,8 @@ def measure(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any
     for name, goal, arguments, of in commands(folder, session, large, out):
         if only and name not in only:
             continue
-        before = set(os.listdir(of / "journal"))
+        journal = of / "journal"
+        before = set(journal.iterdir())
         times, peaks = [], []
         for path in [start if goal.above_start else of, of]:
             shutil.rmtree(out, ignore_errors=True)
@@ -190,8 +192,8 @@ def measure(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any
             seconds, processor, mib, code = run([part.format(path) for part in arguments], cores)
             times.append(seconds)
             peaks.append(mib)
-            for added in set(os.listdir(of / "journal")) - before:
-                (of / "journal" / added).unlink()
+            for added in set(journal.iterdir()) - before:
+                added.unlink()
         spent, peak = times[1], peaks[1]
         if goal.above_start:
             spent, peak = spent - times[0], peak - peaks[0]

@@ -26,7 +26,7 @@ from photon_triage.core.session.decisions.label_records import (
     subjects_of,
     threshold_of,
 )
-from photon_triage.core.session.store.lookup import DIGESTS_ASKED, FrameContent, Place, moved_files
+from photon_triage.core.session.store.frames import DIGESTS_ASKED, FrameContent, Place, moved_files
 from photon_triage.core.session.store.reader import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]

@@ -19,7 +19,7 @@ def draw_more(session: Session, book: LabelBook, threshold: float, more: int, se
     try:
         keys = [drawn.key for drawn in book.draws[-1].frames] if book.draws else []
         drawn = draw_audit(
-            reader.listing(recipe.unit),
+            reader.frames(recipe.unit),
             book.draws,
             labels_of(keys, book.labels, _radius(session)),
             threshold=threshold,
@@ -49,10 +49,8 @@ def audit_now(session: Session, book: LabelBook) -> Audit | None:
     radius = _radius(session)
     reader = session.results()
     try:
-        if session.recipe().patches:
-            scores = scores_of_points(keys, reader, radius)
-        else:
-            scores = {key: known.score for key, known in reader.look_up(keys).items()}
+        is_of_points = session.recipe().patches is not None
+        scores = scores_of_points(keys, reader, radius) if is_of_points else reader.frames().scores(keys)
     finally:
         reader.close()
     return audit_of(book.draws, labels_of(keys, book.labels, radius), scores)

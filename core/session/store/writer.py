@@ -21,7 +21,7 @@ from photon_triage.core.common.index_ranges import Spans
 from photon_triage.core.frames import FrameKey, Geometry
 from photon_triage.core.session.state import EngineState
 from photon_triage.core.session.store import database
-from photon_triage.core.session.store.lookup import KEYS_AT_ONCE, look_up
+from photon_triage.core.session.store.frames import KEYS_AT_ONCE, look_up
 from photon_triage.core.session.store.rows import FileRow, FrameResult, mask_bytes
 from photon_triage.core.session.store.second_scores import model_number, scores_by
 from photon_triage.core.session.store.validity import described, invalid_rows, is_small
