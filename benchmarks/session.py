@@ -30,7 +30,7 @@ DATASET, RUN_S, LABELLERS = "/entry/data", 0.01, 4
 ACCEPTED_OF_LABELLED = 0.69
 INSERT = (
     "INSERT INTO frames (id, file_id, idx, seen, passed, hit, score, model_id, digest, measures) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CORES = 2
 LAUNCHER = """
@@ -64,9 +64,9 @@ def frame_rows(rng: np.random.Generator, file_id: int, count: int, begun: float)
         measures = f'{{"lit_pixels": {float(lit[index])}, "photons": {3.0 * lit[index]}}}'
         seen = begun + RUN_S * (first + index)
         if hit[index]:
-            yield first + index + 1, file_id, index, seen, 2, 1, scores[index], f"{first + index:032x}", measures
+            yield first + index + 1, file_id, index, seen, 2, 1, scores[index], 1, f"{first + index:032x}", measures
         else:
-            yield first + index + 1, file_id, index, seen, 0, 0, None, None, measures
+            yield first + index + 1, file_id, index, seen, 0, 0, None, None, None, measures
 
 
 def build(folder: Path, frames: int, labels: int, accepted: int) -> Path:

@@ -26,8 +26,8 @@ class KnownFrames:
     """What was read in a session: its files, its frames' digests where they have one, its labels and its selection.
 
     recorded: by path, the indices of the frames that were read, rising. labels: accepted or not, of frames; where the
-    session lists candidates, of the frames on which somebody judged one: accepted where any is. selected: the frames that
-    the session itself selects.
+    session lists candidates, of the frames on which somebody judged one: accepted where any is. selected: the frames
+    that the session itself selects.
     """
 
     files: tuple[FileRow, ...]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from photon_triage.core.common.csv_safety import csv_lines
-from photon_triage.core.export.list_content import write_lines
+from photon_triage.core.export.list_content import ExportRow, ListContent, write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
-
-if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import ListContent
-from photon_triage.core.export.list_content import ExportRow
+from photon_triage.core.session.store.frames import EVERY_FRAME
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
@@ -21,7 +18,11 @@ TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "
 
 def write(content: ListContent, path: Path) -> dict[str, Any]:
     """The table: COLUMNS, then the measures by name, then `simulated` as 1 or 0."""
-    write_lines(path, table_lines(content.rows, _measures(content.rows)))
+    if content.selection.filter == EVERY_FRAME:
+        measures = _measures(content)
+    else:
+        measures = sorted({name for row in content.rows for name in row.frame.measures})
+    write_lines(path, table_lines(content.rows, measures))
     return {}
 
 
@@ -31,7 +32,7 @@ def write_typed(content: ListContent, path: Path) -> dict[str, Any]:
     Truths are true and false. The measures are those of all frames that were read, so that parts of one run have the
     same columns whatever is selected.
     """
-    measures = _measures(content.every)
+    measures = _measures(content)
     write_lines(path, table_lines(content.rows, measures, truths=("false", "true")))
     types = {name: TYPES.get(name, "string") for name in COLUMNS}
     return {"columns": types | dict.fromkeys(measures, "double") | {"simulated": TYPES["simulated"]}}
@@ -48,8 +49,8 @@ def table_lines(
     yield from csv_lines(_cells(row, measures, truths) for row in rows)
 
 
-def _measures(rows: Iterable[ExportRow]) -> list[str]:
-    return sorted({name for row in rows for name in row.frame.measures})
+def _measures(content: ListContent) -> list[str]:
+    return content.results.frames(content.recipe.unit).measure_names()
 
 
 def _cells(row: ExportRow, measures: Sequence[str], truths: tuple[str, str]) -> list[str]:

@@ -50,7 +50,9 @@ def subject_fields(subject: Subject) -> dict[str, object]:
 
 def subjects_of(record: Record) -> list[dict[str, Any]]:
     """The frames that a record is about, each as fields: itself, or those in its list."""
-    frames = record.fields.get("frames", [record.fields])
+    if "frames" not in record.fields:
+        return [record.fields]
+    frames = record.fields["frames"]
     if not (isinstance(frames, list) and all(isinstance(fields, dict) for fields in frames)):
         raise TypeError("Expected a list of frames.")
     return frames
@@ -67,14 +69,16 @@ def key_of(fields: dict[str, Any]) -> FrameKey:
     file, dataset, index = fields["file"], fields["dataset"], fields["index"]
     if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
         raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
-    if not (0 <= index <= HIGHEST_INDEX and _is_name(file) and _is_name(dataset)):
+    if not (0 <= index <= HIGHEST_INDEX and _is_name(file + dataset)):
         raise ValueError(f"Expected names and an index that a frame can have. Got {file!a}, {dataset!a}, {index!a}.")
     point = fields.get("point", [])
+    if point == []:
+        return FrameKey(file, dataset, index)
     if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
         raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
     if any(abs(place) > HIGHEST_INDEX for place in point):
         raise ValueError(f"Expected pixels of a frame. Got {point!a} instead.")
-    return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
+    return FrameKey(file, dataset, index, (point[0], point[1]))
 
 
 def order_of(record: Record) -> Order:
@@ -107,7 +111,7 @@ def _label_of(record: Record, fields: dict[str, Any], order: Order) -> Label:
         raise ValueError(f"Expected a time from 1970 to the year 9999. Got {when!a} instead.")
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
     queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
-    if not all(map(_is_name, (who, category, digest, queue))):
+    if not _is_name(f"{who}{category}{digest}{queue}"):
         raise ValueError("Expected names that can be written. Got characters that no text has.")
     return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order)
 

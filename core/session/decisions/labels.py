@@ -169,8 +169,8 @@ class LabelBook:
 
     def _now(self, key: FrameKey | None) -> FrameKey | None:
         """The key that a frame has now."""
-        if key is None:
-            return None
+        if key is None or not self._moves:
+            return key
         file, dataset = self._moves.get((key.file, key.dataset), (key.file, key.dataset))
         return key if file == key.file and dataset == key.dataset else replace(key, file=file, dataset=dataset)
 
@@ -193,12 +193,14 @@ class LabelBook:
             return []
         about = said[0][0] if len(said) == 1 else tuple(subject for subject, _ in said)
         self._subjects.setdefault(record.journal, {})[record.sequence] = about
-        touched, order = [self._now(subject) for subject, _ in said], order_of(record)
+        touched = [self._now(subject) for subject, _ in said]
         for now, (subject, value) in zip(touched, said, strict=True):
             if isinstance(value, Label):
                 order = value.order
                 if value.digest:
                     self._keep_digest(value.key, value.digest)
+            else:
+                order = order_of(record)
             self._said[now] = (*self._said.get(now, ()), _Said(order, subject, value, record.time))
             if now is not None:
                 self._unchecked.add(now)

@@ -208,6 +208,17 @@ class FrameStore:
         query = f"SELECT 1 FROM {self._tables} WHERE r.file_id = ? LIMIT 1"
         return {path for file_id, path, *_ in self._files() if self._db.execute(query, (file_id,)).fetchone()}
 
+    def measure_names(self) -> list[str]:
+        """The names of all that stages have measured, sorted."""
+        cursor = self._db.execute(f"SELECT r.measures FROM {self._tables}")
+        names: set[str] = set()
+        while found := cursor.fetchmany(ROWS_AT_ONCE):
+            for (measures,) in found:
+                names.update(json.loads(measures))
+            if not self._is_of_frames:
+                names.update("xy")
+        return sorted(names)
+
     def known(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
         """What is known of the frames of these keys; those that are not in the results are left out."""
         return look_up(self._db, keys)

@@ -216,12 +216,18 @@ class ResultsReader:
 
     def scoring_models(self) -> dict[str, int]:
         """The models that gave the scores, and how many frames each."""
-        return dict(
-            self._db.execute(
+        found = self._db.execute(
+            "SELECT m.name, (SELECT count(*) FROM frames r WHERE r.model_id = m.id) AS frames FROM models m "
+            "WHERE frames > 0 ORDER BY m.name"
+        ).fetchall()
+        (scored,) = self._db.execute("SELECT count(*) FROM frames WHERE hit IN (0, 1) AND score IS NOT NULL").fetchone()
+        if sum(count for _, count in found) != scored:
+            # Not what an engine writes: a model stands beside frames without a score, and no index tells which.
+            found = self._db.execute(
                 "SELECT m.name, count(*) FROM frames r JOIN models m ON m.id = r.model_id "
                 "WHERE r.score IS NOT NULL GROUP BY m.name"
             ).fetchall()
-        )
+        return dict(found)
 
     def measured(self, name: str) -> list[tuple[float, float | None]]:
         """What a stage has measured under that name, of every hit that has it, with the frame's score."""
