@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from photon_triage.core.common.csv_safety import csv_lines
 from photon_triage.core.export.list_content import ExportRow, ListContent, write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
-from photon_triage.core.session.store.frames import EVERY_FRAME
+from photon_triage.core.session.store.frames import EVERY_FRAME, ROWS_AT_ONCE
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
@@ -46,7 +47,9 @@ def table_lines(
     What is unknown is empty, times are ISO 8601 in UTC. Cells that a spreadsheet would run are quoted.
     """
     yield from csv_lines([(*COLUMNS, *measures, "simulated")])
-    yield from csv_lines(_cells(row, measures, truths) for row in rows)
+    waiting = iter(rows)
+    while some := list(islice(waiting, ROWS_AT_ONCE)):
+        yield from csv_lines([_cells(row, measures, truths) for row in some])
 
 
 def _measures(content: ListContent) -> list[str]:
