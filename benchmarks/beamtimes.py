@@ -58,7 +58,7 @@ class Seen:
         self.beamtime, self.session = beamtime, Session.open(path)
         reader = self.session.results()
         labels = match_files(read_labels(data / "truth.csv"), reader.files())
-        scores = reader.scores()
+        scores = reader.frames().scores(label.key for label in labels)
         reader.close()
         self.labels: dict[FrameKey, Label] = {label.key: label for label in labels}
         self.truth = {key: label.verdict == "accepted" for key, label in self.labels.items()}

@@ -10,6 +10,8 @@ from io import StringIO
 _RISKY = ("'", "=", "+", "-", "@", "\t", "\r")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _QUOTED = re.compile(r"'+[=+\-@\t\r]")
+_TO_QUOTE = re.compile(r"(?:^|,)['=+\-@\t\r]|[\"\r\n]")
+"""In a line of plain cells: where one begins like a formula, or holds what must stand in quotes."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -37,6 +39,10 @@ def csv_lines(rows: Iterable[Sequence[str]]) -> Iterable[bytes]:
     # The writer puts quotes around a CR only where its own lines end with one.
     writer = csv.writer(line, lineterminator="\r\n")
     for row in rows:
+        joined = ",".join(row)
+        if len(row) > 1 and joined.count(",") == len(row) - 1 and not _TO_QUOTE.search(joined):
+            yield joined.encode("utf-8", "surrogateescape") + b"\n"  # nearly every line, and twice as fast
+            continue
         line.seek(0)
         line.truncate()
         writer.writerow([quoted_cell(text) for text in row])

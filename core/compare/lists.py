@@ -160,8 +160,8 @@ def _session(path: Path, known: KnownFrames) -> LoadedList:
     other = KnownFrames.of(Session.open(path))
     found = []
     for key in sorted(other.selected):
-        here, digest = _at(known.file(key.file, path), key.index, known), other.digests[key]
-        if here is None or (digest and known.digests[here] not in (None, digest)):
+        here, digest = _at(known.file(key.file, path), key.index, known), other.digests.get(key)
+        if here is None or (digest and known.digests.get(here) not in (None, digest)):
             here = known.of_digest(digest) if digest else None
         found.append(here)
     return _loaded(path, "session", found)
@@ -244,10 +244,10 @@ def compare(known: KnownFrames, lists: Sequence[LoadedList], members: Sequence[L
         for each in shown
     )
     pairs = tuple(
-        AgainstAnother(one.name, other.name, _with_another(one.keys, other.keys, len(known.digests)))
+        AgainstAnother(one.name, other.name, _with_another(one.keys, other.keys, known.count))
         for one, other in combinations(every, 2)
     )
-    return ComparisonTable(len(known.digests), against, pairs, common)
+    return ComparisonTable(known.count, against, pairs, common)
 
 
 def _with_labels(keys: Set[FrameKey], labels: Mapping[FrameKey, bool]) -> Confusion:

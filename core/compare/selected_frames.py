@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from photon_triage.core.export.frame_lists import event_names
 from photon_triage.core.export.list_content import Selection
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.decisions.matching import labels_of
+from photon_triage.core.session.decisions.matching import LabelMatcher
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import FileRow
+
+_NO_INDICES = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class KnownFrames:
     """What was read in a session: its files, its frames' digests where they have one, its labels and its selection.
 
-    labels: accepted or not, of frames; where the session lists candidates, of the frames on which somebody judged one:
-    accepted where any is. selected: the frames that the session itself selects.
+    recorded: by path, the indices of the frames that were read, rising. labels: accepted or not, of frames; where the
+    session lists candidates, of the frames on which somebody judged one: accepted where any is. selected: the frames
+    that the session itself selects.
     """
 
     files: tuple[FileRow, ...]
-    digests: dict[FrameKey, str | None]
+    recorded: Mapping[str, NDArray[np.int64]]
+    digests: Mapping[FrameKey, str]
     labels: dict[FrameKey, bool]
     selected: frozenset[FrameKey]
     roots: tuple[str, ...] = ()
@@ -37,18 +44,33 @@ class KnownFrames:
         selection = Selection("both", session.threshold(book) if threshold is None else threshold)
         reader = session.results()
         try:
-            digests = {row.key: row.digest for row in reader.all_frames()}
-            rows = list(reader.listing(recipe.unit).all())
             files = tuple(sorted(reader.files(), key=lambda file: file.path))
+            columns = reader.frames().columns()
+            digests = {
+                FrameKey(file.path, file.dataset, index): digest
+                for file in files
+                for index, digest in reader.digests(file.path, file.dataset).items()
+            }
+            judged = {key.frame for key, label in book.labels.items() if label.verdict != "skipped"}
+            there = reader.frames().known(judged)
+            matcher = LabelMatcher(book.labels, recipe.label_radius)
+            rows = reader.frames(recipe.unit).select(selection.filter, selection.besides(book.labels))
+            selected = frozenset(row.key.frame for row in rows if selection.holds(row, matcher.of(row.key)))
         finally:
             reader.close()
-        of_rows = labels_of((row.key for row in rows), book.labels, recipe.label_radius)
+        recorded = {
+            path: np.sort(columns.index[columns.file == place]) for place, (path, _) in enumerate(columns.files)
+        }
         labels: dict[FrameKey, bool] = {}
         for key, label in book.labels.items():
-            if label.verdict != "skipped" and key.frame in digests:
+            if label.verdict != "skipped" and key.frame in there:
                 labels[key.frame] = labels.get(key.frame, False) or label.verdict == "accepted"
-        selected = frozenset(row.key.frame for row in rows if selection.holds(row, of_rows.get(row.key)))
-        return cls(files, digests, labels, selected, tuple(recipe.source.roots))
+        return cls(files, recorded, digests, labels, selected, tuple(recipe.source.roots))
+
+    @cached_property
+    def count(self) -> int:
+        """How many frames were read."""
+        return sum(len(indices) for indices in self.recorded.values())
 
     def file(self, path: str, folder: Path) -> FileRow | None:
         """The file of that path, absolute or from a folder, under its own name or through links."""
@@ -58,11 +80,15 @@ class KnownFrames:
     def frame(self, file: FileRow, index: int) -> FrameKey | None:
         """The frame of that index, if it was read."""
         key = FrameKey(file.path, file.dataset, index)
-        return key if key in self.digests else None
+        indices = self.recorded.get(file.path, _NO_INDICES)
+        place = int(np.searchsorted(indices, index))
+        return key if place < len(indices) and indices[place] == index else None
 
     def frames_of(self, file: FileRow) -> list[FrameKey]:
         """The frames of a file that were read."""
-        return self._by_file.get(file.path, [])
+        return [
+            FrameKey(file.path, file.dataset, index) for index in self.recorded.get(file.path, _NO_INDICES).tolist()
+        ]
 
     def of_digest(self, digest: str) -> FrameKey | None:
         """The only frame with these pixels; None where there is none, or several."""
@@ -72,7 +98,7 @@ class KnownFrames:
     def of_event(self, file: FileRow, event: str) -> FrameKey | None:
         """The frame that CrystFEL calls so."""
         if file.path not in self._events:
-            keys = [key for key in self.digests if key.file == file.path]
+            keys = self.frames_of(file)
             names = event_names(keys, self.roots)
             self._events[file.path] = {names.get(key, f"//{key.index}"): key for key in keys}
         return self._events[file.path].get(event)
@@ -93,18 +119,10 @@ class KnownFrames:
         return {os.path.realpath(file.path): file for file in self.files}
 
     @cached_property
-    def _by_file(self) -> dict[str, list[FrameKey]]:
-        found: dict[str, list[FrameKey]] = {}
-        for key in self.digests:
-            found.setdefault(key.file, []).append(key)
-        return found
-
-    @cached_property
     def _by_digest(self) -> dict[str, Sequence[FrameKey]]:
         found: dict[str, list[FrameKey]] = {}
         for key, digest in self.digests.items():
-            if digest is not None:
-                found.setdefault(digest, []).append(key)
+            found.setdefault(digest, []).append(key)
         return dict(found)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import SourceError
 from photon_triage.core.embedding.store import Places
-from photon_triage.core.frames import Batch
+from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.frames import read_pixels
 from photon_triage.core.sources import FrameReader
 
-AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 25
+AT_ONCE, BYTES_AT_ONCE = 64, 1 << 26
 _BRIGHT = 1e9
 
 
@@ -25,7 +25,7 @@ def reaching(session: Session) -> Places:
     """The frames of a session that reach its network, or pass all stages where it has none; raises SessionError."""
     reader = session.results()
     try:
-        everything = reader.listing("frames").population()
+        everything = reader.frames().columns()
     finally:
         reader.close()
     reached = everything.passed >= session.recipe().stages_before_network
@@ -55,29 +55,20 @@ class BatchReader:
         self._frames.close()
 
     def read(self, places: Places) -> Iterator[tuple[Places, Batch]]:
-        """Frames in the order of files and indices, at most AT_ONCE or PIXELS_AT_ONCE each time, but one."""
-        for place, (path, dataset) in enumerate(places.files):
+        """Frames in the order of files and indices, at most AT_ONCE or BYTES_AT_ONCE each time, but one."""
+        for place in range(len(places.files)):
             of_file = places.take(places.file == place)
-            if not len(of_file):
-                continue
             of_file = of_file.take(np.argsort(of_file.index))
-            try:
-                info = self._frames.inspect(path, dataset or None)
-                valid = self._frames.mask(info)
-            except SourceError:
-                self.unreadable += len(of_file)
-                continue
-            mask = None if valid is None else torch.from_numpy(valid)
-            geometry = info.geometry.over(self._geometry)
-            together = max(1, min(AT_ONCE, PIXELS_AT_ONCE // math.prod(info.shape)))
-            for start in range(0, len(of_file), together):
-                chunk = of_file.take(np.arange(start, min(start + together, len(of_file))))
-                try:
-                    raw = self._frames.read_indices(path, dataset, chunk.index.tolist())
-                except SourceError:
-                    self.unreadable += len(chunk)
-                    continue
-                yield chunk, Batch(chunk.keys(), torch.from_numpy(raw), mask, geometry)
+            for part in read_pixels(
+                self._frames, of_file.keys(), at_once=AT_ONCE, most_bytes=BYTES_AT_ONCE, failed=self._count
+            ):
+                mask = None if part.valid is None else torch.from_numpy(part.valid)
+                geometry = part.info.geometry.over(self._geometry)
+                chunk = of_file.take(np.isin(of_file.index, [key.index for key in part.keys]))
+                yield chunk, Batch(part.keys, torch.from_numpy(part.pixels), mask, geometry)
+
+    def _count(self, keys: Sequence[FrameKey], _: SourceError) -> None:
+        self.unreadable += len(keys)
 
 
 class RegionReader:

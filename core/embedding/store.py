@@ -195,8 +195,9 @@ def queued(session: Path, reader: ResultsReader) -> Mapping[str, Ids]:
     arrays = read_arrays(session / FOLDER / ORDER, session)
     if arrays is None or any(queue not in arrays for queue in EMBEDDED):
         return {}
-    places, (files, file, index, ids) = places_of(arrays), reader.frame_ids()
-    known = {each: place for place, each in enumerate(files)}
+    places, there_are = places_of(arrays), reader.frames().columns()
+    file, index, ids = there_are.file, there_are.index, there_are.id
+    known = {each: place for place, each in enumerate(there_are.files)}
     there = np.array([known.get(each, -1) for each in places.files], np.int64)[places.file]
     codes, wanted = file * INDICES + index, np.where(there < 0, -1, there * INDICES + places.index)
     by_code = np.argsort(codes)

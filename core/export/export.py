@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from photon_triage.core.export.formats import FORMATS, ListFormat, fitting
 from photon_triage.core.export.list_content import ExportRow, ListContent, Options, Select, Selection, stem_of
 from photon_triage.core.export.manifest import build_manifest, manifest_bytes, manifest_path
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.recipe import Recipe, Unit
+from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
-from photon_triage.core.session.decisions.matching import labels_of
+from photon_triage.core.session.decisions.matching import LabelMatcher
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.frames import EVERY_FRAME
 from photon_triage.core.session.store.reader import ResultsReader
-from photon_triage.core.session.store.rows import Counts
+from photon_triage.core.session.store.rows import Counts, FileRow, FrameRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +64,26 @@ def export(
     _refuse_unscored(session, recipe, select)
     reader = session.results()
     try:
-        counts = reader.counts()
-        _refuse_unfinished(session, counts, incomplete)
-        files, models, book = reader.files(), reader.scoring_models(), session.labels()
-        ledger = {row.path: row for row in files}
-        simulated = {row.path for row in files if row.simulated}
-        listed = _rows(reader, recipe, recipe.unit, book.labels, simulated)
-        unknown_labels = len(book.labels) - sum(row.label is not None for row in listed)
-        chosen = [row for row in listed if selection.holds(row.frame, row.label)]
-        if kind.lists == "frames" and recipe.unit == "candidates":
-            on = {row.frame.key.frame for row in chosen}
-            listed = _rows(reader, recipe, "frames", book.labels, simulated)
-            chosen = [row for row in listed if row.frame.key in on or (select == "all" and only is None)]
-        named = {row.frame.key.file: ledger[row.frame.key.file] for row in listed}
-        content = ListContent(tuple(chosen), tuple(listed), named, selection, recipe, reader, options)
-        manifest = build_manifest(
-            session,
-            list_format=format,
-            selection=selection,
-            counts=counts,
-            files=files,
-            models=models,
-            labels=book.labels.values(),
-            conflicts=len(book.conflicts),
-            unknown_labels=unknown_labels,
-            changed_labels=len(book.changed),
-            written=len(chosen),
-        )
-        _refuse_link(session, output)
-        return _write(kind, content, output, manifest | (dict(origin) if origin else {}), len(book.changed))
+        with reader.snapshot():  # what is counted first is what is written then
+            counts = reader.counts()
+            _refuse_unfinished(session, counts, incomplete)
+            files, models, book = reader.files(), reader.scoring_models(), session.labels()
+            content = _content(reader, recipe, kind, selection, book.labels, files, options)
+            manifest = build_manifest(
+                session,
+                list_format=format,
+                selection=selection,
+                counts=counts,
+                files=files,
+                models=models,
+                labels=book.labels.values(),
+                conflicts=len(book.conflicts),
+                unknown_labels=content.unknown_labels,
+                changed_labels=len(book.changed),
+                written=len(content),
+            )
+            _refuse_link(session, output)
+            return _write(kind, content, output, manifest | (dict(origin) if origin else {}), len(book.changed))
     finally:
         reader.close()
 
@@ -131,14 +124,14 @@ def _write(kind: ListFormat, content: ListContent, output: Path, manifest: dict[
         raise ExportError(
             f"Could not write {output}: {error.object!a} cannot be written as text.", "Rename that file."
         ) from error
-    return Exported(output, beside, len(content.rows), changed)
+    return Exported(output, beside, len(content), changed)
 
 
 def _write_one(kind: ListFormat, content: ListContent, place: Path) -> dict[str, Any]:
     if not kind.each:
         return kind.load()(content, place)
     each = [of_file for _, of_file in content.by_file()]
-    chosen = [of_file for of_file in each if of_file.rows] or each
+    chosen = [of_file for of_file in each if len(of_file)] or each
     if len(chosen) != 1:
         raise ExportError(
             f"Could not write one list as {kind.name}: it would be of {len(chosen)} files, and the format has one list "
@@ -153,7 +146,7 @@ def _write_each(kind: ListFormat, content: ListContent, folder: Path) -> dict[st
     lists: list[dict[str, Any]] = []
     taken: set[str] = set()
     for file, of_file in content.by_file():
-        if not of_file.rows:
+        if not len(of_file):
             continue
         stem = name = stem_of(file.path)
         number = 1
@@ -162,17 +155,58 @@ def _write_each(kind: ListFormat, content: ListContent, folder: Path) -> dict[st
             name = f"{stem}-{number}"
         taken.add(name)
         details = kind.load()(of_file, folder / f"{name}{kind.suffix}")
-        lists.append({"list": f"{name}{kind.suffix}", "of": file.path, "written": len(of_file.rows)} | details)
+        lists.append({"list": f"{name}{kind.suffix}", "of": file.path, "written": len(of_file)} | details)
     return {"lists": lists}
 
 
-def _rows(
-    reader: ResultsReader, recipe: Recipe, unit: Unit, labels: Mapping[FrameKey, Label], simulated: set[str]
-) -> list[ExportRow]:
-    """Everything of a kind that was read, with its label, by path, data set and index."""
-    frames = sorted(reader.listing(unit).all(), key=lambda frame: frame.key)
-    found = labels_of((row.key for row in frames), labels, recipe.label_radius)
-    return [ExportRow(frame, found.get(frame.key), frame.key.file in simulated) for frame in frames]
+def _content(
+    reader: ResultsReader,
+    recipe: Recipe,
+    kind: ListFormat,
+    selection: Selection,
+    labels: Mapping[FrameKey, Label],
+    files: Sequence[FileRow],
+    options: Options,
+) -> ListContent:
+    """What a list is written from; its rows are read from the results as they are written."""
+    frames = reader.frames(recipe.unit)
+    matcher = LabelMatcher(labels, recipe.label_radius)
+    simulated = {row.path for row in files if row.simulated}
+
+    def labelled(rows: Iterable[FrameRow]) -> Iterator[ExportRow]:
+        for row in rows:
+            yield ExportRow(row, matcher.of(row.key), row.key.file in simulated)
+
+    def every(paths: Iterable[str] | None) -> Iterator[ExportRow]:
+        return labelled(frames.select(files=paths))
+
+    def selected(paths: Iterable[str] | None) -> Iterator[ExportRow]:
+        rows = labelled(frames.select(selection.filter, selection.besides(labels), files=paths))
+        return (row for row in rows if selection.holds(row.frame, row.label))
+
+    with_label = sum(row.label is not None for row in labelled(frames.select(None, labels)))
+    chosen, everything = selected, selection.filter if recipe.unit == "frames" else None
+    if kind.lists == "frames" and recipe.unit == "candidates":
+        on = {row.frame.key.frame for row in selected(None)}
+        frames = reader.frames()
+        everything = EVERY_FRAME if selection.select == "all" and selection.only is None else None
+
+        def on_frames(paths: Iterable[str] | None) -> Iterator[ExportRow]:
+            return labelled(frames.select(everything, on, files=paths))
+
+        chosen = on_frames
+    ledger, there = {row.path: row for row in files}, frames.files()
+    return ListContent(
+        chosen,
+        every,
+        frames.counts() if everything == EVERY_FRAME else Counter(row.frame.key.file for row in chosen(None)),
+        {path: ledger[path] for path in sorted(there & ledger.keys())},
+        len(labels) - with_label,
+        selection,
+        recipe,
+        reader,
+        options,
+    )
 
 
 def _format(session: Session, recipe: Recipe, name: str, select: Select) -> ListFormat:

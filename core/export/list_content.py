@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +13,7 @@ from photon_triage.core.common.errors import ExportError, SourceError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
+from photon_triage.core.session.store.filters import ListFilter, Range
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import FileRow, FrameRow
 from photon_triage.core.sources import FrameReader, SourceInfo
@@ -79,6 +79,21 @@ class Selection:
     threshold: float
     only: frozenset[FrameKey] | None = None
 
+    @property
+    def filter(self) -> ListFilter | None:
+        """What results.db can tell of selected frames: no other is selected but `besides`; None where nothing can."""
+        if self.only is not None or self.select == "accepted":
+            return None
+        return ListFilter() if self.select == "all" else ListFilter(score=Range(low=self.threshold))
+
+    def besides(self, labels: Mapping[FrameKey, Label]) -> Iterable[FrameKey]:
+        """The frames that may be selected whatever results.db says of them."""
+        if self.only is not None:
+            return self.only
+        if self.select in ("accepted", "both"):
+            return [key for key, label in labels.items() if label.verdict == "accepted"]
+        return ()
+
     def holds(self, frame: FrameRow, label: Label | None) -> bool:
         """Whether a frame with this label is selected."""
         if self.only is not None and frame.key not in self.only and frame.key.frame not in self.only:
@@ -126,21 +141,41 @@ class Options:
     box_size: int | None = None
 
 
+RowReader = Callable[[Iterable[str] | None], Iterator[ExportRow]]
+"""Rows of the files of these paths, of all where there are none."""
+
+
 @dataclass(frozen=True)
 class ListContent:
-    """What a list is written from.
+    """What a list is written from; its length is the number of selected rows.
 
-    rows: what is selected, by path, data set and index. every: all that was read, in the same order. files: the ledger
-    by path, for the files that have such rows. results: open for as long as the list is written.
+    selected, recorded: read rows of files of these paths from the results, a few thousand at a time. written: selected
+    rows by path. files: the ledger by path, for the files that have rows. unknown_labels: labels of what is not
+    recorded. results: open for as long as the list is written.
     """
 
-    rows: tuple[ExportRow, ...]
-    every: tuple[ExportRow, ...]
+    selected: RowReader
+    recorded: RowReader
+    written: Mapping[str, int]
     files: Mapping[str, FileRow]
+    unknown_labels: int
     selection: Selection
     recipe: Recipe
     results: ResultsReader
     options: Options = Options()
+
+    def __len__(self) -> int:
+        return sum(self.written.get(path, 0) for path in self.files)
+
+    @property
+    def rows(self) -> Iterator[ExportRow]:
+        """What is selected, by path, data set and index; read again at each use."""
+        return self.selected(self.files)
+
+    @property
+    def every(self) -> Iterator[ExportRow]:
+        """All that was read, in the same order."""
+        return self.recorded(self.files)
 
     @property
     def simulated(self) -> bool:
@@ -156,12 +191,8 @@ class ListContent:
 
     def by_file(self) -> Iterator[tuple[FileRow, ListContent]]:
         """The content of each file, in the order of their paths."""
-        rows, every = _by_file(self.rows), _by_file(self.every)
         for path, file in sorted(self.files.items()):
-            yield (
-                file,
-                replace(self, rows=rows.get(path, ()), every=every.get(path, ()), files={path: file}),
-            )
+            yield file, replace(self, files={path: file})
 
     def only_file(self, name: str) -> FileRow:
         """The one file that this is of; raises ExportError where there are several."""
@@ -170,10 +201,6 @@ class ListContent:
                 f"Could not write one list as {name} of {len(self.files)} files.", "Name a folder as the output."
             )
         return next(iter(self.files.values()))
-
-
-def _by_file(rows: Iterable[ExportRow]) -> dict[str, tuple[ExportRow, ...]]:
-    return {path: tuple(some) for path, some in groupby(rows, key=lambda row: row.frame.key.file)}
 
 
 def stem_of(path: str) -> str:

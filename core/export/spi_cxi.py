@@ -52,16 +52,16 @@ def write(content: ListContent, path: Path) -> dict[str, Any]:
 
     Raises ExportError where nothing is selected, where a file cannot be read, or not stand in a virtual data set.
     """
-    if not content.rows:
+    if not len(content):
         raise ExportError(
             "Could not write frames as spi-cxi: none is selected.", "Accept some, or lower the threshold."
         )
     with FrameReader(roots=content.recipe.source.roots) as reader:
         groups: dict[tuple[Any, ...], list[FilePart]] = {}
         for file, of_file in content.by_file():
-            if of_file.rows:
+            if len(of_file):
                 info, mask = looked_at(reader, file)
-                part = FilePart(file, info, mask, of_file.rows)
+                part = FilePart(file, info, mask, tuple(of_file.rows))
                 groups.setdefault(part.group(), []).append(part)
         with h5py.File(path, "x", libver="v110") as out:
             out["cxi_version"] = CXI_VERSION

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from photon_triage.core.common.text_safety import csv_lines
-from photon_triage.core.export.list_content import write_lines
+from photon_triage.core.export.list_content import ExportRow, ListContent, write_lines
 from photon_triage.core.session.decisions.label_files import iso_time
-
-if TYPE_CHECKING:
-    from photon_triage.core.export.list_content import ListContent
-from photon_triage.core.export.list_content import ExportRow
+from photon_triage.core.session.store.frames import EVERY_FRAME, ROWS_AT_ONCE
 
 COLUMNS = ("path", "dataset", "index", "run", "score", "verdict", "class", "who", "time")
 TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "simulated": "bool"}
@@ -21,7 +19,11 @@ TYPES = {"index": "int64", "score": "double", "time": "timestamp[us, tz=UTC]", "
 
 def write(content: ListContent, path: Path) -> dict[str, Any]:
     """The table: COLUMNS, then the measures by name, then `simulated` as 1 or 0."""
-    write_lines(path, table_lines(content.rows, _measures(content.rows)))
+    if content.selection.filter == EVERY_FRAME:
+        measures = _measures(content)
+    else:
+        measures = sorted({name for row in content.rows for name in row.frame.measures})
+    write_lines(path, table_lines(content.rows, measures))
     return {}
 
 
@@ -31,7 +33,7 @@ def write_typed(content: ListContent, path: Path) -> dict[str, Any]:
     Truths are true and false. The measures are those of all frames that were read, so that parts of one run have the
     same columns whatever is selected.
     """
-    measures = _measures(content.every)
+    measures = _measures(content)
     write_lines(path, table_lines(content.rows, measures, truths=("false", "true")))
     types = {name: TYPES.get(name, "string") for name in COLUMNS}
     return {"columns": types | dict.fromkeys(measures, "double") | {"simulated": TYPES["simulated"]}}
@@ -45,11 +47,13 @@ def table_lines(
     What is unknown is empty, times are ISO 8601 in UTC. Cells that a spreadsheet would run are quoted.
     """
     yield from csv_lines([(*COLUMNS, *measures, "simulated")])
-    yield from csv_lines(_cells(row, measures, truths) for row in rows)
+    waiting = iter(rows)
+    while some := list(islice(waiting, ROWS_AT_ONCE)):
+        yield from csv_lines([_cells(row, measures, truths) for row in some])
 
 
-def _measures(rows: Iterable[ExportRow]) -> list[str]:
-    return sorted({name for row in rows for name in row.frame.measures})
+def _measures(content: ListContent) -> list[str]:
+    return content.results.frames(content.recipe.unit).measure_names()
 
 
 def _cells(row: ExportRow, measures: Sequence[str], truths: tuple[str, str]) -> list[str]:

@@ -234,7 +234,8 @@ def gather(session: Session) -> Report:
         counts, files = reader.counts(), reader.files()
         truth = {key: label.verdict == "accepted" for key, label in book.labels.items() if label.verdict != "skipped"}
         patches = recipe.patches
-        scores = reader.scores() if patches is None else scores_of_points(truth, reader, patches.min_distance)
+        frames = reader.frames()
+        scores = frames.scores(truth) if patches is None else scores_of_points(truth, reader, patches.min_distance)
         history = reader.history()
         return Report(
             session=session,
@@ -249,7 +250,7 @@ def gather(session: Session) -> Report:
             audit=_audit(session, book, threshold),
             agreement=confusion_at(scores, truth, threshold),
             curve=curve(scores, truth),
-            recall_is_biased=patches is not None or _only_ranked(scores, truth),
+            recall_is_biased=patches is not None or _only_ranked(scores, frames.count() - len(scores)),
             verdicts=Counter(label.verdict for label in book.labels.values()),
             classes=dict(Counter(label.category for label in book.labels.values() if label.category).most_common()),
             people=dict(Counter(label.who for label in book.labels.values()).most_common()),
@@ -279,10 +280,9 @@ def _audit(session: Session, book: LabelBook, threshold: float) -> Estimates | N
     return estimate(found.sample, [threshold])[0] if found is not None and len(found.sample) else None
 
 
-def _only_ranked(scores: Mapping[FrameKey, float | None], truth: Mapping[FrameKey, bool]) -> bool:
-    """Whether only frames with a score were labelled, while there are others: then misses were not looked for."""
-    labelled = [scores[key] for key in truth if key in scores]
-    return None not in labelled and len(labelled) < len(scores)
+def _only_ranked(scores: Mapping[FrameKey, float | None], unlabelled: int) -> bool:
+    """Tell whether only frames with a score were labelled, while there are others: then misses were not looked for."""
+    return None not in scores.values() and unlabelled > 0
 
 
 def _runs(reader: ResultsReader, files: Sequence[FileRow], book: LabelBook) -> tuple[ReportRun, ...]:
@@ -341,8 +341,8 @@ def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold:
                 break
     listing = reader.listing(recipe.unit)
     edge = listing.selected_count(threshold)
-    ranked = listing.ids(hits_only=False, order="score")[max(edge - NEAR // 2, 0) : edge + NEAR // 2]
-    near = list(listing.rows(ranked).values())
+    ranked = listing.id_array(hits_only=False, order="score")[max(edge - NEAR // 2, 0) : edge + NEAR // 2]
+    near = list(listing.rows(ranked.tolist()).values())
     near.sort(key=lambda row: abs((row.score if row.score is not None else 2.0) - threshold))
     radius = recipe.label_radius
     labels = labels_of([row.key for row in near], book.labels, radius)
@@ -359,4 +359,4 @@ def _doubtful(reader: ResultsReader, recipe: Recipe, book: LabelBook, threshold:
 
 
 def _row(reader: ResultsReader, recipe: Recipe, key: FrameKey) -> FrameRow | None:
-    return reader.listing(recipe.unit).row_of(key, recipe.label_radius)
+    return reader.frames(recipe.unit).nearest([key], recipe.label_radius).get(key)

@@ -25,8 +25,13 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
+    brackets = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, brackets)) <= DEEPEST:  # type: ignore[arg-type]
+        return value  # fewer brackets than levels: most texts are short, and there are many of them
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
+        if not level:
+            break
         inside = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for part in inside for each in part if isinstance(each, dict | list)]
     if level:

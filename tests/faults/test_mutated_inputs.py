@@ -137,7 +137,7 @@ def make_session(folder: Path, recipe: str) -> Session:
         decide.queue = AUDIT
         decide.decide(key("/data/b.cxi", 0), "accepted")
         with closing(made.results()) as reader:
-            drawn = draw_audit(reader.listing("frames"), (), {}, threshold=0.4, more=3, seed=1)
+            drawn = draw_audit(reader.frames(), (), {}, threshold=0.4, more=3, seed=1)
         record_draw(journal, drawn)
         decide.decide_all([Subject(frame.key) for frame in drawn.frames], "accepted")
     with closing(made.journal("grace")) as journal:

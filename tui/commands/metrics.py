@@ -205,15 +205,18 @@ def metrics(
         told = latest_labels(match_files(read_labels(against), reader.files())) if against else book.labels
         labels = list(told.values())
         patches = session.recipe().patches
-        scores = reader.scores()
+        frames = reader.frames()
         truth = {label.key: label.verdict == "accepted" for label in labels if label.verdict != "skipped"}
+        scores: dict[FrameKey, float | None] = {}
         if patches is None:
+            scores = frames.scores(truth)
             comparison = confusion_at(scores, truth, threshold)
         elif against is None:
             scores = scores_of_points(truth, reader, patches.min_distance)
             comparison = confusion_at(scores, truth, threshold)
         else:
             comparison = points_against(truth, reader, threshold, patches.min_distance)
+        unlabelled = frames.count() - len(scores)
     finally:
         reader.close()
     confusion = comparison.confusion
@@ -237,7 +240,7 @@ def metrics(
         "of_changed_frames": 0 if against else len(book.changed),
         "skipped": sum(label.verdict == "skipped" for label in labels),
         "classes": class_counts(labels),
-        "recall_may_be_biased": against is None if patches else only_candidates(scores, truth),
+        "recall_may_be_biased": against is None if patches else only_candidates(scores, unlabelled),
         "simulated": simulated,
         "audit": audit_report(session, book, threshold, WANTED_HALF_WIDTH),
         "ranked": None if against else ranked(labels, scores, threshold),
@@ -299,10 +302,12 @@ def class_counts(labels: list[Label]) -> dict[str, int]:
     return dict(Counter(label.category or label.verdict for label in labels).most_common())
 
 
-def only_candidates(scores: dict[FrameKey, float | None], truth: dict[FrameKey, bool]) -> bool:
-    """Whether nothing was labelled but frames with a score, while there are frames without a label."""
-    labelled = [scores[key] for key in truth if key in scores]
-    return None not in labelled and len(labelled) < len(scores)
+def only_candidates(scores: dict[FrameKey, float | None], unlabelled: int) -> bool:
+    """Tell whether nothing was labelled but frames with a score, while there are frames without a label.
+
+    scores: of labelled frames.
+    """
+    return None not in scores.values() and unlabelled > 0
 
 
 def _say_report(report: dict[str, Any], shown: dict[str, Estimate], counted: str) -> None:

@@ -19,7 +19,7 @@ from photon_triage.core.session.models.comparison import judge
 from photon_triage.core.session.models.promotion import rollback_target, shadow_of
 from photon_triage.core.session.models.promotion_rule import Verdict
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.store.frames import Known
 
 WANTED_HALF_WIDTH = 0.05
 """Of the intervals, as wide as they should become."""

@@ -10,7 +10,7 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.state import EngineState
-from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.store.frames import Known
 from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import Counts
 from photon_triage.tui.snapshot.comparison_view import AuditView, drawn_keys, view_audit
@@ -150,15 +150,15 @@ class LabelFollower:
 
     def _find(self, reader: ResultsReader, keys: set[FrameKey]) -> dict[FrameKey, Known]:
         if self._unit == "frames":
-            return reader.look_up(keys)
-        found = {}
-        for key in keys:
-            row = reader.listing(self._unit).row_of(key, self._radius)
-            if row is not None:
-                found[key] = Known(row.id, row.score, row.hit, row.run)
-            elif key.point and (frame := reader.listing("frames").row_of(key.frame)) is not None:
-                found[key] = Known(NOWHERE, None, False, frame.run)  # no candidate stands where somebody marked one
-        return found
+            return reader.frames().known(keys)
+        rows = reader.frames(self._unit).nearest(keys, self._radius)
+        found = {key: Known(row.id, row.score, row.hit, row.run) for key, row in rows.items()}
+        marked = {key for key in keys if key.point and key not in rows}
+        frames = reader.frames().known({key.frame for key in marked})
+        # No candidate stands where somebody marked one.
+        return found | {
+            key: Known(NOWHERE, None, False, frames[key.frame].run) for key in marked if key.frame in frames
+        }
 
 
 def _told(labels: Mapping[FrameKey, Label]) -> dict[tuple[str, str], int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.metrics import Confusion
 from photon_triage.core.session.decisions.labels import Label, LabelBook
-from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.store.frames import Known
 
 NOWHERE = -1
 """In place of an id, where a label is of something that is not in the results."""

@@ -21,7 +21,7 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.journal import JournalWriter, Record
 from photon_triage.core.session.decisions.label_records import Label, key_fields, key_of
 from photon_triage.core.session.store.filters import AUDIT
-from photon_triage.core.session.store.listing import Listing
+from photon_triage.core.session.store.frames import FrameStore
 
 DRAW, DRAWN = "draw", "drawn"
 FRAMES_A_RECORD = 200
@@ -104,7 +104,7 @@ class DrawBook:
 
 
 def draw_audit(
-    listing: Listing,
+    frames: FrameStore,
     before: Sequence[AuditDraw],
     labels: Mapping[FrameKey, Label],
     *,
@@ -120,15 +120,15 @@ def draw_audit(
     """
     if seed is None:
         seed = before[0].seed if before else secrets.randbits(53)
-    everything = listing.population()
+    everything = frames.columns()
     numbers = permanent_numbers(seed, everything.files, everything.file, everything.index, everything.points)
     looked_at = sum(drawn.key in labels for drawn in before[-1].frames) if before else 0
     drawing: Drawing = draw(everything.score, everything.passed, numbers, threshold, looked_at + more)
-    frames = []
+    drawn_frames = []
     for place, stratum in zip(drawing.places.tolist(), drawing.stratum.tolist(), strict=True):
         score = float(everything.score[place])
-        frames.append(DrawnFrame(everything.key(place), stratum, None if np.isnan(score) else score))
-    return AuditDraw(uuid.uuid4().hex, seed, threshold, model, drawing.strata, tuple(frames))
+        drawn_frames.append(DrawnFrame(everything.key(place), stratum, None if np.isnan(score) else score))
+    return AuditDraw(uuid.uuid4().hex, seed, threshold, model, drawing.strata, tuple(drawn_frames))
 
 
 def record_draw(journal: JournalWriter, drawn: AuditDraw) -> None:

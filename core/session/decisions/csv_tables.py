@@ -181,7 +181,7 @@ def table_rows(text: str, columns_of: Callable[[list[str]], list[str]]) -> Itera
         for raw in reader:
             begun, line = line, before + reader.line_num + 1
             cells = [cell.strip() for cell in raw] if blanks else raw
-            if not any(cell.strip() for cell in cells):
+            if not "".join(cells).strip():
                 continue
             if names is None:
                 names = _named(begun, cells, columns_of)
@@ -216,12 +216,12 @@ def _separator(text: str) -> tuple[str, str, int]:
     if word.strip().lower() == "sep" and equals and len(named) == 1:
         return rest, named, bool(end)
     # A header's cells may hold separators of another kind within quotes; the commonest one decides.
-    header = next((line for line in text.splitlines() if line.strip()), "")
+    header = next((line for line in StringIO(text, newline=None) if line.strip()), "")
     return text, max(SEPARATORS, key=header.count), 0
 
 
 def _has_blanks(text: str, separator: str) -> bool:
-    header = next((line for line in text.splitlines() if line.strip(separator + " ")), "")
+    header = next((line for line in StringIO(text, newline=None) if line.strip(separator + " \n")), "").rstrip("\n")
     cells = next(csv.reader([header], delimiter=separator), [])
     return any(cell != cell.strip() for cell in cells)
 
@@ -234,7 +234,7 @@ def _named(line: int, cells: list[str], columns_of: Callable[[list[str]], list[s
 
 
 def _row(line: int, cells: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    if any(cell.strip() for cell in cells[len(names) :]):
+    if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
         raise TableError(
             line, f"it has {len(cells)} cells where the header has {len(names)}; quote cells that hold the separator"
         )
@@ -242,4 +242,4 @@ def _row(line: int, cells: Sequence[str], names: Sequence[str]) -> dict[str, str
 
 
 def _has_surrogates(cell: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in cell)
+    return not cell.isascii() and any("\udc80" <= character <= "\udcff" for character in cell)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 import uuid
 import zlib
@@ -36,6 +37,9 @@ REOPEN_S = 5.0
 """A network file system may report an old size until a file is opened again."""
 _TAIL, _TAIL_LINES = 64 * 1024, 20
 _LARGEST = 2**53
+_NUMBERS = (int, float)
+_REPEATED = ("file", "dataset", "verdict")
+"""Fields with the same few texts in thousands of records: each text is kept once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,15 +331,18 @@ def parse_line(journal: str, line: bytes) -> Record | None:
         fields = parse_json(body)
         if not isinstance(fields, dict):
             return None
-        sequence, when, who, kind = (fields.pop(name) for name in ("seq", "time", "who", "kind"))
+        sequence, when, who, kind = fields.pop("seq"), fields.pop("time"), fields.pop("who"), fields.pop("kind")
     except (ValueError, KeyError, RecursionError):
         return None
     stamp, seen = fields.pop("stamp", when), fields.pop("seen", None)
     if not (_is_number(sequence) and _is_time(when) and _is_time(stamp) and isinstance(who, str)):
         return None
-    if seen is not None and not (isinstance(seen, dict) and all(map(_is_number, seen.values()))):
+    if seen is not None and not (isinstance(seen, dict) and (not seen or all(map(_is_number, seen.values())))):
         return None
-    return Record(journal, sequence, when, who, str(kind), fields, stamp, seen)
+    for name in _REPEATED:
+        if type(text := fields.get(name)) is str:
+            fields[name] = sys.intern(text)
+    return Record(journal, sequence, when, sys.intern(who), sys.intern(str(kind)), fields, stamp, seen)
 
 
 def _is_number(value: object) -> bool:
@@ -343,4 +350,4 @@ def _is_number(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= LATEST_TIME
+    return isinstance(value, _NUMBERS) and 0 <= value <= LATEST_TIME

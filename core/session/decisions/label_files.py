@@ -6,9 +6,10 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -95,10 +96,16 @@ def read_table(path: Path, first_index: int = 0) -> LabelTable:
         ) from error
     labels, lines, notes, changed = [], [], [], 0
     folder = str(path.resolve().parent)
+
+    @lru_cache(maxsize=4096)
+    def named(cell: str) -> str:
+        file = file_of(cell, folder)
+        return known if not os.path.lexists(file) and os.path.lexists(known := latin1(file)) else file
+
     try:
         for row in table_rows(decode_table(content), _header):
             try:
-                label = _label(row.cells, folder, written, first_index)
+                label = _label(row.cells, named, written, first_index)
             except ValueError as error:
                 if not row.is_torn:
                     raise TableError(row.line, str(error)) from error
@@ -164,7 +171,11 @@ def match_files(labels: Iterable[Label], files: Iterable[FileRow]) -> list[Label
     for label in kept:
         reach[label.key.file] = max(reach.get(label.key.file, 0), label.key.index + 1)
     rows = _rows_of(reach, list(files))
-    return [replace(label, key=_key_in(label.key, rows[label.key.file])) for label in kept]
+    found = []
+    for label in kept:
+        key = _key_in(label.key, rows[label.key.file])
+        found.append(label if key == label.key else replace(label, key=key))
+    return found
 
 
 def checked_frames(
@@ -238,6 +249,8 @@ def _count_from_one(labels: Iterable[Label], complete: Mapping[str, FileRow]) ->
 def _key_in(key: FrameKey, row: FileRow | str) -> FrameKey:
     if isinstance(row, str):
         return replace(key, file=row)
+    if key.file == row.path and key.dataset == row.dataset:
+        return key
     is_same = not key.dataset or key.dataset.strip("/") == row.dataset.strip("/")
     return replace(key, file=row.path, dataset=row.dataset if is_same else key.dataset)
 
@@ -278,12 +291,10 @@ def _header(cells: list[str]) -> list[str]:
     return names
 
 
-def _label(row: Mapping[str, str], folder: str, written: float, first_index: int) -> Label:
-    """The label of a row; raises ValueError that says what is wrong with it."""
+def _label(row: Mapping[str, str], named: Callable[[str], str], written: float, first_index: int) -> Label:
+    """The label of a row, with the path that `named` gives its file; raises ValueError that says what is wrong."""
     dataset, who, category = (latin1(row.get(name, "")) for name in ("dataset", "who", "class"))
-    file, point = file_of(row.get("file", ""), folder), point_of(row.get("x", ""), row.get("y", ""))
-    if not os.path.lexists(file) and os.path.lexists(known := latin1(file)):
-        file = known
+    file, point = named(row.get("file", "")), point_of(row.get("x", ""), row.get("y", ""))
     key = FrameKey(file, dataset, index_of(row.get("index", ""), first_index), point)
     when = time_of(cell) if (cell := row.get("time", "").strip()) else written
     return Label(key, verdict_of(row.get("verdict", ""), category), who, when, category, _digest(row.get(DIGEST, "")))

@@ -50,7 +50,9 @@ def subject_fields(subject: Subject) -> dict[str, object]:
 
 def subjects_of(record: Record) -> list[dict[str, Any]]:
     """The frames that a record is about, each as fields: itself, or those in its list."""
-    frames = record.fields.get("frames", [record.fields])
+    if "frames" not in record.fields:
+        return [record.fields]
+    frames = record.fields["frames"]
     if not (isinstance(frames, list) and all(isinstance(fields, dict) for fields in frames)):
         raise TypeError("Expected a list of frames.")
     return frames
@@ -67,14 +69,16 @@ def key_of(fields: dict[str, Any]) -> FrameKey:
     file, dataset, index = fields["file"], fields["dataset"], fields["index"]
     if not (isinstance(file, str) and isinstance(dataset, str) and isinstance(index, int)):
         raise TypeError(f"Expected a file, a data set and an index. Got {file!a}, {dataset!a}, {index!a} instead.")
-    if not (0 <= index <= HIGHEST_INDEX and _is_name(file) and _is_name(dataset)):
+    if not (0 <= index <= HIGHEST_INDEX and _is_name(file + dataset)):
         raise ValueError(f"Expected names and an index that a frame can have. Got {file!a}, {dataset!a}, {index!a}.")
     point = fields.get("point", [])
+    if point == []:
+        return FrameKey(file, dataset, index)
     if not (isinstance(point, list) and len(point) in (0, 2) and all(isinstance(place, int) for place in point)):
         raise TypeError(f"Expected a point of two whole numbers. Got {point!a} instead.")
     if any(abs(place) > HIGHEST_INDEX for place in point):
         raise ValueError(f"Expected pixels of a frame. Got {point!a} instead.")
-    return FrameKey(file, dataset, index, (point[0], point[1]) if point else ())
+    return FrameKey(file, dataset, index, (point[0], point[1]))
 
 
 def order_of(record: Record) -> Order:
@@ -90,8 +94,14 @@ def order_of(record: Record) -> Order:
     return (min(float(when), rank), *record.order)
 
 
-def label_of(record: Record, fields: dict[str, Any]) -> Label:
-    """The label a record gives to a frame; raises KeyError, TypeError or ValueError where it gives none."""
+def labels_in(record: Record) -> list[Label]:
+    """The labels that a record gives to frames; raises KeyError, TypeError or ValueError where it gives none."""
+    frames = subjects_of(record)
+    order = order_of(record)
+    return [_label_of(record, fields, order) for fields in frames]
+
+
+def _label_of(record: Record, fields: dict[str, Any], order: Order) -> Label:
     verdict = record.fields["verdict"]
     if verdict not in VERDICTS:
         raise ValueError(f"Expected one of {VERDICTS}. Got {verdict!a} instead.")
@@ -101,9 +111,9 @@ def label_of(record: Record, fields: dict[str, Any]) -> Label:
         raise ValueError(f"Expected a time from 1970 to the year 9999. Got {when!a} instead.")
     category, digest = str(record.fields.get("class") or ""), str(fields.get("digest") or "")
     queue, imported = str(record.fields.get("queue") or ""), "labelled_by" in record.fields
-    if not all(map(_is_name, (who, category, digest, queue))):
+    if not _is_name(f"{who}{category}{digest}{queue}"):
         raise ValueError("Expected names that can be written. Got characters that no text has.")
-    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order_of(record))
+    return Label(key_of(fields), verdict, who, when, category, digest, queue, imported, order)
 
 
 def threshold_of(record: Record) -> float:
@@ -116,7 +126,25 @@ def threshold_of(record: Record) -> float:
 
 def _is_name(text: str) -> bool:
     """Whether a text can stand in a file: no NUL, and no half characters but those of a file name's raw bytes."""
+    if text.isascii():
+        return "\0" not in text
     try:
         return b"\0" not in text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a record, with its place in the order: a label, a flag or a threshold."""
+
+    order: Order
+    subject: FrameKey | None
+    value: Label | bool | float
+    written: float
+    """Unix time; a label that was imported is older."""
+
+    @property
+    def record(self) -> tuple[str, int]:
+        """Journal and number of the record."""
+        return self.order[2:]

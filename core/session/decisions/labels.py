@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,37 +15,21 @@ from photon_triage.core.session.decisions.journal import JournalFollower, Journa
 from photon_triage.core.session.decisions.label_records import (
     VERDICTS,
     Label,
-    Order,
+    Statement,
     Subject,
     Verdict,
     key_fields,
     key_of,
-    label_of,
+    labels_in,
     order_of,
     subject_fields,
     subjects_of,
     threshold_of,
 )
-from photon_triage.core.session.store.lookup import FrameContent, Place, moved_files
+from photon_triage.core.session.store.frames import DIGESTS_ASKED, FrameContent, Place, moved_files
 from photon_triage.core.session.store.reader import ResultsReader
 
 __all__ = ["VERDICTS", "Label", "LabelBook", "LabelWriter", "Subject", "Verdict"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a record says: in which order, of which frame, and a label, a flag or a threshold."""
-
-    order: Order
-    subject: FrameKey | None
-    value: Label | bool | float
-    written: float
-    """Unix time; a label that was imported is older."""
-
-    @property
-    def record(self) -> tuple[str, int]:
-        """Journal and number of the record."""
-        return self.order[2:]
 
 
 class LabelBook:
@@ -57,15 +42,15 @@ class LabelBook:
 
     def __init__(self, folder: Path) -> None:
         self._follower = JournalFollower(folder)
-        self._said: dict[FrameKey | None, list[_Said]] = {}
+        self._said: dict[FrameKey | None, tuple[Statement, ...]] = {}
         """By the key that the frame has now; None holds what was said of the threshold."""
-        self._subjects: dict[tuple[str, int], list[FrameKey | None]] = {}
-        """What each record is about."""
+        self._subjects: dict[str, dict[int, FrameKey | tuple[FrameKey | None, ...] | None]] = {}
+        """What each record is about, by journal and number; of several frames all."""
         self._undone: set[tuple[str, int]] = set()
         self.malformed: list[Record] = []
         """Records that are whole and say nothing that can be right."""
-        self._digests: dict[FrameKey, str] = {}
-        """Of labelled frames, by the key that they were labelled under."""
+        self._digests: dict[Place, dict[int, str]] = {}
+        """Of some labelled frames of each file, by index, under the name that the file had when they were labelled."""
         self._moves: dict[Place, Place] = {}
         self._contents: dict[FrameKey, FrameContent] = {}
         """The bytes of labelled frames, by the key that a frame has now."""
@@ -95,18 +80,21 @@ class LabelBook:
 
         `labels`, `flagged`, `conflicts` and the others are replaced, never changed: who holds one may go on reading it.
         """
-        new = self._follower.new_records(complete=complete)
+        new = deque(self._follower.new_records(complete=complete))
+        is_new, is_drawn = bool(new), False
         touched: set[FrameKey | None] = set()
-        for record in new:
+        while new:  # each is let go of as it is taken in: there may be hundreds of thousands
+            record = new.popleft()
+            is_drawn = is_drawn or record.kind in (DRAW, DRAWN)
             try:
                 touched.update(self._take_in(record))
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.malformed.append(record)
         if touched:
             self._settle(touched)
-        if any(record.kind in (DRAW, DRAWN) for record in new):
+        if is_drawn:
             self._settle_draws()
-        return bool(new)
+        return is_new
 
     def holds(self, label: Label) -> bool:
         """Whether this label was given to its frame, whether or not it is the one that counts."""
@@ -129,7 +117,8 @@ class LabelBook:
             self._moves |= new
             before, self._said = self._said, {}
             for said in (each for saids in before.values() for each in saids):
-                self._said.setdefault(self._now(said.subject), []).append(said)
+                now = self._now(said.subject)
+                self._said[now] = (*self._said.get(now, ()), said)
             touched |= before.keys() | self._said.keys()
             self._settle_draws()
         touched |= self._follow_contents(reader, everything=bool(new))
@@ -144,67 +133,92 @@ class LabelBook:
             self._changes = changes
         asked, self._unchecked = self._unchecked, set()
         now = reader.contents({key.frame for key in asked})
-        others = {key for key in asked if self._contents.get(key.frame) != now.get(key.frame)}
+        others = set()
+        for key in asked:
+            content, before = now.get(key.frame), self._contents.get(key.frame)
+            if content != before and not (before is None and self._all_hold(key, content)):
+                others.add(key)
         for key in others:
             self._contents.pop(key.frame, None)
         self._contents |= now
         return others
 
+    def _all_hold(self, key: FrameKey, content: FrameContent | None) -> bool:
+        """Tell whether all labels of a frame were given on these bytes, so that nothing changes by knowing them."""
+        return all(
+            _holds(each.value, each.written, content)
+            for each in self._said.get(key, ())
+            if isinstance(each.value, Label)
+        )
+
     def _now(self, key: FrameKey | None) -> FrameKey | None:
         """The key that a frame has now."""
-        if key is None:
-            return None
+        if key is None or not self._moves:
+            return key
         file, dataset = self._moves.get((key.file, key.dataset), (key.file, key.dataset))
         return key if file == key.file and dataset == key.dataset else replace(key, file=file, dataset=dataset)
 
     def _take_in(self, record: Record) -> list[FrameKey | None]:
         """File a record; returns what it is about, where the last word may have changed by it."""
         if record.kind == "undo":
-            undone = (record.fields["journal"], record.fields["of"])
-            self._undone.add(undone)
-            return [self._now(subject) for subject in self._subjects.get(undone, [])]
+            journal, number = record.fields["journal"], record.fields["of"]
+            self._undone.add((journal, number))
+            about = self._subjects.get(journal, {}).get(number, ())
+            return [self._now(subject) for subject in (about if isinstance(about, tuple) else (about,))]
         said: list[tuple[FrameKey | None, Label | bool | float]]
         if record.kind == "threshold":
             said = [(None, threshold_of(record))]
         elif record.kind == "label":
-            labels = [label_of(record, fields) for fields in subjects_of(record)]
-            self._digests |= {label.key.frame: label.digest for label in labels if label.digest}
-            said = [(label.key, label) for label in labels]
+            said = [(label.key, label) for label in labels_in(record)]
         elif record.kind == "flag":
             said = [(key_of(fields), bool(record.fields["flagged"])) for fields in subjects_of(record)]
         else:
             self._draws.take(record)
             return []
-        self._subjects[record.journal, record.sequence] = [subject for subject, _ in said]
-        touched, order = [self._now(subject) for subject, _ in said], order_of(record)
+        about = said[0][0] if len(said) == 1 else tuple(subject for subject, _ in said)
+        self._subjects.setdefault(record.journal, {})[record.sequence] = about
+        touched = [self._now(subject) for subject, _ in said]
         for now, (subject, value) in zip(touched, said, strict=True):
-            self._said.setdefault(now, []).append(_Said(order, subject, value, record.time))
+            if isinstance(value, Label):
+                order = value.order
+                if value.digest:
+                    self._keep_digest(value.key, value.digest)
+            else:
+                order = order_of(record)
+            self._said[now] = (*self._said.get(now, ()), Statement(order, subject, value, record.time))
             if now is not None:
                 self._unchecked.add(now)
         return touched
 
-    def _holds(self, label: Label, written: float, key: FrameKey) -> bool:
-        """Tell whether a label was given on the bytes that its frame has now: by digest, else by time."""
-        content = self._contents.get(key.frame)
-        if content is None:
-            return True
-        if label.digest and content.digest:
-            return label.digest == content.digest
-        return written > content.changed
+    def _keep_digest(self, key: FrameKey, digest: str) -> None:
+        of_file = self._digests.setdefault((key.file, key.dataset), {})
+        if key.index in of_file or len(of_file) < DIGESTS_ASKED:
+            of_file[key.index] = digest
 
     def _settle(self, touched: set[FrameKey | None]) -> None:
         labels, flagged, conflicts = dict(self.labels), set(self.flagged), set(self.conflicts)
         changed = dict(self.changed)
         opinions = dict(self.opinions)
         for subject in touched:
-            said = sorted(self._said.get(subject, []), key=attrgetter("order"))
-            said = [each for each in said if each.record not in self._undone]
+            said = self._standing(subject)
+            if subject is not None and len(said) == 1 and isinstance(only := said[0].value, Label):
+                # Nearly every labelled frame: nothing to merge.
+                holds = _holds(only, said[0].written, self._contents.get(subject.frame))
+                kept, other = (labels, changed) if holds else (changed, labels)
+                kept[subject] = only if only.key == subject else replace(only, key=subject)
+                for former in (other, opinions):
+                    if former:
+                        former.pop(subject, None)
+                flagged.discard(subject)
+                conflicts.discard(subject)
+                continue
             values = [each.value for each in said]
             if subject is None:
                 self.threshold = next((value for value in reversed(values) if isinstance(value, float)), None)
                 continue
             every = [(each.value, each.written) for each in said if isinstance(each.value, Label)]
-            given = [label for label, written in every if self._holds(label, written, subject)]
+            content = self._contents.get(subject.frame)
+            given = [label for label, written in every if _holds(label, written, content)]
             flags = [value for value in values if isinstance(value, bool)]
             each_verdict = {label.who: label.verdict for label in given}
             told = {who: verdict == "accepted" for who, verdict in each_verdict.items() if verdict != "skipped"}
@@ -221,6 +235,13 @@ class LabelBook:
                 opinions.pop(subject, None)
         self.labels, self.flagged, self.conflicts, self.opinions = labels, flagged, conflicts, opinions
         self.changed = changed
+
+    def _standing(self, subject: FrameKey | None) -> Sequence[Statement]:
+        """What was said of a frame and not taken back, in order."""
+        said: Sequence[Statement] = self._said.get(subject, ())
+        if self._undone:
+            said = [each for each in said if each.record not in self._undone]
+        return said if len(said) < 2 else sorted(said, key=attrgetter("order"))
 
     def _was_decided_apart(self, given: Sequence[Label]) -> bool:
         """Whether a label that still stands differs from the one that counts, and neither writer knew the other's."""
@@ -346,6 +367,15 @@ def _is_same(given: object, label: Label) -> bool:
         # Tables hold times to the microsecond.
         and abs(given.time - label.time) < 1e-5
     )
+
+
+def _holds(label: Label, written: float, content: FrameContent | None) -> bool:
+    """Tell whether a label was given on the bytes that its frame has now: by digest, else by time."""
+    if content is None:
+        return True
+    if label.digest and content.digest:
+        return label.digest == content.digest
+    return written > content.changed
 
 
 def _put(keys: set[FrameKey], key: FrameKey, holds: bool) -> None:

@@ -12,21 +12,31 @@ from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.store.reader import ResultsReader
 
 
-def labels_of(keys: Iterable[FrameKey], labels: Mapping[FrameKey, Label], radius: float) -> dict[FrameKey, Label]:
-    """The label of each of these frames or candidates that has one.
+class LabelMatcher:
+    """Finds the label of a frame or candidate among many.
 
     A candidate has the label of its own point, else the nearest within `radius` pixels on the same frame.
     """
-    about: dict[FrameKey, list[FrameKey]] = defaultdict(list)
-    for key in labels:
-        if key.point:
-            about[key.frame].append(key)
-    found = {}
-    for key in keys:
-        near = key if key in labels or not key.point else _nearest(key, about.get(key.frame, []), radius)
-        if near in labels:
-            found[key] = labels[near]
-    return found
+
+    def __init__(self, labels: Mapping[FrameKey, Label], radius: float) -> None:
+        self._labels, self._radius = labels, radius
+        self._about: dict[FrameKey, list[FrameKey]] = defaultdict(list)
+        for key in labels:
+            if key.point:
+                self._about[key.frame].append(key)
+
+    def of(self, key: FrameKey) -> Label | None:
+        """The label of a frame or candidate, None where it has none."""
+        label = self._labels.get(key)
+        if label is not None or not key.point:
+            return label
+        return self._labels.get(_nearest(key, self._about.get(key.frame, []), self._radius))
+
+
+def labels_of(keys: Iterable[FrameKey], labels: Mapping[FrameKey, Label], radius: float) -> dict[FrameKey, Label]:
+    """The label of each of these frames or candidates that has one; see LabelMatcher."""
+    matcher = LabelMatcher(labels, radius)
+    return {key: label for key in keys if (label := matcher.of(key)) is not None}
 
 
 def scores_of_points(keys: Iterable[FrameKey], reader: ResultsReader, radius: float) -> dict[FrameKey, float | None]:
@@ -34,13 +44,10 @@ def scores_of_points(keys: Iterable[FrameKey], reader: ResultsReader, radius: fl
 
     Points on frames that were not read are left out.
     """
-    frames, candidates = reader.listing("frames"), reader.listing("candidates")
-    scores: dict[FrameKey, float | None] = {}
-    for key in keys:
-        row = candidates.row_of(key, radius)
-        if row is not None or frames.row_of(key.frame) is not None:
-            scores[key] = None if row is None else row.score
-    return scores
+    wanted = list(keys)
+    rows = reader.frames("candidates").nearest(wanted, radius)
+    read = reader.frames().known({key.frame for key in wanted if key not in rows})
+    return {key: None if key not in rows else rows[key].score for key in wanted if key in rows or key.frame in read}
 
 
 def points_against(
@@ -50,11 +57,11 @@ def points_against(
 
     `unmatched` counts points on frames that were not read.
     """
-    read = {row.key for row in reader.all_frames()}
-    found: dict[FrameKey, list[Candidate]] = {frame: [] for frame in read}
-    for row in reader.listing("candidates").all():
+    found: dict[FrameKey, list[Candidate]] = defaultdict(list)
+    for row in reader.frames("candidates").select():
         x, y = row.key.point or (0, 0)
         found[row.key.frame].append(Candidate(x, y, row.score or 0.0))
+    read = reader.frames().known({key.frame for key in truth})
     marked: dict[FrameKey, list[tuple[float, float]]] = defaultdict(list)
     for key, true in truth.items():
         if true and key.point and key.frame in read:

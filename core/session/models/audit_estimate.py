@@ -19,7 +19,7 @@ def draw_more(session: Session, book: LabelBook, threshold: float, more: int, se
     try:
         keys = [drawn.key for drawn in book.draws[-1].frames] if book.draws else []
         drawn = draw_audit(
-            reader.listing(recipe.unit),
+            reader.frames(recipe.unit),
             book.draws,
             labels_of(keys, book.labels, recipe.label_radius),
             threshold=threshold,
@@ -49,10 +49,7 @@ def audit_now(session: Session, book: LabelBook) -> Audit | None:
     recipe = session.recipe()
     reader = session.results()
     try:
-        if recipe.patches:
-            scores = scores_of_points(keys, reader, recipe.label_radius)
-        else:
-            scores = {key: known.score for key, known in reader.look_up(keys).items()}
+        scores = scores_of_points(keys, reader, recipe.label_radius) if recipe.patches else reader.frames().scores(keys)
     finally:
         reader.close()
     return audit_of(book.draws, labels_of(keys, book.labels, recipe.label_radius), scores)

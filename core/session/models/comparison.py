@@ -102,7 +102,7 @@ def _judges(
     labels = {key: label for key, label in (book.labels | drawn).items() if label.verdict != "skipped"}
     if session.recipe().patches is not None:
         labels = {key: label for key, label in labels.items() if key.point}
-    known = reader.look_up({key.frame for key in labels})
+    known = reader.frames().known({key.frame for key in labels})
     labels = {key: label for key, label in labels.items() if key.frame in known}
     refused = may_not_judge(list(labels), learned, reader).tolist()
     allowed = {key: label for (key, label), no in zip(labels.items(), refused, strict=True) if not no}

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from abc import ABC
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_triage.core.candidates import distance
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.store.filters import ListFilter
-from photon_triage.core.session.store.lookup import select_ids, sql_text
+from photon_triage.core.session.store.frames import select_ids
 from photon_triage.core.session.store.rows import FrameRow
 
 ROWS_AT_ONCE = 500
-POPULATION_ROWS = 10_000
 EVERYTHING = ListFilter()
-
-
-@dataclass(frozen=True, eq=False)
-class Population:
-    """All frames, or all candidates: arrays of (n,).
-
-    files: (path, data set). file: places among them. passed: stages. score: NaN where no network has looked. points:
-    (n, 2) x and y of candidates, None for frames.
-    """
-
-    files: tuple[tuple[str, str], ...]
-    file: NDArray[np.int64]
-    index: NDArray[np.int64]
-    passed: NDArray[np.int64]
-    score: NDArray[np.float64]
-    points: NDArray[np.int64] | None
-
-    def key(self, place: int) -> FrameKey:
-        """The key of one."""
-        path, dataset = self.files[self.file[place]]
-        point = () if self.points is None else (int(self.points[place, 0]), int(self.points[place, 1]))
-        return FrameKey(path, dataset, int(self.index[place]), point)
 
 
 class Listing(ABC):
@@ -55,8 +30,6 @@ class Listing(ABC):
     SCORE: ClassVar[str]
     HITS: ClassVar[str]
     """The condition that keeps only hits."""
-    DRAWN: ClassVar[str]
-    """What `population` reads: file, index, stages passed, score, x and y."""
     APART: ClassVar[str]
     """How far two models' scores lie apart: id and `apart`."""
 
@@ -127,25 +100,6 @@ class Listing(ABC):
         except sqlite3.OperationalError:  # made by an earlier version, and no engine of this one has run on it yet
             return False
 
-    def population(self) -> Population:
-        """Everything that an audit draws from, scored or not."""
-        known = self._db.execute("SELECT id, path, dataset FROM files ORDER BY id").fetchall()
-        cursor = self._db.execute(f"SELECT {self.DRAWN} FROM {self.TABLES}")
-        parts = [np.empty((0, 6))]
-        while rows := cursor.fetchmany(POPULATION_ROWS):
-            parts.append(np.array(rows, dtype=np.float64))
-        table = np.concatenate(parts)
-        whole = table[:, [0, 1, 2]].astype(np.int64)
-        points = None if np.isnan(table[:, 4]).all() else table[:, 4:].astype(np.int64)
-        return Population(
-            tuple((path, dataset) for _, path, dataset in known),
-            np.searchsorted(np.array([id_ for id_, *_ in known], dtype=np.int64), whole[:, 0]),
-            whole[:, 1],
-            whole[:, 2],
-            table[:, 3],
-            points,
-        )
-
     def rows(self, ids: Sequence[int]) -> dict[int, FrameRow]:
         """What is known of these, by id."""
         found: dict[int, FrameRow] = {}
@@ -155,15 +109,6 @@ class Listing(ABC):
             found.update((row[0], _row(row)) for row in rows)
         return found
 
-    def all(self) -> Iterator[FrameRow]:
-        """Every one, in the order seen."""
-        for row in self._db.execute(f"{self._select()} ORDER BY {self.ID}"):
-            yield _row(row)
-
-    @abstractmethod
-    def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
-        """What is known of the frame of that key, or of the candidate nearest to its point within `radius` pixels."""
-
     def selected_count(self, threshold: float) -> int:
         """How many have a score of at least the threshold."""
         found = self._db.execute(f"SELECT count(*) FROM {self.TABLES} WHERE {self.SCORE} >= ?", (threshold,))
@@ -171,13 +116,6 @@ class Listing(ABC):
 
     def _select(self) -> str:
         return f"SELECT {self.COLUMNS} FROM {self.TABLES} JOIN files f ON f.id = r.file_id"
-
-    def _of_frame(self, key: FrameKey) -> list[FrameRow]:
-        rows = self._db.execute(
-            f"{self._select()} WHERE f.path = ? AND f.dataset = ? AND r.idx = ?",
-            (sql_text(key.file), sql_text(key.dataset), key.index),
-        )
-        return [_row(row) for row in rows]
 
 
 class FrameListing(Listing):
@@ -189,7 +127,6 @@ class FrameListing(Listing):
         "NULL, NULL"
     )
     ID, SCORE, HITS = "r.id", "r.score", "r.hit = 1"
-    DRAWN = "r.file_id, r.idx, r.passed, r.score, NULL, NULL"
     APART = (
         "SELECT s.frame_id AS id, max(abs(n.score - s.score)) AS apart "
         "FROM scores s JOIN frames n ON n.id = s.frame_id WHERE s.model_id <> n.model_id GROUP BY s.frame_id"
@@ -215,10 +152,6 @@ class FrameListing(Listing):
         found = self._db.execute("SELECT count(*) FROM frames WHERE hit IN (0, 1) AND score >= ?", (threshold,))
         return int(found.fetchone()[0])
 
-    def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
-        """What is known of the frame of that key."""
-        return next(iter(self._of_frame(key)), None)
-
 
 class CandidateListing(Listing):
     """Candidates; one is as old as its frame and has the frame's measures beside its own x and y."""
@@ -228,7 +161,6 @@ class CandidateListing(Listing):
         "c.id, f.path, f.dataset, r.idx, f.run, r.seen, r.passed, 1, c.score, r.digest, r.measures, r.id, c.x, c.y"
     )
     ID, SCORE, HITS = "c.id", "c.score", "1"
-    DRAWN = "r.file_id, r.idx, r.passed, c.score, c.x, c.y"
     # A candidate that the other model did not find has no score there: the other one thought nothing of that place.
     APART = (
         "SELECT n.id AS id, max(abs(n.score - coalesce((SELECT max(w.score) FROM former_candidates w "
@@ -237,13 +169,6 @@ class CandidateListing(Listing):
         "FROM scores s JOIN frames m ON m.id = s.frame_id JOIN candidates n ON n.frame_id = s.frame_id "
         "WHERE s.model_id <> m.model_id GROUP BY n.id"
     )
-
-    def row_of(self, key: FrameKey, radius: float = 0.0) -> FrameRow | None:
-        """What is known of the candidate nearest to the key's point, within `radius` pixels of it."""
-        if not key.point:
-            return None
-        near = [(distance(row.key.point, key.point), row.id, row) for row in self._of_frame(key)]
-        return next((row for away, _, row in sorted(near, key=lambda each: each[:2]) if away <= radius), None)
 
 
 def _row(values: tuple[Any, ...]) -> FrameRow:

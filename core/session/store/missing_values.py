@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import takewhile
 
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.store.lookup import KEYS_AT_ONCE, look_up
+from photon_triage.core.session.store.frames import KEYS_AT_ONCE, look_up
 from photon_triage.core.session.store.second_scores import model_number, scores_by
 
 DIGESTED_AT_ONCE = 20

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError
@@ -17,8 +15,8 @@ from photon_triage.core.recipe import Unit
 from photon_triage.core.session.state import EngineState, with_trouble
 from photon_triage.core.session.store import database
 from photon_triage.core.session.store.frame_tables import CHANGES
+from photon_triage.core.session.store.frames import FrameContent, FrameStore, contents, sql_text
 from photon_triage.core.session.store.listing import CandidateListing, FrameListing, Listing, neighbours
-from photon_triage.core.session.store.lookup import FrameContent, Known, contents, look_up, sql_text
 from photon_triage.core.session.store.rows import (
     HISTORY_BIN_S,
     ClassMap,
@@ -43,8 +41,6 @@ __all__ = [
     "FrameRow",
     "ResultsReader",
 ]
-
-ROWS_AT_ONCE = 10_000
 
 log = logging.getLogger("photon_triage.results")
 
@@ -81,6 +77,21 @@ class ResultsReader:
     def close(self) -> None:
         """Close the data base."""
         self._db.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the results in the block, whatever the engine records meanwhile.
+
+        Only where readers do not hold up the engine for it: with SQLite's write-ahead log.
+        """
+        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal" or self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()
 
     def version(self) -> int:
         """A number that changes whenever the engine has committed something."""
@@ -140,12 +151,8 @@ class ResultsReader:
         row = self._db.execute("SELECT run FROM files ORDER BY updated DESC, id DESC LIMIT 1").fetchone()
         return "" if row is None else str(row[0])
 
-    def look_up(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Known]:
-        """What is known of the frames of these keys; those that are not there are left out."""
-        return look_up(self._db, keys)
-
     def contents(self, keys: Iterable[FrameKey]) -> dict[FrameKey, FrameContent]:
-        """Look up the bytes of these frames; see lookup."""
+        """Look up the bytes of these frames; see `frames.contents`."""
         return contents(self._db, keys)
 
     def changes(self) -> int:
@@ -213,12 +220,18 @@ class ResultsReader:
 
     def scoring_models(self) -> dict[str, int]:
         """The models that gave the scores, and how many frames each."""
-        return dict(
-            self._db.execute(
+        found = self._db.execute(
+            "SELECT m.name, (SELECT count(*) FROM frames r WHERE r.model_id = m.id) AS frames FROM models m "
+            "WHERE frames > 0 ORDER BY m.name"
+        ).fetchall()
+        (scored,) = self._db.execute("SELECT count(*) FROM frames WHERE hit IN (0, 1) AND score IS NOT NULL").fetchone()
+        if sum(count for _, count in found) != scored:
+            # Not what an engine writes: a model stands beside frames without a score, and no index tells which.
+            found = self._db.execute(
                 "SELECT m.name, count(*) FROM frames r JOIN models m ON m.id = r.model_id "
                 "WHERE r.score IS NOT NULL GROUP BY m.name"
             ).fetchall()
-        )
+        return dict(found)
 
     def measured(self, name: str) -> list[tuple[float, float | None]]:
         """What a stage has measured under that name, of every hit that has it, with the frame's score."""
@@ -233,25 +246,11 @@ class ResultsReader:
 
     def all_frames(self) -> Iterable[FrameRow]:
         """Every frame, in the order seen."""
-        return self._listings["frames"].all()
+        return self.frames().in_order_seen()
 
-    def frame_ids(self) -> tuple[list[tuple[str, str]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """(Path, data set) of files, and of every frame the place of its file among them, its index and its id."""
-        files = self._db.execute("SELECT id, path, dataset FROM files ORDER BY id").fetchall()
-        cursor = self._db.execute("SELECT file_id, idx, id FROM frames")
-        parts = [np.empty((0, 3), np.int64)]
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            parts.append(np.array(rows, np.int64))
-        file, index, ids = np.concatenate(parts).T
-        places = np.searchsorted(np.array([row[0] for row in files], np.int64), file)
-        return [(path, dataset) for _, path, dataset in files], places, index, ids
-
-    def scores(self) -> dict[FrameKey, float | None]:
-        """The score of every frame; None where it did not get to the stage that scores."""
-        rows = self._db.execute(
-            "SELECT f.path, f.dataset, r.idx, r.score FROM frames r JOIN files f ON f.id = r.file_id"
-        )
-        return {FrameKey(path, dataset, index): score for path, dataset, index, score in rows}
+    def frames(self, unit: Unit = "frames") -> FrameStore:
+        """The frames, or the candidates on them, by key and by condition."""
+        return FrameStore(self._db, unit)
 
     def scores_by(self, model: str, keys: Iterable[FrameKey], radius: float = 0.0) -> dict[FrameKey, float | None]:
         """The scores of these frames or candidates by a model, whether it is in use or not; see second_scores."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from photon_triage.core.candidates import Candidate, distance
 from photon_triage.core.frames import FrameKey
-from photon_triage.core.session.store.lookup import sql_text
+from photon_triage.core.session.store.frames import sql_text
 
 ROWS_AT_ONCE = 500
 

@@ -91,7 +91,7 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
     ]
     reader = session.results()
     try:
-        rows = {row.key: row for row in reader.all_frames()}
+        rows = reader.frames().rows(label.key for label in chosen)
         files = {file.path: file for file in reader.files()}
     finally:
         reader.close()

@@ -95,7 +95,7 @@ def test_slices_are_embedded_by_what_their_networks_read(
     network: MSDNet | UNet | LeNetPatch, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builders, "RECIPE", "cryoet")
-    monkeypatch.setattr("photon_triage.core.embedding.frame_reader.PIXELS_AT_ONCE", 48 * 64 * 7)
+    monkeypatch.setattr("photon_triage.core.embedding.frame_reader.BYTES_AT_ONCE", 48 * 64 * 7 * 2)
     session = kind_session(tmp_path, 20, misses=0)
     register_own(session, network)
     assert embed(session, "own").features == size

@@ -99,7 +99,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def candidates(session: Session) -> list[FrameRow]:
     reader = session.results()
     try:
-        return list(reader.listing("candidates").all())
+        return list(reader.frames("candidates").select())
     finally:
         reader.close()
 

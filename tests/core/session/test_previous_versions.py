@@ -161,6 +161,6 @@ def test_it_can_be_repaired(session: Session) -> None:
 def contents(session: Session) -> Any:
     """Everything that is listed, without the numbers of candidates, which a repair gives anew."""
     with closing(session.results()) as reader:
-        rows = sorted(reader.listing(session.recipe().unit).all(), key=lambda row: row.key)
+        rows = sorted(reader.frames(session.recipe().unit).select(), key=lambda row: row.key)
         listed = [(row.key, row.run, row.seen, row.score, row.digest, row.measures) for row in rows]
         return reader.files(), listed, session.labels().labels, reader.history()

@@ -23,7 +23,7 @@ def session(tmp_path: Path) -> Session:
 def label_all_drawn(session: Session, who: str = "ada", *, turned: int | None = None) -> None:
     """Hits are those with a score of at least 0.6; somebody may see every n-th frame the other way round."""
     reader = session.results()
-    scores = reader.scores()
+    scores = {row.key: row.score for row in reader.all_frames()}
     reader.close()
     journal = session.journal(who)
     writer = LabelWriter(journal)

@@ -16,7 +16,7 @@ import pytest
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelBook, LabelWriter
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.lookup import Known
+from photon_triage.core.session.store.frames import Known
 from photon_triage.core.session.trainings.label_summary import learnable
 from photon_triage.core.training.data.sources import choose
 from photon_triage.tui.snapshot.measured_rates import labels_by_id

@@ -110,7 +110,7 @@ def _listed(session: Session, keys: Iterable[FrameKey]) -> dict[FrameKey, list[P
     reader = session.results()
     try:
         for key in keys:
-            row = reader.listing("frames").row_of(key)
+            row = reader.frames().rows([key]).get(key)
             if row is not None:
                 found[key] = [(each.x, each.y) for each in reader.candidates(row.id)]
     finally:

@@ -78,7 +78,7 @@ def _stored_masks(session: Session, keys: Iterable[FrameKey]) -> dict[FrameKey, 
     reader = session.results()
     try:
         for key in keys:
-            row = reader.listing("frames").row_of(key)
+            row = reader.frames().rows([key]).get(key)
             mask = None if row is None else reader.mask(row.id)
             if mask is not None:
                 found[key] = mask

@@ -35,7 +35,7 @@ def draw_more(session: Session, more: int, before: Sequence[AuditDraw] = (), see
     reader = session.results()
     try:
         labels = session.labels().labels
-        return draw_audit(reader.listing(), before, labels, threshold=0.8, more=more, model="first", seed=seed)
+        return draw_audit(reader.frames(), before, labels, threshold=0.8, more=more, model="first", seed=seed)
     finally:
         reader.close()
 
@@ -51,7 +51,7 @@ def keys_of(drawn: AuditDraw) -> list[FrameKey]:
 def scores_of(session: Session) -> dict[FrameKey, float | None]:
     reader = session.results()
     try:
-        return reader.scores()
+        return {row.key: row.score for row in reader.all_frames()}
     finally:
         reader.close()
 
@@ -95,7 +95,7 @@ def test_more_labels_and_new_frames_keep_what_was_drawn_as_far_as_they_can(sessi
 def test_labels_that_were_given_are_on_top_of_what_is_asked_for(session: Session) -> None:
     first = draw_more(session, 20)
     reader = session.results()
-    again = draw_audit(reader.listing(), [first], labelled(keys_of(first)), threshold=0.8, more=20)
+    again = draw_audit(reader.frames(), [first], labelled(keys_of(first)), threshold=0.8, more=20)
     reader.close()
     assert len(again.frames) == 40
 
@@ -221,6 +221,6 @@ def test_candidates_are_drawn_with_their_points(tmp_path: Path) -> None:
     writer.put_frames(file_id, [FrameResult(0, 2, True, 0.8, "m", candidates=found)], now=1.0)
     writer.close()
     reader = session.results()
-    drawn = draw_audit(reader.listing("candidates"), (), {}, threshold=0.5, more=8)
+    drawn = draw_audit(reader.frames("candidates"), (), {}, threshold=0.5, more=8)
     reader.close()
     assert {frame.key.point for frame in drawn.frames} == {(each.x, each.y) for each in found}

@@ -47,7 +47,7 @@ def test_candidates_are_listed_by_score_with_their_points(reader: ResultsReader)
 
 
 def test_the_listing_of_frames_knows_no_candidates(reader: ResultsReader) -> None:
-    assert [row.key for row in reader.listing("frames").all()] == [key(A, 0), key(A, 1)]
+    assert [row.key for row in reader.frames("frames").select()] == [key(A, 0), key(A, 1)]
     assert reader.counts().candidates == 3
 
 
@@ -57,11 +57,10 @@ def test_selected_candidates_are_counted_by_their_own_score(reader: ResultsReade
 
 
 def test_a_candidate_is_found_by_a_point_near_it(reader: ResultsReader) -> None:
-    listing = reader.listing("candidates")
-    near = listing.row_of(key(A, 0).at(33, 24), radius=5.0)
-    assert near is not None and near.key.point == (30, 20)
-    assert listing.row_of(key(A, 0).at(33, 24), radius=4.9) is None
-    assert listing.row_of(key(A, 1).at(30, 20), radius=5.0) is None
+    candidates, near, nowhere = reader.frames("candidates"), key(A, 0).at(33, 24), key(A, 1).at(30, 20)
+    found = candidates.nearest([near, nowhere], radius=5.0)
+    assert {of: row.key.point for of, row in found.items()} == {near: (30, 20)}
+    assert not candidates.nearest([near], radius=4.9)
 
 
 def test_a_mask_comes_back_as_it_was(reader: ResultsReader) -> None:

@@ -163,7 +163,7 @@ def test_a_population_holds_every_frame_also_those_that_were_refused(
     results: tuple[ResultsWriter, ResultsReader],
 ) -> None:
     _, reader = results
-    everything = reader.listing().population()
+    everything = reader.frames().columns()
     assert [everything.key(place).file for place in range(6)] == ["/data/a.h5"] * 3 + ["/data/B.h5"] * 3
     assert everything.passed.tolist() == [3, 3, 3, 3, 3, 0]
     assert np.isnan(everything.score).tolist() == [False] * 5 + [True]
@@ -173,5 +173,5 @@ def test_a_population_holds_every_frame_also_those_that_were_refused(
 def test_an_empty_population(tmp_path: Path) -> None:
     writer = ResultsWriter(tmp_path / "empty.db")
     for unit in ("frames", "candidates"):
-        assert len(ResultsReader(tmp_path / "empty.db").listing(unit).population().score) == 0
+        assert len(ResultsReader(tmp_path / "empty.db").frames(unit).columns().score) == 0
     writer.close()

@@ -28,8 +28,7 @@ def runs(tmp_path: Path) -> FakeSession:
 def beside(fake: FakeSession, name: str, index: int, count: int) -> list[tuple[str, int]]:
     """Names and indices of a frame and its neighbours."""
     with closing(ResultsReader(fake.session.results_path)) as reader:
-        here = reader.listing("frames").row_of(fake.key(index, name))
-        assert here is not None
+        here = reader.frames().rows([fake.key(index, name)])[fake.key(index, name)]
         return [(Path(row.key.file).name, row.key.index) for row in reader.neighbours(here.id, count)]
 
 

@@ -170,7 +170,7 @@ def test_the_models_that_scored_are_counted(tmp_path: Path) -> None:
 
 def test_scores_are_found_by_key(tmp_path: Path) -> None:
     session = build_session(tmp_path / "s", {A: [0.9, None]})
-    assert session.results().scores() == {key(A, 0): 0.9, key(A, 1): None}
+    assert session.results().frames().scores([key(A, 0), key(A, 1), key(A, 2)]) == {key(A, 0): 0.9, key(A, 1): None}
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
