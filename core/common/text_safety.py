@@ -13,6 +13,8 @@ _QUOTED = re.compile(r"'+[=+\-@\t\r]")
 _TO_QUOTE = re.compile(r"(?:^|,)['=+\-@\t\r]|[\"\r\n]")
 """In a line of plain cells: where one begins like a formula, or holds what must stand in quotes."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\u2028\u2029\ud800-\udfff]")
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e"}
 
 
 def quoted_cell(text: str) -> str:
@@ -47,10 +49,6 @@ def csv_lines(rows: Iterable[Sequence[str]]) -> Iterable[bytes]:
         line.truncate()
         writer.writerow([quoted_cell(text) for text in row])
         yield line.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape") + b"\n"
-
-
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\u2028\u2029\ud800-\udfff]")
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e"}
 
 
 def safe_text(s: str) -> str:

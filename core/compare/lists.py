@@ -1,4 +1,4 @@
-"""Selections from elsewhere: CrystFEL lists, indices, 0/1 vectors, CSV tables, Cheetah's lists, other sessions."""
+"""Lists of frames from other programs, and selections held against labels and against each other."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ _HINT = (
     "A list is a CrystFEL event list, text of indices or of 0 and 1, frames.txt or cleaned.txt, a CSV table with path "
     "and index, or a session."
 )
+OWN = "this session"
+COMMON = "common to all lists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,6 @@ def _text(path: Path) -> str:
 def _unreadable(path: Path, line: int, reason: str) -> ExportError:
     place = f", line {line}" if line else ""
     return ExportError(f"Could not read a list from {path}{place}: {reason}.", _HINT)
-
-
-OWN = "this session"
-
-
-COMMON = "common to all lists"
 
 
 @dataclass(frozen=True, slots=True)

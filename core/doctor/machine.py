@@ -22,6 +22,12 @@ from photon_triage.models.inference.precision import VARIABLE, best_device, prec
 from photon_triage.models.inference.runtime import MEASURED_FRAMES, measured_precisions
 
 State = Literal["ok", "note", "problem"]
+MEASURED_MODEL = "hitnet-spi"
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+"""Of a processor's flags, those that decide how fast a network runs."""
+LITTLE_MEMORY = 4e9
+NEEDED = (1, 32000, 32001, 32004, 32008, 32015)
+"""gzip, LZF, Blosc, LZ4, bitshuffle, Zstandard: what detectors and facilities write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,6 @@ class Check:
     state: State
     finding: str
     advice: str = ""
-
-
-MEASURED_MODEL = "hitnet-spi"
-FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-"""Of a processor's flags, those that decide how fast a network runs."""
-LITTLE_MEMORY = 4e9
 
 
 def check_device(device: str | None = None) -> Check:
@@ -142,10 +142,6 @@ def _free_memory() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
         return None
-
-
-NEEDED = (1, 32000, 32001, 32004, 32008, 32015)
-"""gzip, LZF, Blosc, LZ4, bitshuffle, Zstandard: what detectors and facilities write."""
 
 
 def check_filters(available: Callable[[int], bool] | None = None) -> Check:

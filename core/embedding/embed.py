@@ -19,6 +19,7 @@ from photon_triage.core.session.session import Session
 
 PART_FRAMES, PART_S = 4096, 60.0
 """A part is written when it has so many frames, or after so many seconds: no more is lost with the process."""
+_HALF = (float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,6 @@ def _add(
         finally:
             write()
         return done, reader.unreadable
-
-
-_HALF = (float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
 
 
 def order_all(store: EmbeddingStore, count: int = kinds.KINDS, seed: int = 0) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Embeddings on disk: parts that appear whole or not at all, by one writer, for frames of one session and one model."""
+"""Embeddings on disk, and the queues made of them: parts that appear whole or not at all, by one writer."""
 
 from __future__ import annotations
 

@@ -18,6 +18,20 @@ from photon_triage.core.session.store.reader import ResultsReader
 from photon_triage.core.session.store.rows import FileRow, FrameRow
 from photon_triage.core.sources import FrameReader, SourceInfo
 
+AT_ONCE = 64 * 2**20
+"""Bytes that are read in one go."""
+Select = Literal["accepted", "predicted", "both", "all"]
+SELECTS: tuple[Select, ...] = get_args(Select)
+SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."
+ANGSTROM_M = 1e-10
+ORIGIN = (
+    "pixels from the middle of the first pixel (0, 0); x along a row, y from row to row as the file has them, z the "
+    "slice from 0"
+)
+TIFF_FLIPPED = "; rows of TIFF files count from the last one, as RELION, EMAN, crYOLO and IMOD read them"
+_TIFF = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm")
+_STACK = ".mrcs"
+
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
@@ -26,10 +40,6 @@ class ExportRow:
     frame: FrameRow
     label: Label | None
     simulated: bool
-
-
-AT_ONCE = 64 * 2**20
-"""Bytes that are read in one go."""
 
 
 def looked_at(reader: FrameReader, file: FileRow) -> tuple[SourceInfo, np.ndarray | None]:
@@ -60,10 +70,6 @@ def pixels(reader: FrameReader, file: FileRow, indices: Sequence[int]) -> Iterat
             yield reader.read_indices(file.path, file.dataset, indices[start : start + step])
         except SourceError as error:
             raise ExportError(f"Could not read {file.path} for the export: {error.message}", error.hint) from error
-
-
-Select = Literal["accepted", "predicted", "both", "all"]
-SELECTS: tuple[Select, ...] = get_args(Select)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +130,6 @@ def write_lines(path: Path, lines: Iterable[str | bytes]) -> None:
         file.writelines(
             line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape") + b"\n" for line in lines
         )
-
-
-SIMULATED = "Simulated data: these frames come from a simulation, not from an experiment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +224,6 @@ def plain_name(name: str, forbidden: str, list_format: str) -> str:
             "Link the file under another name, watch it there, and export again; or export as csv.",
         )
     return name
-
-
-ANGSTROM_M = 1e-10
-ORIGIN = (
-    "pixels from the middle of the first pixel (0, 0); x along a row, y from row to row as the file has them, z the "
-    "slice from 0"
-)
-TIFF_FLIPPED = "; rows of TIFF files count from the last one, as RELION, EMAN, crYOLO and IMOD read them"
-_TIFF = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm")
-_STACK = ".mrcs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,31 +28,6 @@ INVALID, EDGE = 252, 253
 """Places in the palette behind the greys."""
 PALETTE = [*(round(255 * level / (GREYS - 1)) for level in range(GREYS) for _ in range(3)), 40, 40, 70, 60, 255, 90]
 LEAST_BOX = 6.0
-
-
-def thumbnail(preview: Preview, boxes: Sequence[Box] = (), *, log: bool, peaks: bool) -> bytes:
-    """A PNG of the frame, shape kept, boxes in pixels of the whole frame drawn on it.
-
-    log: of counts, which span decades. peaks: keep the brightest of pixels that fall together, for Bragg spots; their
-    mean otherwise.
-    """
-    rows, columns = preview.pixels.shape
-    small = reduced(preview, min(SIDE, columns), min(SIDE, rows), peaks=peaks)
-    shades = (small.shades(WHITE, log=log) * (GREYS - 1) + 0.5).astype(np.uint8)
-    shades[~small.valid] = INVALID
-    picture = Image.fromarray(shades)
-    picture.putpalette(PALETTE)
-    draw = ImageDraw.Draw(picture)
-    down, across = shades.shape[0] / rows, shades.shape[1] / columns
-    for box in boxes:
-        left, top = (box.x - preview.left) * across, (box.y - preview.top) * down
-        right = max(left + box.width * across, left + LEAST_BOX)
-        draw.rectangle((left, top, right, max(top + box.height * down, top + LEAST_BOX)), outline=EDGE)
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
 INK, FIRST, SECOND, THIRD = "#010203", "#020301", "#030102", "#030201"
 """Stand-ins for colours that the page's style sheet gives, so that figures follow its light and dark."""
 _COLOURS = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)", THIRD: "var(--third)"}
@@ -78,6 +53,29 @@ _PROLOGUE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", r
 MOST_BINS, MOST_POINTS, MOST_RUNS, SIZE_BINS = 300, 300, 60, 60
 WIDTH, HEIGHT = 7.2, 2.9
 """Inches, of which the page makes what fits."""
+
+
+def thumbnail(preview: Preview, boxes: Sequence[Box] = (), *, log: bool, peaks: bool) -> bytes:
+    """A PNG of the frame, shape kept, boxes in pixels of the whole frame drawn on it.
+
+    log: of counts, which span decades. peaks: keep the brightest of pixels that fall together, for Bragg spots; their
+    mean otherwise.
+    """
+    rows, columns = preview.pixels.shape
+    small = reduced(preview, min(SIDE, columns), min(SIDE, rows), peaks=peaks)
+    shades = (small.shades(WHITE, log=log) * (GREYS - 1) + 0.5).astype(np.uint8)
+    shades[~small.valid] = INVALID
+    picture = Image.fromarray(shades)
+    picture.putpalette(PALETTE)
+    draw = ImageDraw.Draw(picture)
+    down, across = shades.shape[0] / rows, shades.shape[1] / columns
+    for box in boxes:
+        left, top = (box.x - preview.left) * across, (box.y - preview.top) * down
+        right = max(left + box.width * across, left + LEAST_BOX)
+        draw.rectangle((left, top, right, max(top + box.height * down, top + LEAST_BOX)), outline=EDGE)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def figures(report: Report) -> dict[str, str]:

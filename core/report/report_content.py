@@ -31,6 +31,18 @@ from photon_triage.core.session.store.rows import Counts, FileRow, FrameRow
 
 LARGEST_MANIFEST = 4_000_000
 """Bytes; what is larger is no manifest that this program wrote."""
+SHEET_FRAMES = 24
+"""Frames on a contact sheet."""
+GIVEN_UP = (FileStatus.UNREADABLE, FileStatus.MISSING, FileStatus.WAITING)
+NEAR = 500
+"""Frames nearest to the threshold among which undecided ones are looked for."""
+MEASURES = {
+    "size": ("diameter_nm", "diameter / nm"),
+    "spots": ("spots", "spots"),
+    "lit-pixels": ("lit_pixels", "lit pixels"),
+}
+"""By the kind of a stage, what it measures and what that is called; the first that a recipe has is shown."""
+Seat = Literal["conflict", "flag", "against the score", "near the threshold", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +150,6 @@ def _table(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-SHEET_FRAMES = 24
-"""Frames on a contact sheet."""
-GIVEN_UP = (FileStatus.UNREADABLE, FileStatus.MISSING, FileStatus.WAITING)
-NEAR = 500
-"""Frames nearest to the threshold among which undecided ones are looked for."""
-MEASURES = {
-    "size": ("diameter_nm", "diameter / nm"),
-    "spots": ("spots", "spots"),
-    "lit-pixels": ("lit_pixels", "lit pixels"),
-}
-"""By the kind of a stage, what it measures and what that is called; the first that a recipe has is shown."""
-
-Seat = Literal["conflict", "flag", "against the score", "near the threshold", ""]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,11 @@ from photon_triage.models.darknet.detector import Detector, load_detector
 STATE, CLOCK = "state.safetensors", "clock.json"
 SELECTIONS = ("best checkpoint", "intersection", "union")
 MEASURES = ("iou", "accuracy", "precision", "recall", "f1")
+PACKAGE = "spi_em_class"
+ITERATIONS = {"quick": 2}
+Note = Callable[[str, int, int, str], None]
+"""Called with what is being done, how far it is and of how much, and a remark."""
+SETTINGS = "study.json"
 
 
 @dataclass(frozen=True)
@@ -157,15 +162,6 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
-
-
-PACKAGE = "spi_em_class"
-ITERATIONS = {"quick": 2}
-
-Note = Callable[[str, int, int, str], None]
-"""Called with what is being done, how far it is and of how much, and a remark."""
-
-SETTINGS = "study.json"
 
 
 def reference_row(data: StudyData, result: Path, seed: int, size: str) -> dict[str, Any]:

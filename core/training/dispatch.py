@@ -1,4 +1,4 @@
-"""Which training a job asks for."""
+"""Dispatch of a training request: which model it continues, and which task carries it out."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ from photon_triage.core.training.tasks.patches.finder_job import train_from_obje
 from photon_triage.core.training.tasks.profiles.profile_learner import train_from_profiles
 from photon_triage.core.training.tasks.segmentation.segmenter_job import train_from_accepted_masks, train_from_masks
 from photon_triage.models.darknet.darknet import shipped_cfgs
+
+DRAWN = ("masks", "points", "within")
+Train = Callable[[NetworkJob, ModelEntry | None, TrainingRun, Note], Trained]
+OF_FILES = {"masks", "only", "classes", "void", "normalise"}
+USED: Mapping[Train, set[str]] = {
+    train_from_masks: {*OF_FILES, "crop", "loss", "weighted"},
+    train_from_accepted_masks: {"sources", "normalise", "crop", "loss", "weighted"},
+    train_from_objects: {*OF_FILES, "points", "within", "margin", "negatives"},
+    train_from_candidates: {"sources", "normalise", "classes", "negatives"},
+    train_from_profiles: {"sources"},
+}
+"""The parts of a job that each training has a use for, beside those that all have."""
+PARTICULAR = set[str]().union(*USED.values())
+OPTIONS = {"weighted": "class-weights", "sources": "from"}
+"""What the command calls them, where that is another name."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +97,6 @@ def asked(model: str | None, init: str | None, session: Session, *, changed: boo
         f"Allowed for --model: {', '.join((*shipped_cfgs(), *STAGE_OF))}, the path of a .cfg file, or a model to "
         f"continue without --init: {', '.join(sorted(known))}.",
     )
-
-
-DRAWN = ("masks", "points", "within")
-
-Train = Callable[[NetworkJob, ModelEntry | None, TrainingRun, Note], Trained]
-
-OF_FILES = {"masks", "only", "classes", "void", "normalise"}
-USED: Mapping[Train, set[str]] = {
-    train_from_masks: {*OF_FILES, "crop", "loss", "weighted"},
-    train_from_accepted_masks: {"sources", "normalise", "crop", "loss", "weighted"},
-    train_from_objects: {*OF_FILES, "points", "within", "margin", "negatives"},
-    train_from_candidates: {"sources", "normalise", "classes", "negatives"},
-    train_from_profiles: {"sources"},
-}
-"""The parts of a job that each training has a use for, beside those that all have."""
-
-PARTICULAR = set[str]().union(*USED.values())
-OPTIONS = {"weighted": "class-weights", "sources": "from"}
-"""What the command calls them, where that is another name."""
 
 
 def run_network_training(job: NetworkJob, note: Note = lambda done, planned, loss, f1: None) -> Trained:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from photon_triage.core.compare import ComparisonTable, LoadedList
     from photon_triage.core.metrics import Confusion, Estimate
 
+HEAD = ("intersection", "IoU", "accuracy", "precision", "recall", "n")
+
 
 def em(
     session_path: Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")],
@@ -104,9 +106,6 @@ def _radii(text: str) -> tuple[int, int]:
     if not (low.isdecimal() and high.isdecimal() and int(low) < int(high)):
         raise UsageError(f"Could not use --q {text}.", "Expected MIN:MAX in pixels, as in 10:115.")
     return int(low), int(high)
-
-
-HEAD = ("intersection", "IoU", "accuracy", "precision", "recall", "n")
 
 
 def compare(

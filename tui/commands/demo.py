@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 
 NAMES = ("precision", "recall", "f1")
+SCREEN_SECONDS, HEADLESS_SECONDS = 600, 60
+CATCH_UP_S = 60.0
+"""Seconds without a new frame, after the last is written, from which the engine counts as stuck."""
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -241,13 +245,6 @@ def _say_pixels(classes: dict[str, dict[str, float | None]]) -> None:
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
-
-
-SCREEN_SECONDS, HEADLESS_SECONDS = 600, 60
-CATCH_UP_S = 60.0
-"""Seconds without a new frame, after the last is written, from which the engine counts as stuck."""
-
-LOOK_S = 0.1
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
+MOST_FOLDERS = 5
+"""Data folders of a session that are looked at when none is named."""
 
 
 def check_terminal(terminal: Terminal) -> list[Check]:
@@ -94,10 +96,6 @@ def _colours(terminal: Terminal) -> Check:
     return Check(
         "colours", "note", "none: states are letters, pictures are made of characters", "NO_COLOR or TERM says so."
     )
-
-
-MOST_FOLDERS = 5
-"""Data folders of a session that are looked at when none is named."""
 
 
 def doctor(

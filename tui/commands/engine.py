@@ -42,6 +42,16 @@ ApproveOption = Annotated[
         "--approve-commands", help="Run the command that the session names, now and later, without a question."
     ),
 ]
+AlarmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alarm-command",
+        metavar="CMD",
+        help="Run this in your home folder for each alarm, its text as the last word.",
+    ),
+]
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
 
 
 def approved_alarm_command(session: Session, *, approve: bool) -> tuple[str, ...]:
@@ -80,16 +90,6 @@ def approved(kind: Kind, words: Sequence[str], what: str, *, approve: bool) -> b
 
 def _say(line: str) -> None:
     typer.echo(safe_text(line), err=True)
-
-
-AlarmOption = Annotated[
-    str | None,
-    typer.Option(
-        "--alarm-command",
-        metavar="CMD",
-        help="Run this in your home folder for each alarm, its text as the last word.",
-    ),
-]
 
 
 def watch(
@@ -166,11 +166,6 @@ def _open_screen(
     say(f"The engine keeps running if it was. Back to the screen: photon-triage attach {path}")
     if code:
         raise typer.Exit(code)
-
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
 
 
 @app.command()

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 QUANTITIES = ("hit_rate", "precision", "recall", "f1")
 CURVE = tuple(step / 20 for step in range(1, 20))
+WANTED_HALF_WIDTH = 0.05
+BIASED = (
+    "Labels came from ranked candidates only: singles that never became candidates are not counted as missed, so "
+    "recall may be too high."
+)
+SIMULATED = "Simulated data: these numbers are of a simulation, not of an experiment."
 
 
 def audit(
@@ -162,14 +168,6 @@ def _curve_row(at: dict[str, Any]) -> tuple[str, ...]:
         return "{:.3f} ({:.3f} to {:.3f})".format(at[name], *at[f"{name}_interval"])
 
     return (f"{at['threshold']:.2f}", f"{at['selected']:,}", told("precision"), told("recall"), told("f1"))
-
-
-WANTED_HALF_WIDTH = 0.05
-BIASED = (
-    "Labels came from ranked candidates only: singles that never became candidates are not counted as missed, so "
-    "recall may be too high."
-)
-SIMULATED = "Simulated data: these numbers are of a simulation, not of an experiment."
 
 
 def metrics(

@@ -34,6 +34,10 @@ AsOption = Annotated[
     typer.Option("--as", metavar="NAME", help="Who decides, where several share an account; it, if not given."),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the fastest there is, if not given.")]
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+STATES = ("waiting", "reading", "complete", "missing", "unreadable")
+SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def open_session(path: Path, recipe: str | None, roots: Sequence[Path] | None = None) -> Session:
@@ -134,14 +138,6 @@ def summary_lines(session: Session) -> list[tuple[str, str]]:
         if more := len(found) - MOST_LINES if len(found) > MOST_LINES else 0:
             lines.append((kind, f"{more} more: photon-triage session files {session.path}"))
     return [*lines, *([("note", ignored)] if ignored else [])]
-
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-STATES = ("waiting", "reading", "complete", "missing", "unreadable")
-
-SessionPath = Annotated[Path, typer.Argument(metavar="SESSION", help="Directory of the session.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 from pathlib import Path
 
 RUNS_SHOWN = 12
+MEASURES = ("precision", "recall", "f1")
 
 
 def say_representation(said: Mapping[str, Any]) -> None:
@@ -69,9 +70,6 @@ def shown_training(what: str, interrupted: str, hint: str, *, quiet: bool) -> It
             yield note
         except KeyboardInterrupt:
             raise TrainingError(interrupted, hint, title="Interrupted") from None
-
-
-MEASURES = ("precision", "recall", "f1")
 
 
 def say_report(report: Mapping[str, Any], session: Path) -> None:

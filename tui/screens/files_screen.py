@@ -1,4 +1,4 @@
-"""The files with a reason or a note, over the whole screen."""
+"""Tables over the whole screen: the files with a reason or a note, and the runs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from photon_triage.tui.widgets.keys import KeyFooter
 from photon_triage.tui.widgets.status import StatusLine
 
 RUNS_REFRESH_S = 0.25
+REFRESH_S = 0.5
 
 
 class RunsScreen(Screen[None]):
@@ -77,9 +78,6 @@ class RunsScreen(Screen[None]):
     def action_scroll(self, lines: int) -> None:
         """Show later or earlier runs."""
         self.query_one(RunsPane).scroll_by(lines)
-
-
-REFRESH_S = 0.5
 
 
 class FilesScreen(Screen[None]):

@@ -17,6 +17,9 @@ from photon_triage.core.session.store.filters import HELP, QUEUES, WHAT, Queue, 
 from photon_triage.tui.snapshot.snapshot import SHOWN, ListSpec
 from photon_triage.tui.terminal.text import safe_text
 
+QUEUE_KEYS = "1234567890c"
+"""The key of each queue."""
+
 
 class FilterScreen(ModalScreen[ListSpec]):
     """Asks for a filter; enter takes it."""
@@ -71,10 +74,6 @@ class FilterScreen(ModalScreen[ListSpec]):
             for name in SHOWN
         ]
         return Content(" ").join(parts)
-
-
-QUEUE_KEYS = "1234567890c"
-"""The key of each queue."""
 
 
 class QueueScreen(ModalScreen[str | None]):

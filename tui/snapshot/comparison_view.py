@@ -1,4 +1,4 @@
-"""A trained model held against the one in use, for the screen: made in a thread, from results.db and the journals."""
+"""A model held against the one in use, and the estimates of the audit, as the screen shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list that a screen asked for, made anew when something has changed that it depends on."""
+"""The list of a screen and its hit rates, made again when something has changed that they depend on."""
 
 from __future__ import annotations
 

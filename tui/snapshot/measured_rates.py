@@ -1,4 +1,4 @@
-"""How far scores agree with the labels, at one threshold and at those of a table."""
+"""Labels by frame and as arrays, the agreement of scores with them, and values that rest between computations."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from photon_triage.core.session.store.frames import Known
 
 NOWHERE = -1
 """In place of an id, where a label is of something that is not in the results."""
+T = TypeVar("T")
+REST_FACTOR = 8.0
+"""A query is asked again no sooner than this many times as long as it took, so that a large session stays cheap."""
+TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +96,6 @@ def _ids(keys: Collection[FrameKey], known: Mapping[FrameKey, Known]) -> frozens
     return frozenset(known[key].id for key in keys if key in known) - {NOWHERE}
 
 
-T = TypeVar("T")
-
-REST_FACTOR = 8.0
-"""A query is asked again no sooner than this many times as long as it took, so that a large session stays cheap."""
-
-
 class Paced(Generic[T]):
     """A value that is computed again when its key changed, but rests in proportion to what it cost."""
 
@@ -115,9 +113,6 @@ class Paced(Generic[T]):
             ended = time.monotonic()
             self._next = ended + REST_FACTOR * (ended - begun)
         return self.value
-
-
-TABLE_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the screen asks of a session, and the frozen snapshot that answers it."""
+"""The request of a screen to its session, and the frozen snapshot that answers it."""
 
 from __future__ import annotations
 

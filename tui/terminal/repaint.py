@@ -1,4 +1,4 @@
-"""What stands on the terminal, so that only what differs is sent: a line of 30 kB/s is enough for live numbers."""
+"""Repainting: only what differs is rendered and sent, for lines of 30 kB/s."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from textual.timer import EventTargetGone, Timer
 
 Chops = dict[int, Strip | None]
 """The pieces of a line by the column that each begins at; None where nothing has been rendered."""
+REST_S = 0.004
+"""Between two paintings, so that what changes at about the same time is painted in one stroke."""
+GAP_CELLS = 8
+"""Equal cells between two changes that are sent again: to move the terminal's cursor costs as much."""
+PICTURE_CELLS = 4
+"""Cells a segment below which a line is a picture's: it has changed all over, and telling where takes long."""
 
 
 class NarrowCompositor(Compositor):
@@ -70,10 +76,6 @@ def _fill(chops: Chops, missing: set[int], cuts: Sequence[int], seen: Region, st
             missing.remove(start)
 
 
-REST_S = 0.004
-"""Between two paintings, so that what changes at about the same time is painted in one stroke."""
-
-
 class PaintTimer(Timer):
     """Paints shortly after it is resumed.
 
@@ -93,14 +95,6 @@ class PaintTimer(Timer):
             except EventTargetGone:
                 return
             await asyncio.sleep(REST_S)
-
-
-GAP_CELLS = 8
-"""Equal cells between two changes that are sent again: to move the terminal's cursor costs as much."""
-
-
-PICTURE_CELLS = 4
-"""Cells a segment below which a line is a picture's: it has changed all over, and telling where takes long."""
 
 
 class PromptScreen(Screen[None]):

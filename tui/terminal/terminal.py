@@ -1,4 +1,4 @@
-"""What is known of the terminal without asking it: its environment, colours, size, and what stands between."""
+"""Facts about the terminal from its environment: colours, size, multiplexers, clipboard; and the settings for it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ ImagesOption = Annotated[
 ThemeOption = Annotated[
     str | None, typer.Option(metavar="NAME", help=f"Colours: {', '.join(THEMES)}; {THEMES[0]}, if not given.")
 ]
+Multiplexer = Literal["", "tmux", "screen"]
+Colours = Literal["none", "16", "256", "true"]
+UTF8_ADVICE = "Set LANG=C.UTF-8, and start tmux as `tmux -u`: lines and blocks are not ASCII."
+_COLOURS: dict[str | None, Colours] = {None: "none", "standard": "16", "256": "256", "truecolor": "true"}
+ESC = "\x1b"
+SCREEN_LIMIT = 700
+"""GNU screen drops a device control string longer than 768 bytes; a longer sequence goes in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +77,6 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Could not read the settings {path}: {error}.", "Mend the file, or move it away.") from error
-
-
-Multiplexer = Literal["", "tmux", "screen"]
-Colours = Literal["none", "16", "256", "true"]
-
-UTF8_ADVICE = "Set LANG=C.UTF-8, and start tmux as `tmux -u`: lines and blocks are not ASCII."
-
-_COLOURS: dict[str | None, Colours] = {None: "none", "standard": "16", "256": "256", "truecolor": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +189,6 @@ def tmux_option(name: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-ESC = "\x1b"
-SCREEN_LIMIT = 700
-"""GNU screen drops a device control string longer than 768 bytes; a longer sequence goes in parts."""
 
 
 def passed_through(sequence: str, multiplexer: Multiplexer) -> str:

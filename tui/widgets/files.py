@@ -1,4 +1,4 @@
-"""The files of a session with a reason why they are not read in full, or with notes."""
+"""Tables of files with a reason or a note, and of runs with their hit rates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from photon_triage.tui.widgets.pane import Pane
 
 FIXED = 42
 """Cells of all columns but the name's."""
+MOST_FILES = 500
+"""Files that are listed, those that changed last."""
+STYLES = {
+    FileStatus.UNREADABLE: "$text-error",
+    FileStatus.MISSING: "$text-warning",
+    FileStatus.WAITING: "$text-warning",
+}
 
 
 class RunsPane(Pane):
@@ -68,15 +75,6 @@ class RunsPane(Pane):
         if row.waiting:
             return f"{row.waiting}f" if row.waiting < 100_000 else f"{row.waiting // 1000}kf"
         return f"{self._snapshot.state.lag_s:.1f}s" if newest and self._snapshot.alive else "–"
-
-
-MOST_FILES = 500
-"""Files that are listed, those that changed last."""
-STYLES = {
-    FileStatus.UNREADABLE: "$text-error",
-    FileStatus.MISSING: "$text-warning",
-    FileStatus.WAITING: "$text-warning",
-}
 
 
 class FilesPane(Pane):

@@ -1,4 +1,4 @@
-"""Pictures made of half-blocks: two pixels a cell, scaled, coloured and with boxes drawn on them."""
+"""Pictures made of half-blocks: two pixels a cell, scaled, coloured, with boxes drawn on them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ _STOPS = {
 }
 """Colours at equal distances. viridis, magma: van der Walt, Smith 2015; cividis: Nuñez, Anderton, Renslow 2018."""
 MAPS = tuple(_STOPS)
+RAMP = " .:-=+*#%@"
+DRAWN_COLOURS = {
+    INVALID: (40, 40, 70),
+    BOX: (60, 255, 90),
+    MARK: (255, 160, 40),
+    OUTSIDE: (0, 0, 0),
+    RING: (80, 190, 220),
+}
+"""Of shades that are no levels."""
+TINT_SHARE = 0.45
+"""How much of a class's colour is in a tinted shade."""
 
 
 @cache
@@ -57,19 +68,6 @@ def colour_at(name: str, value: float) -> tuple[float, float, float]:
     at = value * (len(stops) - 1)
     red, green, blue = (float(np.interp(at, np.arange(len(stops)), stops[:, channel])) for channel in range(3))
     return red, green, blue
-
-
-RAMP = " .:-=+*#%@"
-DRAWN_COLOURS = {
-    INVALID: (40, 40, 70),
-    BOX: (60, 255, 90),
-    MARK: (255, 160, 40),
-    OUTSIDE: (0, 0, 0),
-    RING: (80, 190, 220),
-}
-"""Of shades that are no levels."""
-TINT_SHARE = 0.45
-"""How much of a class's colour is in a tinted shade."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What just happened, in a line; and what must not be overlooked, in a banner that stays."""
+"""The line of messages, and banners for what must not be overlooked, alarms among them."""
 
 from __future__ import annotations
 

@@ -37,6 +37,11 @@ from photon_triage.tui.widgets.halfblock import Look, levels_of, rgb_of
 from photon_triage.tui.widgets.pictures import Picture, PictureTarget
 from photon_triage.tui.widgets.rings import OUTSIDE, draw_over
 
+REST_S = 0.3
+"""A bitmap follows when the picture has stood this long: whoever holds a key down sees half-blocks."""
+SETTLE_S = 0.05
+"""What was painted over a bitmap is let come to an end before it is sent again."""
+
 
 def sixel_of(picture: Picture, look: Look, columns: int, rows: int, cell: tuple[int, int]) -> str:
     """The picture as sixels within so many cells, in their middle, and the cells about it emptied; within the budget.
@@ -94,12 +99,6 @@ def palette(colours: str) -> NDArray[np.uint8]:
     found = np.zeros((256, 3), np.uint8)
     found[: OUTSIDE + 2] = [rgb_of(shade, colours) for shade in range(OUTSIDE + 2)]
     return found
-
-
-REST_S = 0.3
-"""A bitmap follows when the picture has stood this long: whoever holds a key down sees half-blocks."""
-SETTLE_S = 0.05
-"""What was painted over a bitmap is let come to an end before it is sent again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Rings about the beam at round values of q or of the resolution d."""
+"""Drawings over a frame: rings at round values of q or d, boxes, candidates and masks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ ROUND_D = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)
 """Resolutions in Å, and ten and a hundred times these, that a ring may be at."""
 DOT = 2.0
 """Pixels of the picture from one dot of a ring to the next."""
+LEVELS = 24
+"""Shades of a picture: few enough that equal neighbours are sent as one run over a slow line."""
+TINTS = ((230, 60, 60), (60, 140, 255), (240, 200, 40), (200, 80, 220), (60, 210, 190), (240, 140, 40), (150, 220, 80))
+"""Colours of a segmentation's classes but the background; shade LEVELS · n + level is a level in the n-th of them."""
+INVALID = LEVELS * (len(TINTS) + 1)
+BOX, MARK, OUTSIDE, RING = INVALID + 1, INVALID + 2, INVALID + 3, INVALID + 4
+MARK_SIDE = 24.0
+"""Pixels of the frame that the box about a candidate covers."""
+LEAST_MARK = 3
+"""Pixels of the picture that a box about a candidate has at least."""
+OVERLAYS = ("tint", "outline", "off")
 
 
 @dataclass(frozen=True)
@@ -114,19 +125,6 @@ def _round_d(largest: float) -> list[tuple[float, str]]:
     finest = 20 * math.pi / largest if largest > 0 else math.inf
     found = sorted({value * factor for factor in (1.0, 10.0, 100.0) for value in ROUND_D}, reverse=True)
     return [(20 * math.pi / d, f"{d:g}") for d in found if d >= finest]
-
-
-LEVELS = 24
-"""Shades of a picture: few enough that equal neighbours are sent as one run over a slow line."""
-TINTS = ((230, 60, 60), (60, 140, 255), (240, 200, 40), (200, 80, 220), (60, 210, 190), (240, 140, 40), (150, 220, 80))
-"""Colours of a segmentation's classes but the background; shade LEVELS · n + level is a level in the n-th of them."""
-INVALID = LEVELS * (len(TINTS) + 1)
-BOX, MARK, OUTSIDE, RING = INVALID + 1, INVALID + 2, INVALID + 3, INVALID + 4
-MARK_SIDE = 24.0
-"""Pixels of the frame that the box about a candidate covers."""
-LEAST_MARK = 3
-"""Pixels of the picture that a box about a candidate has at least."""
-OVERLAYS = ("tint", "outline", "off")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The trainings of a session in lines: state, how far, what is left."""
+"""The trainings of a session in lines, and the curves of one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ WIDE_RANGE = 30.0
 """From how many times the least value on the greatest the scale is logarithmic."""
 
 Points = Sequence[tuple[float, float]]
+STYLES = {"failed": "bold $text-error", "interrupted": "$text-warning", "paused": "$text-warning", "done": ""}
+FIXED = 46
+"""Cells of all columns but the name's and the bar's."""
+LEAST_NAME, LEAST_BAR = 12, 8
 
 
 def plotted(points: Points, right: float, low: float, high: float, width: int, height: int) -> list[str]:
@@ -108,12 +112,6 @@ def _range(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float]
 
 def _short(value: float) -> str:
     return f"{value:.3g}"
-
-
-STYLES = {"failed": "bold $text-error", "interrupted": "$text-warning", "paused": "$text-warning", "done": ""}
-FIXED = 46
-"""Cells of all columns but the name's and the bar's."""
-LEAST_NAME, LEAST_BAR = 12, 8
 
 
 class TrainingsPane(Pane):

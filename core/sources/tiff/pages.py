@@ -27,6 +27,19 @@ from photon_triage.core.sources.common.file_probe import (
 )
 from photon_triage.core.sources.common.info import Alternative
 
+_MOST_PAGES = 1_000_000
+_MOST_NAMED = 5
+_CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
+"""What tifffile raises where the file ends too early."""
+_REDUCED, _MASK = 1, 4
+"""Bits of a page's NewSubfileType: a smaller copy of another page, a transparency mask (TIFF 6.0, section 8)."""
+_PLANES_OF_STK = 33629
+"""MetaMorph's tag UIC2, which has one entry for each image."""
+_GREY = (0, 1, 3)
+"""PhotometricInterpretation: white is zero, black is zero, a colour table (which ImageJ writes for false colours)."""
+_ALPHA = (1, 2)
+"""ExtraSamples: transparency of two kinds."""
+
 
 def whole_chain(path: str, size: int) -> bool:
     """Whether every page's directory lies in the file's `size` bytes, and the last one says that it is the last."""
@@ -52,24 +65,6 @@ def whole_chain(path: str, size: int) -> bool:
     finally:
         os.close(descriptor)
     return bool(seen)
-
-
-_MOST_PAGES = 1_000_000
-_MOST_NAMED = 5
-_CUT_SHORT = (tifffile.TiffFileError, struct.error, IndexError, TypeError)
-"""What tifffile raises where the file ends too early."""
-
-_REDUCED, _MASK = 1, 4
-"""Bits of a page's NewSubfileType: a smaller copy of another page, a transparency mask (TIFF 6.0, section 8)."""
-
-_PLANES_OF_STK = 33629
-"""MetaMorph's tag UIC2, which has one entry for each image."""
-
-_GREY = (0, 1, 3)
-"""PhotometricInterpretation: white is zero, black is zero, a colour table (which ImageJ writes for false colours)."""
-
-_ALPHA = (1, 2)
-"""ExtraSamples: transparency of two kinds."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Augmentation: what an experiment could have measured just as well.
+"""Augmentation: the symmetries, rotations, noise and gaps that an experiment could have had just as well.
 
 A pixel of which nothing is known is 0, as where it is bad or in a gap. Photons are never made: where counts are whole
 they stay whole, and what was drawn from Poisson's law stays so, except for `gain`.
@@ -18,18 +18,31 @@ from torch import Tensor
 from photon_triage.core.common.errors import TrainingError
 
 SYMMETRIES = 8
+Indices = NDArray[np.int64]
+ENOUGH_MATES = 0.5
+"""Part of the region's pixels whose Friedel mates were measured too, from which a frame is inverted, not mirrored."""
+LEAST_KEPT = 0.3
+"""Thinning keeps at least this part of the photons."""
+GAIN = 1.5
+"""A gain lies between 1 / GAIN and GAIN."""
+LARGEST_PANEL, LARGEST_GAP = 0.25, 0.08
+"""A dead panel's sides and a gap's width, as parts of the region's."""
+WHAT = {
+    "rotate": "turned about the beam by any angle, filled by Friedel's law",
+    "friedel": "inverted through the beam; on half a detector, where the other half was not measured, mirrored",
+    "mirror": "left and right exchanged",
+    "thin": "a weaker pulse: each photon is kept with the same chance",
+    "gaps": "a dead panel, or a gap elsewhere",
+    "gain": "counts multiplied, as by a gain that is not known exactly",
+}
+AUGMENTATIONS = tuple(WHAT)
+DEFAULT_AUGMENTATIONS = ("mirror", "thin")
 
 
 def turned(images: Tensor, which: int) -> Tensor:
     """Images (..., n, n) turned by `which` quarters of a circle, from 4 on mirrored first."""
     mirrored = images.flip(-1) if which >= 4 else images
     return torch.rot90(mirrored, which % 4, (-2, -1))
-
-
-Indices = NDArray[np.int64]
-
-ENOUGH_MATES = 0.5
-"""Part of the region's pixels whose Friedel mates were measured too, from which a frame is inverted, not mirrored."""
 
 
 def rotated(frame: NDArray[np.float32], center: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
@@ -111,27 +124,6 @@ def _taken(frame: NDArray[np.float32], x: Indices, y: Indices, center: NDArray[n
 
 def _inside(places: Indices, count: int) -> NDArray[np.bool_]:
     return (places >= 0) & (places < count)
-
-
-LEAST_KEPT = 0.3
-"""Thinning keeps at least this part of the photons."""
-
-GAIN = 1.5
-"""A gain lies between 1 / GAIN and GAIN."""
-
-LARGEST_PANEL, LARGEST_GAP = 0.25, 0.08
-"""A dead panel's sides and a gap's width, as parts of the region's."""
-
-WHAT = {
-    "rotate": "turned about the beam by any angle, filled by Friedel's law",
-    "friedel": "inverted through the beam; on half a detector, where the other half was not measured, mirrored",
-    "mirror": "left and right exchanged",
-    "thin": "a weaker pulse: each photon is kept with the same chance",
-    "gaps": "a dead panel, or a gap elsewhere",
-    "gain": "counts multiplied, as by a gain that is not known exactly",
-}
-AUGMENTATIONS = tuple(WHAT)
-DEFAULT_AUGMENTATIONS = ("mirror", "thin")
 
 
 def checked_augmentations(given: str | None) -> tuple[str, ...]:

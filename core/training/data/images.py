@@ -1,4 +1,4 @@
-"""Images to train on, read from files and folders, each with the mask that somebody drew for it."""
+"""Images to train on, read from files and folders with the masks drawn for them, and their normalisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the truth of a training comes from: decided here, imported, simulated, and by wish the audit's labels."""
+"""Sources of labels for a training: decided here, imported, simulated, and on request those of the audit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.loop.runs import TrainingRun
+
+LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"
+SOURCES: tuple[str, ...] = (LABELS, IMPORTED, SIMULATED, AUDIT)
+DEFAULT_SOURCES = (LABELS, IMPORTED)
+CHANGED = "changed frames"
+"""Among what is left out: labels of frames that have changed since they were given."""
+WHAT = {
+    LABELS: "decided on the screen in this session",
+    IMPORTED: "taken over by `labels import`",
+    SIMULATED: "frames simulated for the session's geometry",
+    AUDIT: "decided in the audit, which else judges",
+}
 
 
 def readable_frames(keys: Iterable[FrameKey], session: Session) -> Iterator[tuple[FrameKey, Image]]:
@@ -40,21 +52,6 @@ def runs_of(session: Session, keys: Iterable[FrameKey]) -> tuple[str, ...]:
         with closing(session.results()) as reader:
             known = {file.path: file.run for file in reader.files()}
     return tuple(known.get(key.file, "") for key in keys)
-
-
-LABELS, IMPORTED, SIMULATED = "labels", "imported", "simulated"
-SOURCES: tuple[str, ...] = (LABELS, IMPORTED, SIMULATED, AUDIT)
-DEFAULT_SOURCES = (LABELS, IMPORTED)
-
-CHANGED = "changed frames"
-"""Among what is left out: labels of frames that have changed since they were given."""
-
-WHAT = {
-    LABELS: "decided on the screen in this session",
-    IMPORTED: "taken over by `labels import`",
-    SIMULATED: "frames simulated for the session's geometry",
-    AUDIT: "decided in the audit, which else judges",
-}
 
 
 @dataclass(frozen=True)

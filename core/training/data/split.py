@@ -1,4 +1,4 @@
-"""What is learned from, what chooses the checkpoint and what scores it."""
+"""Training, validation and test sets: whole runs and blocks of frames, with all copies of a frame in one set."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.models.lineage import NEIGHBOURS as NEIGHBOURS
 from photon_triage.core.session.models.lineage import near as near
 from photon_triage.core.session.session import Session
+
+HELD_BACK_IMAGES, HELD_BACK_LABELS = 1 / 6, 1 / 3
+ENOUGH_FOR_A_TEST = 6
+ENOUGH_FOR_TWO_GAPS = 12
+LEAST_BLOCK, MOST_BLOCKS, DRAWS = 10, 12, 20
+Item = TypeVar("Item")
 
 
 def contents_of(frames: Iterable[NDArray[Any]]) -> list[bytes]:
@@ -55,15 +61,6 @@ def as_originals(keys: Iterable[FrameKey], copies: Mapping[tuple[str, str], tupl
     """
     named = ((key, *copies.get((key.file, key.dataset), (key.file, key.dataset))) for key in keys)
     return tuple(replace(key, file=file, dataset=dataset) for key, file, dataset in named)
-
-
-HELD_BACK_IMAGES, HELD_BACK_LABELS = 1 / 6, 1 / 3
-ENOUGH_FOR_A_TEST = 6
-ENOUGH_FOR_TWO_GAPS = 12
-
-LEAST_BLOCK, MOST_BLOCKS, DRAWS = 10, 12, 20
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)

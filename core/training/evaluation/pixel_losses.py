@@ -1,4 +1,4 @@
-"""Losses of networks that tell each pixel's class; void pixels count in none of them."""
+"""Losses of networks: of pixels' classes, where void pixels do not count, and of decisions on frames."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from photon_triage.models.darknet.detector import Detector, best_of_class
 
 CLOSEST = 1e-6
 """Scores are at least so far from 0 and 1, where their odds are not defined."""
+LossName = Literal["cross-entropy", "dice", "mse", "smoothed", "bootstrapped"]
+LOSSES: tuple[LossName, ...] = get_args(LossName)
+SMOOTHING = 0.1
+OWN_OPINION = 0.2
+PixelLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def decision_loss(
@@ -30,15 +35,6 @@ def decision_loss(
     scores = best_of_class(outputs, detector, index).scores.float().clamp(CLOSEST, 1 - CLOSEST)
     odds = torch.logit(scores) - math.log(threshold / (1 - threshold))
     return functional.binary_cross_entropy_with_logits(odds, accepted.to(odds))
-
-
-LossName = Literal["cross-entropy", "dice", "mse", "smoothed", "bootstrapped"]
-LOSSES: tuple[LossName, ...] = get_args(LossName)
-
-SMOOTHING = 0.1
-OWN_OPINION = 0.2
-
-PixelLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def pixel_loss(name: LossName, logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far the frames learned from stand for the beamtime: by what is recorded of them, by runs, by their features."""
+"""Representativeness of the labels for the beamtime: by recorded numbers, by runs, and by features of a network."""
 
 from __future__ import annotations
 
@@ -32,6 +32,19 @@ MOST = 256
 """Frames of either kind, drawn at random."""
 
 AT_ONCE = 32
+FEW = 40
+"""Accepted or rejected frames below which to expect little: SpeckleNN's single hits from 40 labels a class."""
+FEW_RUNS = 3
+COVERED, LATER = 0.95, 0.25
+"""First runs only: runs that hold this part of what is learned from leave at least that part of the frames behind."""
+APART = 0.5
+"""Standardised difference of means from which a measure is worth a word; 0.25 is where a comparison begins to limp
+(Rubin 2001), and queues choose frames that differ a little."""
+FAR = 1.5
+"""Distance to what is learned from, relative to that within it, from which frames look unlike any of it."""
+PLACES = ("time", "run", "place in file")
+LEAST = 3
+"""Frames between which a distance is worth telling."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +116,6 @@ def features_of(
         part = torch.from_numpy(counts[start : start + AT_ONCE]).to(device).float()
         parts.append(features(preparation.fit(part)).double().cpu().numpy())
     return np.concatenate(parts)
-
-
-FEW = 40
-"""Accepted or rejected frames below which to expect little: SpeckleNN's single hits from 40 labels a class."""
-
-FEW_RUNS = 3
-COVERED, LATER = 0.95, 0.25
-"""First runs only: runs that hold this part of what is learned from leave at least that part of the frames behind."""
-
-APART = 0.5
-"""Standardised difference of means from which a measure is worth a word; 0.25 is where a comparison begins to limp
-(Rubin 2001), and queues choose frames that differ a little."""
-
-FAR = 1.5
-"""Distance to what is learned from, relative to that within it, from which frames look unlike any of it."""
-
-PLACES = ("time", "run", "place in file")
 
 
 @dataclass(frozen=True)
@@ -296,10 +292,6 @@ def _warnings(said: RepresentationReport) -> Iterable[str]:
             f"To the network, frames of the beamtime lie {said.features.ratio:.1f} times as far from what it learned "
             "from as that lies apart: it has seen too little of their kind."
         )
-
-
-LEAST = 3
-"""Frames between which a distance is worth telling."""
 
 
 def labels_report(session: Session, device: str | None = None) -> RepresentationReport:

@@ -1,4 +1,4 @@
-"""Scores of networks on held-back images, as JSON values: pixel by pixel, patch by patch, candidate by candidate."""
+"""Scores of networks on held-out images and labels, as JSON values."""
 
 from __future__ import annotations
 

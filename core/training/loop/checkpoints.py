@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the network every so many batches, beside the best one that remains in the end."""
+"""Checkpoints of a training, and the registration of the best one as a model."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from photon_triage.core.common.containment import regular_files, require_folder
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.session.models.catalog import ModelEntry, find_model, session_models, shipped_models
 from photon_triage.models.common.checkpoint import read_metadata, save
+
+FOLDER = "checkpoints"
+KEPT = 10
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,6 @@ def register(folder: Path, name: str, model: nn.Module, metadata: Mapping[str, A
     }
     save(folder / f"{name}-{digest.hexdigest()[:8]}.safetensors", network, complete)
     return find_model(name, folder)
-
-
-FOLDER = "checkpoints"
-KEPT = 10
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The folder of a training: one process at a time has it, and says so where it cannot be written."""
+"""Folder of a training: its lock, the settings that a resumed training must share, its progress and its curve."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from photon_triage.core.session.trainings.trainings import LOCK
 
 BESIDE = frozenset({"session", "name", "device", "command", "note", "anew", "checkpoints_kept", "remarks"})
 """What is told of a training and changes nothing in what it comes to: where, under which name, for whom."""
+EVERY_S = 0.5
 
 
 def settings_of(job: DataclassInstance, **derived: Any) -> dict[str, Any]:
@@ -81,9 +82,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-EVERY_S = 0.5
 
 
 class CurveFile:

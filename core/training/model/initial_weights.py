@@ -1,4 +1,4 @@
-"""What a new network begins with: random weights, those of a model as far as they fit, or a Darknet file."""
+"""Initial weights of a network, random or from a model, and the layers that stay frozen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from photon_triage.models.common.checkpoint import load
 from photon_triage.models.common.classes import named_classes
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.darknet.darknet import Darknet
+
+WEIGHTS = ".weights"
+SEEN = "images_seen"
+"""What a network's loss follows from its past; a network that is partly new begins at 0."""
 
 
 def freeze(network: nn.Module, what: str) -> int:
@@ -61,11 +65,6 @@ def _prefixes(network: nn.Module, what: str) -> tuple[str, ...]:
 def _as_in_use(module: nn.Module, inputs: Any) -> None:
     """Normalise with the kept statistics whatever the rest of the network does."""
     module.eval()
-
-
-WEIGHTS = ".weights"
-SEEN = "images_seen"
-"""What a network's loss follows from its past; a network that is partly new begins at 0."""
 
 
 def initialise(network: nn.Module, init: str, models: Path) -> dict[str, Any]:

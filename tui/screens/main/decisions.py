@@ -15,6 +15,8 @@ from photon_triage.core.session.store.rows import FrameRow
 from photon_triage.tui.widgets.candidates import CandidateList
 from photon_triage.tui.widgets.frame_states import Standing
 
+MARKS: dict[Verdict, str] = {"accepted": "✓", "rejected": "✗", "skipped": "–"}
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
@@ -57,9 +59,6 @@ class SaveQueue:
     async def drained(self) -> None:
         """Return once everything put so far has been written or has failed."""
         await self._jobs.join()
-
-
-MARKS: dict[Verdict, str] = {"accepted": "✓", "rejected": "✗", "skipped": "–"}
 
 
 @dataclass(frozen=True)

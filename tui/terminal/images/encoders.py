@@ -1,4 +1,4 @@
-"""A picture in palette colours, made small enough for a slow line."""
+"""Encoders of pictures for terminals: sixel and kitty's protocol, small enough for a slow line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ BYTES_A_PICTURE = 60_000
 """2.5 s of such a line; what sixels of a frame of 123 x 240 take on a screen of 120 x 40 lies below."""
 COARSENESS = (1, 2, 3, 4, 6, 8, 12, 16)
 """A picture that takes more is drawn with so many of the terminal's pixels for one of its own."""
+BAND = 6
+BITS = (1 << np.arange(BAND)).astype(np.uint8)
+SHORTEST_RUN = 4
+"""`!4?` is no shorter than `???`, and no longer than `????`."""
+CHUNK = 4096
+"""Characters of base64 in one sequence at most."""
+LARGEST_ID = 2**24 - 1
+"""The id of a picture is the colour of its cells."""
+PLACEHOLDER = "\U0010eeee"
+_CODES = """
+    305 30d 30e 310 312 33d 33e 33f 346 34a 34b 34c 350 351 352 357 35b 363 364 365 366 367 368 369 36a 36b 36c
+    36d 36e 36f 483 484 485 486 487 592 593 594 595 597 598 599 59c 59d 59e 59f 5a0 5a1 5a8 5a9 5ab 5ac 5af 5c4
+    610 611 612 613 614 615 616 617 657 658 659 65a 65b 65d 65e 6d6 6d7 6d8 6d9 6da 6db 6dc 6df 6e0 6e1 6e2 6e4
+    6e7 6e8 6eb 6ec 730 732 733 735 736 73a 73d 73f 740 741 743 745 747 749 74a 7eb 7ec 7ed 7ee 7ef 7f0 7f1 7f3
+"""
+NUMBERS = tuple(chr(int(code, 16)) for code in _CODES.split())
+"""The combining characters that stand for 0, 1, 2, ... beside a placeholder (rowcolumn-diacritics.txt)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +67,6 @@ def within_budget(encoded: Callable[[int], str], coarsest: int) -> str:
         if coarseness <= coarsest and len(sent := encoded(coarseness)) <= BYTES_A_PICTURE:
             return sent
     return ""
-
-
-BAND = 6
-BITS = (1 << np.arange(BAND)).astype(np.uint8)
-SHORTEST_RUN = 4
-"""`!4?` is no shorter than `???`, and no longer than `????`."""
 
 
 def encode_sixel(bitmap: Bitmap, scale: int = 1) -> str:
@@ -92,21 +103,6 @@ def _row(band: NDArray[np.uint8], shade: int) -> str:
 
 def _run(letter: str, length: int) -> str:
     return f"!{length}{letter}" if length >= SHORTEST_RUN else letter * length
-
-
-CHUNK = 4096
-"""Characters of base64 in one sequence at most."""
-LARGEST_ID = 2**24 - 1
-"""The id of a picture is the colour of its cells."""
-PLACEHOLDER = "\U0010eeee"
-_CODES = """
-    305 30d 30e 310 312 33d 33e 33f 346 34a 34b 34c 350 351 352 357 35b 363 364 365 366 367 368 369 36a 36b 36c
-    36d 36e 36f 483 484 485 486 487 592 593 594 595 597 598 599 59c 59d 59e 59f 5a0 5a1 5a8 5a9 5ab 5ac 5af 5c4
-    610 611 612 613 614 615 616 617 657 658 659 65a 65b 65d 65e 6d6 6d7 6d8 6d9 6da 6db 6dc 6df 6e0 6e1 6e2 6e4
-    6e7 6e8 6eb 6ec 730 732 733 735 736 73a 73d 73f 740 741 743 745 747 749 74a 7eb 7ec 7ed 7ee 7ef 7f0 7f1 7f3
-"""
-NUMBERS = tuple(chr(int(code, 16)) for code in _CODES.split())
-"""The combining characters that stand for 0, 1, 2, ... beside a placeholder (rowcolumn-diacritics.txt)."""
 
 
 def encode_kitty(bitmap: Bitmap, picture_id: int, columns: int, rows: int, multiplexer: Multiplexer = "") -> str:

@@ -1,4 +1,4 @@
-"""What `train` is asked for, of a detector."""
+"""Configuration of a detector training: the request, its network and initial weights, and its schedule."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ from photon_triage.core.training.tasks.detector.batch_sampler import Balance
 from photon_triage.core.training.tasks.detector.learner import OTHER, WANTED, TrainingPlan
 from photon_triage.models.darknet.darknet import Darknet, shipped_cfg, shipped_cfgs
 from photon_triage.models.darknet.detector import Detector, load_detector
+
+CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32
+DEFAULT_ITERATIONS = 1000
+LEARNING_LAYERS, MANY_LABELS = 4, 2000
+"""With fewer labels than that, only so many of the last convolutions of a trained network learn."""
+ALL_LEARN = "none"
+CONTINUE_PART = 0.5
+"""So far such a network goes from its old weights to the new ones."""
+FAR_LEARNING_LAYERS, FAR_PART = 7, 0.7
+"""The same on a beamtime unlike the one it learned from, where the old weights are worth less."""
+CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
+"""What a new model with as many classes is taught to tell apart, by the names in the labels."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +69,6 @@ class TrainingJob:
     checkpoints_kept: int = KEPT
 
 
-CONTINUE_ITERATIONS, CONTINUE_RATE, CONTINUE_BATCH = 150, 3e-4, 32
-DEFAULT_ITERATIONS = 1000
-
-LEARNING_LAYERS, MANY_LABELS = 4, 2000
-"""With fewer labels than that, only so many of the last convolutions of a trained network learn."""
-ALL_LEARN = "none"
-CONTINUE_PART = 0.5
-"""So far such a network goes from its old weights to the new ones."""
-FAR_LEARNING_LAYERS, FAR_PART = 7, 0.7
-"""The same on a beamtime unlike the one it learned from, where the old weights are worth less."""
-
-
 def kept_layers(job: TrainingJob, model: Darknet, examples: int, *, continues: bool, far: bool) -> str | None:
     """What is frozen: what was asked for; else, where a trained network goes on with few labels, its first layers.
 
@@ -102,10 +102,6 @@ def planned(
         decide=threshold if continues and 0 < threshold < 1 else None,
         part=(FAR_PART if far else CONTINUE_PART) if continues and examples < MANY_LABELS else 1.0,
     )
-
-
-CLASSES = (WANTED, "multiple", "water", "streak", OTHER)
-"""What a new model with as many classes is taught to tell apart, by the names in the labels."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a detector learns from and what judges it: two groups of frames that are never near each other."""
+"""A detector's training and validation frames, never near each other, and its evaluation on them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.tasks.detector.config import TrainingJob
 from photon_triage.core.training.tasks.detector.learner import score
 from photon_triage.models.darknet.detector import Detector
+
+LEAST_LABELS = 10
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,6 @@ def without(examples: Examples, judges: Iterable[Judges]) -> Examples:
         pixels, theirs = contents_of(examples.counts), contents_of(each.examples.counts)
         examples = examples.take(apart(examples.keys, pixels, each.truth, theirs))
     return examples
-
-
-LEAST_LABELS = 10
 
 
 @dataclass(frozen=True)

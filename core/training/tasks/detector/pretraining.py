@@ -41,6 +41,7 @@ PROJECTED = 128
 TEMPERATURE = 0.2
 RATE, DECAY, WARM_UP = 1e-3, 1e-4, 20
 BATCH = 64
+ITERATIONS, MOST, LEAST = 400, 4096, 16
 
 
 class Projecting(nn.Module):
@@ -132,9 +133,6 @@ class _PretrainingLearner(Learner):
         boxes = np.zeros((len(chosen), 4), np.float32)
         counts, _ = augment(self._counts[chosen], boxes, self.rng, self._augmentations, self._centers[chosen])
         return self._preparation.fit(torch.from_numpy(counts).to(self._device))
-
-
-ITERATIONS, MOST, LEAST = 400, 4096, 16
 
 
 @dataclass(frozen=True)

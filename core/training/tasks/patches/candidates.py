@@ -1,4 +1,4 @@
-"""Candidates that operators decided on in a session, as images to train on."""
+"""Training of a patch finder on candidates that operators decided on in a session."""
 
 from __future__ import annotations
 

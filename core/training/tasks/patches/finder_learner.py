@@ -1,4 +1,4 @@
-"""Training a network that finds small objects: patches about them and away from them, and its own mistakes again."""
+"""Learner of small objects: patches around them and away from them, a preselection of those, and its own mistakes."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ MISTAKEN = 0.5
 
 MOST_MISTAKES = 40
 """An image, each time."""
+POOL, KEPT = 4096, 1024
+"""Patches looked at, and those of them that are learned from."""
+POSITIVES = 256
 
 
 @dataclass(frozen=True)
@@ -237,13 +240,6 @@ def _lower_log_odds(network: nn.Module, by: float) -> None:
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         last.bias[-1] -= by
-
-
-POOL, KEPT = 4096, 1024
-"""Patches looked at, and those of them that are learned from."""
-
-
-POSITIVES = 256
 
 
 def preselected(negatives: Draw, positives: Draw, patches: PatchSampler, how: How, seed: int) -> Draw:

@@ -1,4 +1,4 @@
-"""Training a network on radial profiles: as many accepted as rejected ones in a batch, photons thinned."""
+"""Training of a classifier of radial profiles: from labels to a registered model."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, l
 
 LEAST_LABELS = 10
 FRAMES_AT_ONCE = 64
+DECAY = 1e-3
+LEAST_KEPT = 0.3
+"""Half of the profiles lose photons, down to this part; a sum of thinned Poisson counts is that of a weaker pulse."""
+CLASSES = ("other", "single")
+ITERATIONS, BATCH, RATE = 1500, 64, 2e-3
+CONTINUED = 0.25
+"""A network that has learned before goes on for so much of the batches, at so much of the rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +104,6 @@ def read_profiles(session: Session, network: RadialNet, labels: Iterable[Label])
             f"Label at least {LEAST_LABELS}, accepted and rejected ones.",
         )
     return Profiles(tuple(keys), tuple(runs), np.concatenate(counts), np.concatenate(pixels), np.array(accepted))
-
-
-DECAY = 1e-3
-LEAST_KEPT = 0.3
-"""Half of the profiles lose photons, down to this part; a sum of thinned Poisson counts is that of a weaker pulse."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,6 @@ def thinned(counts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     if np.array_equal(counts, np.rint(counts)) and counts.min() >= 0:
         return rng.binomial(counts.astype(np.int64), np.broadcast_to(kept, counts.shape)).astype(np.float32)
     return (counts * kept).astype(np.float32)
-
-
-CLASSES = ("other", "single")
-ITERATIONS, BATCH, RATE = 1500, 64, 2e-3
-CONTINUED = 0.25
-"""A network that has learned before goes on for so much of the batches, at so much of the rate."""
 
 
 def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:

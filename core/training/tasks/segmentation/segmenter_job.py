@@ -1,4 +1,4 @@
-"""From images with masks, or masks that were accepted, to a registered segmenter with its scores on held-back ones."""
+"""Training of a segmenter, from images with masks or accepted masks to a registered model with its scores."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
 from photon_triage.models.nets.unet import LOST, UNet
 
+CROP = 256
+ITERATIONS = {"msd": 600, "unet": 600}
+RATE = {"msd": 3e-3, "unet": 3e-4}
+"""Of Adam. Pelt & Sethian (2018) stay at 1e-3 for days; where it falls, three times that is better after minutes."""
+BATCH = 1
+"""As both networks were published with."""
+CONTINUED = 0.3
+"""A network that has learned before goes on with this part of the rate and of the iterations."""
+
 
 def accepted_masks(session: Session, labels: Iterable[Label]) -> tuple[list[Mapped], tuple[str, ...]]:
     """The frames whose segmentation was accepted, with it, and the names of its classes.
@@ -85,18 +94,6 @@ def _stored_masks(session: Session, keys: Iterable[FrameKey]) -> dict[FrameKey, 
     finally:
         reader.close()
     return found
-
-
-CROP = 256
-ITERATIONS = {"msd": 600, "unet": 600}
-RATE = {"msd": 3e-3, "unet": 3e-4}
-"""Of Adam. Pelt & Sethian (2018) stay at 1e-3 for days; where it falls, three times that is better after minutes."""
-
-BATCH = 1
-"""As both networks were published with."""
-
-CONTINUED = 0.3
-"""A network that has learned before goes on with this part of the rate and of the iterations."""
 
 
 def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
