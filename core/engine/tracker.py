@@ -201,10 +201,14 @@ class Tracker:
         info, error = result.info, result.error
         if info is not None and not self._learn(tracked, info, now):
             return
+        wait = None
         if isinstance(error, ReaderLostError):
             self._count_loss(tracked, error, now)
+            tracked.stale, wait = True, LOST_WAIT_S  # what stands there now is still to be seen
         elif isinstance(error, NotYetError):
             tracked.put_off(error, now, self._patience)
+            if now - tracked.changed < self._patience:
+                tracked.stale, wait = True, tracked.back_off()
         elif error is not None:
             tracked.give_up(error.message, error.kind)
         if info is not None and result.frames is not None:
@@ -213,7 +217,7 @@ class Tracker:
             assert tracked.info is not None
             self._plan.add_probe(tracked, ProbeRequest(tracked.info, *probe))
             return
-        self._end_look(tracked, now, wait=LOST_WAIT_S if isinstance(error, ReaderLostError) else None)
+        self._end_look(tracked, now, wait=wait)
 
     def _learn(self, tracked: TrackedFile, info: SourceInfo, now: float) -> bool:
         """Take in the info of a look; false where another file turned out to stand in the place of this one."""
@@ -261,6 +265,8 @@ class Tracker:
         if tracked.over:
             return
         wait = None
+        if tracked.info is None or layout_of(request.info) != layout_of(tracked.info):
+            reply = ReadReply()  # it is about frames that the file no longer shows: none of those now were sent for
         for start, frames in reply.pieces:
             tracked.changed = now
             self._emit_frames(tracked, start, frames, reply.valid, late=pending.late, verify=request.whole)
@@ -359,18 +365,18 @@ class Tracker:
 
     def _conclude(self, tracked: TrackedFile, now: float, *, wait: float | None = None) -> None:
         """See what follows from what was just learnt of a file, and report it."""
-        if not tracked.over and tracked.is_at_end(now, self._patience) and tracked.next_probe() is None:
+        # What a look that is at a reader finds may be another file: until it is answered, this one does not end.
+        ends = not (tracked.over or tracked.looking) and tracked.is_at_end(now, self._patience)
+        if ends and tracked.next_probe() is None:
             tracked.end()
         if tracked.status is FileStatus.UNREADABLE and (copy := self._stand_in(tracked.file.path)) is not None:
             tracked.status, tracked.reason = FileStatus.COMPLETE, f"It is read from {copy}."
         self._report(tracked)
         if tracked.over:
             self._close(tracked, now)
-        elif tracked.looking:
-            return
-        elif tracked.stale or tracked.is_at_end(now, self._patience):
+        elif not tracked.looking and wait is None and (tracked.stale or tracked.is_at_end(now, self._patience)):
             self.queue.look_at(tracked, now)
-        elif (wait is not None or not tracked.look_planned) and not tracked.is_all_there:
+        elif not tracked.looking and (wait is not None or not tracked.look_planned) and not tracked.is_all_there:
             self.queue.look_at(tracked, now + (tracked.back_off() if wait is None else wait))
 
     def _report(self, tracked: TrackedFile) -> None:

@@ -317,6 +317,44 @@ class LatestFirst(TrackerMachine):
     latest = True
 
 
+def test_a_file_does_not_end_while_a_look_at_what_stands_in_its_place_is_under_way() -> None:
+    machine = TrackerMachine()
+    machine.write(0, False, set())
+    path = "/data/0.h5"
+    machine.ask(has_room=False)
+    machine.replace(path, 1)
+    machine.reply(1, "")  # it tells of the second file, which the watcher has not seen to be another one yet
+    machine.replace(path, 1)
+    machine.ask(has_room=True)
+    machine.ask(has_room=False)
+    read, look = sorted(machine.pending)
+    assert isinstance(machine.pending[read], ReadRequest) and isinstance(machine.pending[look], SurveyRequest)
+    machine.told[path].frames.clear()
+    machine.tracker.reply(read, ReadReply([(0, machine.disk[path].frames(0, 1, "/images_2"))]), machine.now)
+    del machine.pending[read]
+    machine.listen()
+    machine.reply(look, "")
+    machine.teardown()
+    assert machine.told[path].frames == {0: 3}
+
+
+def test_a_file_does_not_end_while_a_look_that_was_due_has_cost_a_reader() -> None:
+    machine = TrackerMachine()
+    machine.write(0, False, set())
+    path = "/data/0.h5"
+    machine.ask(has_room=False)
+    machine.replace(path, 1)
+    machine.reply(1, "")
+    read, _ = machine.tracker.next_request(machine.now, has_room=True) or (0, None)
+    machine.replace(path, 1)
+    machine.tracker.reply(read, ReadReply([(0, machine.disk[path].frames(0, 1, "/images_2"))]), machine.now)
+    machine.listen()
+    machine.ask(has_room=False)
+    machine.reply(min(machine.pending), "lost")
+    machine.teardown()
+    assert machine.told[path].frames == {0: 3}
+
+
 TestInOrder = TrackerMachine.TestCase
 TestLatestFirst = LatestFirst.TestCase
 TestInOrder.settings = TestLatestFirst.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
