@@ -86,6 +86,7 @@ FOOTER_ORDER = (
     "whole",
 )
 """Ids of keys in the order in which a narrow footer keeps them; the palette and the help follow it, too."""
+_PLACES = {key: place for place, key in enumerate(FOOTER_ORDER)}
 
 
 def in_footer_order(keys: Iterable[Binding]) -> list[Binding]:
@@ -94,7 +95,7 @@ def in_footer_order(keys: Iterable[Binding]) -> list[Binding]:
 
 
 def _place(key: str | None) -> int:
-    return FOOTER_ORDER.index(key) if key in FOOTER_ORDER else len(FOOTER_ORDER)
+    return _PLACES.get(key or "", len(_PLACES))
 
 
 class KeyFooter(Line):

@@ -95,8 +95,7 @@ class MainScreen(PromptScreen):
         self.training = TrainingController(triage, self.decisions)
         self.session = SessionController(triage, self.decisions, self._show_help)
         decision = DecisionController(triage, self.list, self.picture, self.decisions)
-        self._controllers = (self.audit, decision, self.list, self.picture, self.training, self.session)
-        for controller in self._controllers:
+        for controller in (self.audit, decision, self.list, self.picture, self.training, self.session):
             for name in dir(controller):
                 if name.startswith("action_"):
                     setattr(self, name, getattr(controller, name))  # where Textual looks for the action of a key
@@ -168,9 +167,8 @@ class MainScreen(PromptScreen):
         return [*self.list.queue_commands(), *self.audit.draw_command()]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which actions there are now."""
-        allowed = all(controller.allows(action) for controller in self._controllers)
-        return super().check_action(action, parameters) if allowed else False
+        """Which actions there are now: while a threshold is tried, some keys are those of the trial."""
+        return super().check_action(action, parameters) if self.audit.allows(action) else False
 
     def _show_help(self) -> None:
         focused = self.focused

@@ -154,7 +154,3 @@ class Controller:
 
     def __init__(self, triage: Triage) -> None:
         self.triage = triage
-
-    def allows(self, action: str) -> bool:
-        """Whether an action can be taken now."""
-        return True
