@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from photon_triage.core.common.errors import SessionError, SourceError
+from photon_triage.core.common.errors import SessionError
 from photon_triage.core.engine.networks import RunningStages
 from photon_triage.core.frames import Batch, FrameKey
 from photon_triage.core.session.models.catalog import models_in_use
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.frames import read_pixels
 from photon_triage.core.session.store.second_scores import nearest_score
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.stages.cascade import Outcome, run_on_usable
@@ -38,39 +39,21 @@ def score_frames(
         raise SessionError(f"Could not score with {model}: {complaints[-1]}", title="Model not usable")
     recipe, found = session.recipe(), dict[FrameKey, float | None]()
     radius = recipe.label_radius
-    of_file: dict[tuple[str, str], dict[int, list[FrameKey]]] = defaultdict(lambda: defaultdict(list))
+    on: dict[FrameKey, list[FrameKey]] = defaultdict(list)
     for key in keys:
-        of_file[key.file, key.dataset][key.index].append(key)
+        on[key.frame].append(key)
     done = 0
     with FrameReader(roots=recipe.source.roots) as reader:
-        for (path, dataset), frames in sorted(of_file.items()):
-            indices = sorted(frames)
-            for start in range(0, len(indices), FRAMES_AT_ONCE):
-                part = indices[start : start + FRAMES_AT_ONCE]
-                try:
-                    batch = _read(reader, session, path, dataset, part, device)
-                except SourceError:
-                    continue
-                for index, outcome in zip(part, run_on_usable(running.stages, batch), strict=True):
-                    if outcome is not None:
-                        found |= {key: _score(key, outcome, radius) for key in frames[index]}
-                done += len(part)
-                note(done)
+        for part in read_pixels(reader, sorted(on), at_once=FRAMES_AT_ONCE, failed=lambda keys, error: None):
+            mask = None if part.valid is None else torch.from_numpy(part.valid).to(device)
+            geometry = part.info.geometry.over(recipe.geometry.geometry())
+            batch = Batch(part.keys, torch.from_numpy(part.pixels).to(device), mask, geometry)
+            for frame, outcome in zip(part.keys, run_on_usable(running.stages, batch), strict=True):
+                if outcome is not None:
+                    found |= {key: _score(key, outcome, radius) for key in on[frame]}
+            done += len(part.keys)
+            note(done)
     return found
-
-
-def _read(
-    reader: FrameReader, session: Session, path: str, dataset: str, indices: Sequence[int], device: torch.device
-) -> Batch:
-    info = reader.inspect(path, dataset or None)
-    raw = reader.read_indices(info.path, info.dataset, indices)
-    mask = reader.mask(info)
-    return Batch(
-        tuple(FrameKey(path, dataset, index) for index in indices),
-        torch.from_numpy(raw).to(device),
-        None if mask is None else torch.from_numpy(mask).to(device),
-        info.geometry.over(session.recipe().geometry.geometry()),
-    )
 
 
 def _score(key: FrameKey, outcome: Outcome, radius: float) -> float | None:

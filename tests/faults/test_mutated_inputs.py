@@ -70,7 +70,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("photon_triage.tui.snapshot.comparison_view.labels_needed", no_labels)
     monkeypatch.setattr("photon_triage.core.report.figures._svg", lambda *_: "")
     monkeypatch.setattr(Previewer, "load", _no_frame)
-    monkeypatch.setattr("photon_triage.core.training.data.examples._read", _no_frame)
+    monkeypatch.setattr("photon_triage.core.training.data.examples.read_pixels", lambda *_, **__: iter(()))
     for user in ("core.engine.networks", "core.training.evaluation.representativeness"):
         monkeypatch.setattr(f"photon_triage.{user}.load_detector", _detector)
 

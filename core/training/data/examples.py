@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photon_triage.core.common.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import Box, FrameKey, Geometry, as_counts
 from photon_triage.core.prepare import Preparation
 from photon_triage.core.radial import radius_at
 from photon_triage.core.recipe import Recipe
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.session import Session
-from photon_triage.core.session.store.reader import FileRow, FrameRow
+from photon_triage.core.session.store.frames import FramePixels, read_pixels
 from photon_triage.core.sources import FrameReader
 
 FOURTH_MINIMUM = 14.0662
@@ -96,37 +95,26 @@ def gather(session: Session, preparation: Preparation, labels: Iterable[Label] |
     finally:
         reader.close()
     reached = recipe.stages_before_network
-    wanted: dict[str, list[tuple[FrameRow, Label]]] = defaultdict(list)
-    unreachable = 0
-    for label in chosen:
-        row = rows.get(label.key)
-        if row is None or row.passed < reached:
-            unreachable += 1
-        else:
-            wanted[label.key.file].append((row, label))
-    if not wanted:
+    seen = {label.key: label for label in chosen if label.key in rows and rows[label.key].passed >= reached}
+    unreachable = len(chosen) - len(seen)
+    if not seen:
         raise TrainingError(
             f"Could not train on {session.path}: of its {len(chosen)} labels none is of a frame that the network sees.",
             "Accept and reject candidates on a screen first, or import labels with `photon-triage labels import`.",
         )
-    parts, keys, chosen_labels, boxes, runs, centers, unreadable = [], [], [], [], [], [], 0
-    with FrameReader(roots=session.recipe().source.roots) as frames:
-        for path, labelled in sorted(wanted.items()):
-            labelled.sort(key=lambda pair: pair[0].key.index)
-            try:
-                counts = _read(frames, files[path], [row.key.index for row, _ in labelled], preparation)
-            except SourceError:
-                unreadable += len(labelled)
-                continue
-            file = files[path]
-            for row, label in labelled:
-                box = pattern_box(file.geometry, row.measures.get("diameter_nm"), recipe, (file.height, file.width))
-                keys.append(row.key)
-                chosen_labels.append(label)
+    parts, keys, boxes, runs, centers = [], list[FrameKey](), [], [], []
+    with FrameReader(roots=recipe.source.roots) as frames:
+        for part in read_pixels(frames, sorted(seen), at_once=FRAMES_AT_ONCE, failed=lambda keys, error: None):
+            file = files[part.keys[0].file]
+            for key in part.keys:
+                diameter = rows[key].measures.get("diameter_nm")
+                box = pattern_box(file.geometry, diameter, recipe, (file.height, file.width))
+                keys.append(key)
                 boxes.append(preparation.from_frame(box, (file.height, file.width)))
                 runs.append(file.run)
                 centers.append(beam_in_region(file.geometry, recipe))
-            parts.append(counts)
+            parts.append(_region(part, preparation))
+    unreadable, chosen_labels = len(seen) - len(keys), [seen[key] for key in keys]
     if not parts:
         raise TrainingError(
             f"Could not train on {session.path}: none of the {unreadable} labelled frames can be read any more.",
@@ -166,14 +154,9 @@ def pattern_box(geometry: Geometry, diameter_nm: float | None, recipe: Recipe, s
     return Box(x0, y0, x1 - x0, y1 - y0)
 
 
-def _read(reader: FrameReader, file: FileRow, indices: list[int], preparation: Preparation) -> NDArray[Any]:
+def _region(part: FramePixels, preparation: Preparation) -> NDArray[Any]:
     """The preparation's region of some frames of a file."""
-    valid = reader.mask(reader.inspect(file.path, file.dataset or None))
-    mask = None if valid is None else torch.from_numpy(valid)
-    parts = []
-    for start in range(0, len(indices), FRAMES_AT_ONCE):
-        raw = reader.read_indices(file.path, file.dataset, indices[start : start + FRAMES_AT_ONCE])
-        counts = preparation.region(torch.from_numpy(as_counts(raw, valid)), mask).numpy()
-        whole = raw.dtype.kind in "iu" and preparation.dark is None and counts.max() <= np.iinfo(np.int16).max
-        parts.append(counts.astype(np.int16) if whole else counts)
-    return np.concatenate(parts)
+    mask = None if part.valid is None else torch.from_numpy(part.valid)
+    counts = preparation.region(torch.from_numpy(as_counts(part.pixels, part.valid)), mask).numpy()
+    whole = part.pixels.dtype.kind in "iu" and preparation.dark is None and counts.max() <= np.iinfo(np.int16).max
+    return counts.astype(np.int16) if whole else counts

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photon_triage.core.common.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey, as_counts
 from photon_triage.core.session.decisions.labels import Label, LabelBook
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
+from photon_triage.core.session.store.frames import read_pixels
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.loop.runs import TrainingRun
@@ -34,15 +35,10 @@ WHAT = {
 def readable_frames(keys: Iterable[FrameKey], session: Session) -> Iterator[tuple[FrameKey, Image]]:
     """The frames that can still be read."""
     with FrameReader(roots=session.recipe().source.roots) as reader:
-        for key in keys:
-            try:
-                info = reader.inspect(key.file, key.dataset or None)
-                valid = reader.mask(info)
-                pixels = as_counts(reader.read_indices(key.file, key.dataset, [key.index])[0], valid)
-            except SourceError:
-                continue
-            usable = np.isfinite(pixels) if valid is None else np.isfinite(pixels) & valid
-            yield key, Image(key, pixels, usable, info.simulated)
+        for part in read_pixels(reader, keys, at_once=1, failed=lambda keys, error: None):
+            (key,), (pixels,) = part.keys, as_counts(part.pixels, part.valid)
+            usable = np.isfinite(pixels) if part.valid is None else np.isfinite(pixels) & part.valid
+            yield key, Image(key, pixels, usable, part.info.simulated)
 
 
 def runs_of(session: Session, keys: Iterable[FrameKey]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from photon_triage.core.common.errors import SourceError, TrainingError
+from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import Batch, FrameKey, as_counts
 from photon_triage.core.metrics import confusion_at
 from photon_triage.core.session.decisions.labels import Label
 from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
+from photon_triage.core.session.store.frames import read_pixels
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.stages.rings import RingSums
 from photon_triage.core.training.data.sources import CHANGED, chosen_labels
@@ -69,35 +69,24 @@ def read_profiles(session: Session, network: RadialNet, labels: Iterable[Label])
     Raises TrainingError where there are too few, RecipeError where the geometry is not known.
     """
     recipe = session.recipe()
+    verdicts = {label.key: label.verdict for label in labels if label.verdict != "skipped"}
     with closing(session.results()) as reader:
-        passed = {row.key: row.passed for row in reader.all_frames()}
+        rows = reader.frames().rows(verdicts)
         files = {file.path: file for file in reader.files()}
-    wanted: dict[str, list[Label]] = defaultdict(list)
-    for label in labels:
-        if label.verdict != "skipped" and passed.get(label.key, -1) >= recipe.stages_before_network:
-            wanted[label.key.file].append(label)
+    reached = sorted(key for key, row in rows.items() if row.passed >= recipe.stages_before_network)
     rings = RingSums(network.bins, network.q_max, recipe.prepare.roi)
     keys: list[FrameKey] = []
     runs, counts, pixels, accepted = [], [], [], []
     with FrameReader(roots=recipe.source.roots) as frames:
-        for path, told in sorted(wanted.items()):
-            file = files[path]
-            told.sort(key=lambda label: label.key.index)
-            for start in range(0, len(told), FRAMES_AT_ONCE):
-                part = told[start : start + FRAMES_AT_ONCE]
-                try:
-                    valid = frames.mask(frames.inspect(file.path, file.dataset or None))
-                    raw = frames.read_indices(file.path, file.dataset, [label.key.index for label in part])
-                except SourceError:
-                    continue
-                mask = None if valid is None else torch.from_numpy(valid)
-                these = tuple(label.key for label in part)
-                summed, usable = rings(Batch(these, torch.from_numpy(as_counts(raw, valid)), mask, file.geometry))
-                keys += these
-                runs += [file.run] * len(part)
-                counts.append(summed.numpy())
-                pixels.append(usable.expand_as(summed).numpy())
-                accepted += [label.verdict == "accepted" for label in part]
+        for part in read_pixels(frames, reached, at_once=FRAMES_AT_ONCE, failed=lambda keys, error: None):
+            file, mask = files[part.keys[0].file], None if part.valid is None else torch.from_numpy(part.valid)
+            raw = torch.from_numpy(as_counts(part.pixels, part.valid))
+            summed, usable = rings(Batch(part.keys, raw, mask, file.geometry))
+            keys += part.keys
+            runs += [file.run] * len(part.keys)
+            counts.append(summed.numpy())
+            pixels.append(usable.expand_as(summed).numpy())
+            accepted += [verdicts[key] == "accepted" for key in part.keys]
     if len(keys) < LEAST_LABELS:
         raise TrainingError(
             f"Could not train on {session.path}: only {len(keys)} labelled frames reach the network.",
