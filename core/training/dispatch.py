@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models.catalog import ModelEntry, find_model, session_models, shipped_models
+from photon_triage.core.session.models.catalog import find_model, session_models, shipped_models
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.sources import SIMULATED, SOURCES
 from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.runs import TrainingRun, training_run
+from photon_triage.core.training.loop.runs import training_run
 from photon_triage.core.training.model.initial_weights import WEIGHTS
 from photon_triage.core.training.model.job import (
     FINDERS,
@@ -21,26 +21,27 @@ from photon_triage.core.training.model.job import (
     SEGMENTERS,
     STAGE_OF,
     NetworkJob,
+    Prepare,
     checked,
     family_of,
     name_for,
     require_known,
+    train_network,
 )
-from photon_triage.core.training.tasks.patches.candidates import train_from_candidates
-from photon_triage.core.training.tasks.patches.finder_job import train_from_objects
-from photon_triage.core.training.tasks.profiles.profile_learner import train_from_profiles
-from photon_triage.core.training.tasks.segmentation.segmenter_job import train_from_accepted_masks, train_from_masks
+from photon_triage.core.training.tasks.patches.candidates import prepare_candidates
+from photon_triage.core.training.tasks.patches.finder_job import prepare_objects
+from photon_triage.core.training.tasks.profiles.profile_learner import prepare_profiles
+from photon_triage.core.training.tasks.segmentation.segmenter_job import prepare_accepted_masks, prepare_masks
 from photon_triage.models.darknet.darknet import shipped_cfgs
 
 DRAWN = ("masks", "points", "within")
-Train = Callable[[NetworkJob, ModelEntry | None, TrainingRun, Note], Trained]
 OF_FILES = {"masks", "only", "classes", "void", "normalise"}
-USED: Mapping[Train, set[str]] = {
-    train_from_masks: {*OF_FILES, "crop", "loss", "weighted"},
-    train_from_accepted_masks: {"sources", "normalise", "crop", "loss", "weighted"},
-    train_from_objects: {*OF_FILES, "points", "within", "margin", "negatives"},
-    train_from_candidates: {"sources", "normalise", "classes", "negatives"},
-    train_from_profiles: {"sources"},
+USED: Mapping[Prepare, set[str]] = {
+    prepare_masks: {*OF_FILES, "crop", "loss", "weighted"},
+    prepare_accepted_masks: {"sources", "normalise", "crop", "loss", "weighted"},
+    prepare_objects: {*OF_FILES, "points", "within", "margin", "negatives"},
+    prepare_candidates: {"sources", "normalise", "classes", "negatives"},
+    prepare_profiles: {"sources"},
 }
 """The parts of a job that each training has a use for, beside those that all have."""
 PARTICULAR = set[str]().union(*USED.values())
@@ -119,7 +120,7 @@ def run_network_training(job: NetworkJob, note: Note = lambda done, planned, los
                 "Could not train on profiles of files: a radial network learns from a session's labels.",
                 "Leave --images and --from simulated out.",
             )
-        return _run(job, PROFILERS, train_from_profiles, note)
+        return _run(job, PROFILERS, prepare_profiles, note)
     if job.images:
         if family is None:
             raise TrainingError(
@@ -127,7 +128,7 @@ def run_network_training(job: NetworkJob, note: Note = lambda done, planned, los
                 f"Give --model with one of {', '.join(STAGE_OF)}, or --init with a model to continue.",
             )
         finds = family in FINDERS
-        return _run(job, FINDERS if finds else SEGMENTERS, train_from_objects if finds else train_from_masks, note)
+        return _run(job, FINDERS if finds else SEGMENTERS, prepare_objects if finds else prepare_masks, note)
     if SIMULATED in job.sources:
         raise TrainingError(
             "Could not train on simulated frames: what is simulated is single particles, for detectors.",
@@ -136,9 +137,7 @@ def run_network_training(job: NetworkJob, note: Note = lambda done, planned, los
     if given := [name for name in DRAWN if getattr(job, name)]:
         raise TrainingError(f"Could not train: --{given[0]} was given without --images.", "Add the --images.")
     finds = family in FINDERS if family is not None else job.session.recipe().patches is not None
-    return _run(
-        job, FINDERS if finds else SEGMENTERS, train_from_candidates if finds else train_from_accepted_masks, note
-    )
+    return _run(job, FINDERS if finds else SEGMENTERS, prepare_candidates if finds else prepare_accepted_masks, note)
 
 
 def trains_network(job: NetworkJob) -> bool:
@@ -157,25 +156,23 @@ def _profiles_in_use(job: NetworkJob) -> bool:
     return bool(name) and family_of(find_model(str(name), job.session.models_path)) in PROFILERS
 
 
-def _run(job: NetworkJob, families: tuple[str, ...], train: Train, note: Note) -> Trained:
+def _run(job: NetworkJob, families: tuple[str, ...], prepare: Prepare, note: Note) -> Trained:
     base = checked(job, families)
-    _refuse_unused(job, train)
+    _refuse_unused(job, prepare)
     named = replace(job, name=name_for(job, base))
     settings = settings_of(job, base=base and base.path.name)
     with training_run(job.session, str(named.name), settings, anew=job.anew, command=job.command,
         checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
     ) as run:  # fmt: skip
-        trained = train(named, base, run, note)
-        run.done()
-    return trained
+        return train_network(prepare, named, base, run, note)
 
 
-def _refuse_unused(job: NetworkJob, train: Train) -> None:
+def _refuse_unused(job: NetworkJob, prepare: Prepare) -> None:
     """Raise TrainingError for what was asked for and would change nothing."""
     usual = NetworkJob(job.session)
-    for name in sorted(PARTICULAR - USED[train]):
+    for name in sorted(PARTICULAR - USED[prepare]):
         if getattr(job, name) != getattr(usual, name):
-            allowed = ", ".join(f"--{OPTIONS.get(each, each)}" for each in sorted(USED[train]))
+            allowed = ", ".join(f"--{OPTIONS.get(each, each)}" for each in sorted(USED[prepare]))
             raise TrainingError(
                 f"Could not train: --{OPTIONS.get(name, name)} was given, of which this training has no use.",
                 f"Leave it out. Beside what all trainings have in common this one knows {allowed}.",

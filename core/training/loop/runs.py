@@ -37,7 +37,7 @@ from photon_triage.core.session.trainings.trainings import (
 from photon_triage.core.training.loop.checkpoints import FOLDER, KEPT, Checkpoints
 from photon_triage.core.training.loop.distributed import OtherRankDone, is_first, wait_for_all
 from photon_triage.core.training.loop.folder import CurveFile, digest_of, locked, writing
-from photon_triage.core.training.loop.progress import Progress
+from photon_triage.core.training.loop.progress import Note, Progress
 from photon_triage.core.training.loop.resume_state import Keeper
 
 STATE, NOTES = "state.safetensors", "notes.json"
@@ -100,6 +100,13 @@ class TrainingRun:
         """Write down the frames that the model learns from, file, dataset and index; they stay after the training."""
         rows = [(file, dataset, str(index)) for file, dataset, index in sorted({_place(key) for key in keys})]
         self._write(TRAINED_ON, b"".join(csv_lines([("file", "dataset", "index"), *rows])))
+
+    def train(self, steps: Iterator[Progress], note: Note) -> Progress | None:
+        """Run all steps, tell `note` of each batch, and return the progress of the last; raises TrainingStopped."""
+        step = None
+        for step in self.follow(steps):
+            note(step.done, step.planned, step.loss, step.f1)
+        return step
 
     def follow(self, steps: Iterator[Progress]) -> Iterator[Progress]:
         """Pass on every batch's progress, and write the curve that screens show; pause and stop as is asked for.
@@ -206,9 +213,9 @@ def training_run(
 ) -> Iterator[TrainingRun]:
     """The folder of the training of the model `name`, for this process alone while the block runs.
 
+    Where the block ends well the model is registered, and the state is forgotten; else what ended it is written down.
     anew: forget the state that an interrupted training left. command: what goes on with it later, the program's name
-    first. checkpoint_every: batches between two checkpoints, None for none; the last `checkpoints_kept` remain. Why the
-    block failed is written down there.
+    first. checkpoint_every: batches between two checkpoints, None for none; the last `checkpoints_kept` remain.
 
     Raises TrainingError while another process trains it, and where the folder cannot be written.
     """
@@ -232,6 +239,7 @@ def training_run(
         run.keeper.checkpoints = checkpoints
         with _told(run):
             yield run
+            run.done()
 
 
 @contextmanager

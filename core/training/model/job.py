@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from photon_triage.core.common.errors import TrainingError
+from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.models.catalog import ModelEntry, find_model
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.filters import AUDIT
 from photon_triage.core.training.data.images import Image, normalisation_from
 from photon_triage.core.training.data.preselection import How
-from photon_triage.core.training.data.sources import DEFAULT_SOURCES
+from photon_triage.core.training.data.sources import CHANGED, DEFAULT_SOURCES, TrainingLabels
 from photon_triage.core.training.data.split import Split
 from photon_triage.core.training.evaluation.pixel_losses import LossName
-from photon_triage.core.training.evaluation.scoring import held_out_images
+from photon_triage.core.training.evaluation.representativeness import represent
+from photon_triage.core.training.evaluation.scoring import held_out_images, held_out_labels
 from photon_triage.core.training.loop.checkpoints import KEPT, Trained, checked_name, free_name, register
+from photon_triage.core.training.loop.progress import Note, Progress
+from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.initial_weights import freeze, initialise
 from photon_triage.models.common.classes import EACH_FRAME, Normalisation
 from photon_triage.models.common.errors import ModelError
 from photon_triage.models.common.registry import available, create
+from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.patch_finder import PatchFinder
 from photon_triage.models.nets.radial_net import ProfileClassifier
 from photon_triage.models.nets.segmenter import Segmenter
 
 SEGMENTERS, FINDERS, PROFILERS = ("msd", "unet"), ("lenet",), ("radial",)
 STAGE_OF = {"msd": "segment", "unet": "segment", "lenet": "patches", "radial": "classify"}
+Model = TypeVar("Model", Segmenter, PatchFinder, ProfileClassifier)
 GIVE_IMAGES = "Or train from files: --images with --masks or --points."
 
 
@@ -78,6 +85,43 @@ class NetworkJob:
     checkpoints_kept: int = KEPT
     remarks: dict[str, Any] = field(default_factory=dict, compare=False)
     """What a training notes of itself as it goes, to be kept with the model."""
+
+
+@dataclass(frozen=True)
+class NetworkTraining(Generic[Model]):
+    """A training that is ready to begin, and what is its own in it.
+
+    model: the network with its classes, that `steps` train in place. old: the model that is continued, as it was.
+    score: the scores of a model on what was held out. trained_on: the frames that are learned from or choose a
+    checkpoint. data: the facts of what is learned from, asked for when it has ended. how: the settings that were used.
+    """
+
+    model: Model
+    old: Model | None
+    steps: Iterator[Progress]
+    score: Callable[[Model], dict[str, Any]]
+    trained_on: Iterable[FrameKey]
+    data: Callable[[], Mapping[str, Any]]
+    how: Mapping[str, Any]
+
+
+Prepare = Callable[["NetworkJob", ModelEntry | None, TrainingRun, torch.device], NetworkTraining[Any]]
+"""Reads what a job learns from, holds out what scores it, and builds the network or loads the one that is continued."""
+
+
+def train_network(prepare: Prepare, job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
+    """Prepare a training, run it, score the model beside the one that it continues, and register it.
+
+    Raises TrainingError, SourceError, LabelError, SessionError, RecipeError or ModelError.
+    """
+    began, device = time.time(), best_device(job.device)
+    training = prepare(job, base, run, device)
+    run.train(training.steps, note)
+    scores = {base.name: training.score(training.old)} if base is not None and training.old is not None else {}
+    scores[name_for(job, base)] = training.score(training.model)
+    run.record_trained_on(training.trained_on)
+    how = {**training.how, "seconds": time.time() - began, "device": str(device)}
+    return registered(job, base, training.model, scores, training.data(), how)
 
 
 def checked(job: NetworkJob, families: tuple[str, ...]) -> ModelEntry | None:
@@ -171,6 +215,39 @@ def facts_of_images(groups: Split[Any]) -> dict[str, Any]:
         "images": {part: [image.name for image in images] for part, images in parts.items()},
         "simulated": any(image.simulated for images in parts.values() for image in images),
     }
+
+
+def facts_of_labels(
+    job: NetworkJob,
+    chosen: TrainingLabels,
+    learned: Mapping[FrameKey, bool],
+    held_out: Sequence[FrameKey],
+    *,
+    unreachable: int,
+    simulated: bool,
+) -> dict[str, Any]:
+    """Which labels were learned from and which scored, and how far the first stand for the beamtime.
+
+    learned: whether each was accepted. unreachable: labels whose frame the network never sees, or that cannot be read.
+    """
+    accepted = sum(learned.values())
+    return {
+        "unit": "labels",
+        "trained_on": len(learned),
+        "accepted": accepted,
+        "rejected": len(learned) - accepted,
+        "held_back": len(held_out),
+        "evaluated_on": held_out_labels(chosen.counts(held_out)),
+        "unreachable": unreachable,
+        "simulated": simulated,
+        "representation": represent(job.session, learned).as_json(),
+    }
+
+
+def note_sources(job: NetworkJob, chosen: TrainingLabels, learned: Iterable[FrameKey]) -> None:
+    """Note with the model from which sources the labels came that it learns from, and how many were left out."""
+    job.remarks.update({"sources": chosen.counts(learned), "from": list(job.sources)})
+    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
 
 
 def registered(

@@ -48,9 +48,8 @@ def run_training(job: TrainingJob, note: Note = lambda done, planned, loss, f1: 
         checkpoint_every=job.checkpoint_every, checkpoints_kept=job.checkpoints_kept,
     ) as run:  # fmt: skip
         trained = _trained(job, base, name, run, note)
-        run.done()
-        for kept in (CACHE, MEASURED):
-            (run.folder / kept).unlink(missing_ok=True)
+    for kept in (CACHE, MEASURED):
+        (run.folder / kept).unlink(missing_ok=True)
     return trained
 
 
@@ -73,8 +72,7 @@ def _trained(job: TrainingJob, base: ModelEntry | None, name: str, run: Training
     plan = planned(job, model, len(data.training), recipe.default_threshold, continues=beginning.continues, far=far)
     judging = data.validation.examples if data.validation else None
     watched = data.judges.examples
-    for step in run.follow(train(detector, preparation, data.training, plan, device, judging, run.keeper, watched)):
-        note(step.done, step.planned, step.loss, step.f1)
+    run.train(train(detector, preparation, data.training, plan, device, judging, run.keeper, watched), note)
     suggested, chosen = None, None
     if data.validation is not None:
         suggested = data.validation.best_threshold(detector, preparation, device)

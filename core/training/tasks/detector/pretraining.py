@@ -164,9 +164,7 @@ def run_pretraining(job: PretrainingJob, note: Note = lambda done, planned, loss
     name = job.name or free_name("pretrained", job.session.models_path)
     settings = settings_of(job, kind="pretraining")
     with training_run(job.session, name, settings, anew=job.anew, command=job.command) as run:
-        trained = _pretrained(job, name, run, note)
-        run.done()
-    return trained
+        return _pretrained(job, name, run, note)
 
 
 def _pretrained(job: PretrainingJob, name: str, run: TrainingRun, note: Note) -> Trained:
@@ -190,10 +188,7 @@ def _pretrained(job: PretrainingJob, name: str, run: TrainingRun, note: Note) ->
         network, preparation, counts, _centers(job.session, places), job.iterations, device,
         seed=job.seed, augmentations=job.augment, batch=job.batch, keeper=run.keeper,
     )  # fmt: skip
-    loss = float("nan")
-    for step in run.follow(steps):
-        loss = step.loss
-        note(step.done, step.planned, step.loss, step.f1)
+    last = run.train(steps, note)
     facts = {
         "name": name,
         "frames": len(counts),
@@ -201,7 +196,7 @@ def _pretrained(job: PretrainingJob, name: str, run: TrainingRun, note: Note) ->
         "iterations": job.iterations,
         "batch": min(job.batch, len(counts)),
         "augment": list(job.augment),
-        "loss": loss,
+        "loss": last.loss if last else float("nan"),
         "chance": float(np.log(2 * min(job.batch, len(counts)) - 1)),
         "init": started and started["text"],
         "seed": job.seed,

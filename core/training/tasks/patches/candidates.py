@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
@@ -19,15 +20,19 @@ from photon_triage.core.session.models.catalog import ModelEntry
 from photon_triage.core.session.session import Session
 from photon_triage.core.training.data.images import Image
 from photon_triage.core.training.data.objects import objects_at
-from photon_triage.core.training.data.sources import CHANGED, chosen_labels, readable_frames, runs_of
+from photon_triage.core.training.data.sources import chosen_labels, readable_frames, runs_of
 from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
-from photon_triage.core.training.evaluation.representativeness import represent
-from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels
-from photon_triage.core.training.loop.checkpoints import Trained
+from photon_triage.core.training.evaluation.scoring import confusion_scores
 from photon_triage.core.training.loop.loop import learn
-from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.model.job import GIVE_IMAGES, NetworkJob, keep_layers, name_for, registered
+from photon_triage.core.training.model.job import (
+    GIVE_IMAGES,
+    NetworkJob,
+    NetworkTraining,
+    facts_of_labels,
+    keep_layers,
+    note_sources,
+)
 from photon_triage.core.training.tasks.patches.finder_job import finding_plan, new_finder
 from photon_triage.core.training.tasks.patches.finder_learner import preselected
 from photon_triage.core.training.tasks.patches.patch_sampler import (
@@ -39,8 +44,7 @@ from photon_triage.core.training.tasks.patches.patch_sampler import (
     elsewhere_drawn,
     score_patches,
 )
-from photon_triage.models.inference.precision import best_device
-from photon_triage.models.nets.patch_finder import load_patch_finder
+from photon_triage.models.nets.patch_finder import PatchFinder, load_patch_finder
 
 LEAST_LABELS = 10
 
@@ -127,13 +131,13 @@ def _is_on(point: Point, image: Image) -> bool:
     return 0 <= point[0] < image.shape[1] and 0 <= point[1] < image.shape[0]
 
 
-def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
-    """Continue or begin a patch finder on accepted and rejected candidates; score old and new on held-back ones.
+def prepare_candidates(
+    job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+) -> NetworkTraining[PatchFinder]:
+    """Continue or begin a patch finder on accepted and rejected candidates; some of them are held out and score it.
 
     Raises TrainingError, SessionError or ModelError.
     """
-    began = time.time()
-    device = best_device(job.device)
     chosen = chosen_labels(job.session, run, job.sources)
     accepted_count = sum(label.verdict == "accepted" for label in chosen.labels)
     plan = finding_plan(job, accepted_count, continues=base is not None)
@@ -145,13 +149,58 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     old = None if base is None else load_patch_finder(base.path)
     finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
     keep_layers(job, finder.network)
-    patches = PatchSampler(labelled.images, finder)
-    rejected = _drawn(labelled.sites[held.training & ~labelled.accepted])
     learned_from = set(labelled.sites[held.training, 0].tolist())
-    accepted = _drawn(labelled.sites[held.training & labelled.accepted])
+    threshold = job.session.recipe().default_threshold
+    cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
+
+    def score(model: PatchFinder) -> dict[str, Any]:
+        patches = PatchSampler(labelled.images, model)
+        said = score_patches(model, patches, labelled.sites[held.test], device) >= cut
+        return confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
+
+    learned = {labelled.keys[place]: bool(labelled.accepted[place]) for place in np.flatnonzero(held.training)}
+    held_out = [labelled.keys[place] for place in np.flatnonzero(held.test)]
+    note_sources(job, chosen, learned)
+    learner = PatchLearner(finder, *_patches(job, labelled, held.training, learned_from, finder), plan, device)
+    how = {
+        "family": finder.network.architecture["family"],
+        "iterations": plan.iterations,
+        "batch": plan.batch,
+        "rate": plan.rate,
+        "negatives": job.negatives,
+        "threshold": threshold,
+    }
+    return NetworkTraining(
+        finder,
+        old,
+        learn(learner, plan.iterations, run.keeper),
+        score,
+        [labelled.images[place].key for place in learned_from],
+        lambda: facts_of_labels(
+            job,
+            chosen,
+            learned,
+            held_out,
+            unreachable=labelled.unreachable,
+            simulated=any(image.simulated for image in labelled.images),
+        ),
+        how,
+    )
+
+
+def _patches(
+    job: NetworkJob, labelled: LabelledCandidates, training: NDArray[np.bool_], images: set[int], finder: PatchFinder
+) -> tuple[PatchSampler, Draw, Draw]:
+    """The patches of all images, and draws of accepted ones and of others, half of which were rejected.
+
+    training: (n,) which candidates are learned from. images: those that they are on: the others stay unseen.
+    """
+    patches = PatchSampler(labelled.images, finder)
+    rejected = _drawn(labelled.sites[training & ~labelled.accepted])
+    accepted = _drawn(labelled.sites[training & labelled.accepted])
     elsewhere = elsewhere_drawn(
         [
-            each if place in learned_from else replace(each, elsewhere=np.zeros_like(each.elsewhere))
+            each if place in images else replace(each, elsewhere=np.zeros_like(each.elsewhere))
             for place, each in enumerate(labelled.background)
         ]
     )
@@ -160,46 +209,7 @@ def train_from_candidates(job: NetworkJob, base: ModelEntry | None, run: Trainin
     def others(rng: np.random.Generator, count: int) -> Sites:
         return np.concatenate([rejected(rng, count - count // 2), background(rng, count // 2)])
 
-    learner = PatchLearner(finder, patches, accepted, others, plan, device)
-    for step in run.follow(learn(learner, plan.iterations, run.keeper)):
-        note(step.done, step.planned, step.loss, None)
-    threshold = job.session.recipe().default_threshold
-    cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
-    scores = {}
-    for name, each in ((base.name if base else "", old), (name_for(job, base), finder)):
-        if each is not None:
-            said = score_patches(each, PatchSampler(labelled.images, each), labelled.sites[held.test], device) >= cut
-            scores[name] = confusion_scores(_confusion(said, labelled.accepted[held.test])) | {"threshold": threshold}
-    learned = labelled.accepted[held.training]
-    keys_held_out = [key for key, judges in zip(labelled.keys, held.test.tolist(), strict=True) if judges]
-    keys_learned = [key for key, learns in zip(labelled.keys, held.training.tolist(), strict=True) if learns]
-    job.remarks.update({"sources": chosen.counts(keys_learned), "from": list(job.sources)})
-    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
-    run.record_trained_on(labelled.images[place].key for place in learned_from)
-    data = {
-        "unit": "labels",
-        "trained_on": len(learned),
-        "accepted": int(learned.sum()),
-        "rejected": int((~learned).sum()),
-        "held_back": int(held.test.sum()),
-        "evaluated_on": held_out_labels(chosen.counts(keys_held_out)),
-        "unreachable": labelled.unreachable,
-        "simulated": any(image.simulated for image in labelled.images),
-        "representation": represent(
-            job.session, {key: bool(right) for key, right in zip(keys_learned, learned, strict=True)}
-        ).as_json(),
-    }
-    how = {
-        "family": finder.network.architecture["family"],
-        "iterations": plan.iterations,
-        "batch": plan.batch,
-        "rate": plan.rate,
-        "negatives": job.negatives,
-        "threshold": threshold,
-        "seconds": time.time() - began,
-        "device": str(device),
-    }
-    return registered(job, base, finder, scores, data, how)
+    return patches, accepted, others
 
 
 def _drawn(sites: Sites) -> Draw:

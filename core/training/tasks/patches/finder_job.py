@@ -1,14 +1,14 @@
-"""From images with masks or points to a registered patch finder with its scores on held-back images."""
+"""Training of a patch finder on images with masks or points of objects."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from photon_triage.core.common.errors import TrainingError
@@ -19,22 +19,18 @@ from photon_triage.core.training.data.classes import object_masks
 from photon_triage.core.training.data.images import Image, MaskedImage, read_examples
 from photon_triage.core.training.data.objects import Objects, objects_at, objects_in, widened
 from photon_triage.core.training.data.split import contents_of, split
-from photon_triage.core.training.loop.checkpoints import Trained
-from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import (
     NetworkJob,
+    NetworkTraining,
     batches,
     facts_of_images,
     keep_layers,
-    name_for,
     new_network,
     new_normalisation,
-    registered,
 )
 from photon_triage.core.training.tasks.patches.finder_learner import FindingPlan, score_finder, train_finder
 from photon_triage.core.training.tasks.patches.patch_sampler import NOTHING_WRONG, Marked
-from photon_triage.models.inference.precision import best_device
 from photon_triage.models.nets.lenet import LeNetPatch
 from photon_triage.models.nets.patch_finder import PatchFinder, load_patch_finder
 
@@ -49,15 +45,18 @@ GAP = 8
 """Pixels about an object from which nothing else is learned: the patch there holds most of it."""
 
 
-def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
-    """Train, score, save and register; raises TrainingError, SourceError, LabelError, SessionError or ModelError."""
-    began = time.time()
+def prepare_objects(
+    job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+) -> NetworkTraining[PatchFinder]:
+    """Continue or begin a finder on images with masks or points of objects.
+
+    Raises TrainingError, SourceError, LabelError, SessionError or ModelError.
+    """
     if (not job.masks) == (job.points is None):
         raise TrainingError(
             "Could not train a network that finds objects: it needs either masks or points of them.",
             "Give --masks, or --points with a CSV table with the columns file, index, verdict, x and y.",
         )
-    device = best_device(job.device)
     examples = read_examples(job.images, job.masks, job.within, job.only)
     old = None if base is None else load_patch_finder(base.path)
     marked = _from_masks(job, examples) if job.points is None else _from_points(job, examples, job.points)
@@ -69,19 +68,11 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
                 f"{', '.join(each.image.name for each in held)}.",
                 "The last images are held back; take others last, with files one by one or --only.",
             )
-    if base is not None:
-        finder = load_patch_finder(base.path)
-    else:
-        finder = new_finder(job, [each.image for each in groups.training])
+    learned = [each.image for each in groups.training]
+    finder = new_finder(job, learned) if base is None else load_patch_finder(base.path)
     keep_layers(job, finder.network)
     found = sum(len(each.objects) for each in groups.training)
     plan = finding_plan(job, found, continues=base is not None)
-    for step in run.follow(train_finder(finder, groups.training, groups.validation, plan, device, run.keeper)):
-        note(step.done, step.planned, step.loss, step.f1)
-    scores = {}
-    if base is not None and old is not None:
-        scores[base.name] = score_finder(old, groups.test, groups.validation, plan, device)
-    scores[name_for(job, base)] = score_finder(finder, groups.test, groups.validation, plan, device)
     how = {
         "family": finder.network.architecture["family"],
         "iterations": plan.iterations,
@@ -92,11 +83,16 @@ def train_from_objects(job: NetworkJob, base: ModelEntry | None, run: TrainingRu
         "min_distance": plan.min_distance,
         "within": bool(job.within),
         "margin": _margin(job) if job.within else 0,
-        "seconds": time.time() - began,
-        "device": str(device),
     }
-    run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
-    return registered(job, base, finder, scores, facts_of_images(groups) | {"objects": found}, how)
+    return NetworkTraining(
+        finder,
+        old,
+        train_finder(finder, groups.training, groups.validation, plan, device, run.keeper),
+        lambda model: score_finder(model, groups.test, groups.validation, plan, device),
+        [each.image.key for each in (*groups.training, *groups.validation)],
+        lambda: facts_of_images(groups) | {"objects": found},
+        how,
+    )
 
 
 def finding_plan(job: NetworkJob, objects: int, *, continues: bool) -> FindingPlan:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +22,22 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.frames import read_pixels
 from photon_triage.core.sources import FrameReader
 from photon_triage.core.stages.rings import RingSums
-from photon_triage.core.training.data.sources import CHANGED, chosen_labels
+from photon_triage.core.training.data.sources import chosen_labels
 from photon_triage.core.training.data.split import as_originals, contents_of, copies_in, hold_back
-from photon_triage.core.training.evaluation.representativeness import represent
-from photon_triage.core.training.evaluation.scoring import confusion_scores, held_out_labels
-from photon_triage.core.training.loop.checkpoints import Trained
+from photon_triage.core.training.evaluation.scoring import confusion_scores
 from photon_triage.core.training.loop.loop import Learner, learn
-from photon_triage.core.training.loop.progress import Note, Progress, decayed
+from photon_triage.core.training.loop.progress import Progress, decayed
 from photon_triage.core.training.loop.resume_state import Keeper
 from photon_triage.core.training.loop.runs import TrainingRun
-from photon_triage.core.training.model.job import NetworkJob, batches, keep_layers, name_for, new_network, registered
-from photon_triage.models.inference.precision import best_device
+from photon_triage.core.training.model.job import (
+    NetworkJob,
+    NetworkTraining,
+    batches,
+    facts_of_labels,
+    keep_layers,
+    new_network,
+    note_sources,
+)
 from photon_triage.models.nets.radial_net import ProfileClassifier, RadialNet, load_profile_classifier, profile_input
 
 LEAST_LABELS = 10
@@ -162,12 +167,13 @@ def thinned(counts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     return (counts * kept).astype(np.float32)
 
 
-def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
-    """Begin or continue a network on radial profiles with a session's labels; score old and new on held-back ones.
+def prepare_profiles(
+    job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+) -> NetworkTraining[ProfileClassifier]:
+    """Begin or continue a network on radial profiles with a session's labels; some of them are held out and score it.
 
     Raises TrainingError, SessionError, RecipeError or ModelError.
     """
-    began, device = time.time(), best_device(job.device)
     chosen = chosen_labels(job.session, run, job.sources)
     old = None if base is None else load_profile_classifier(base.path)
     classifier = _new(job) if base is None else load_profile_classifier(base.path)
@@ -179,43 +185,31 @@ def train_from_profiles(job: NetworkJob, base: ModelEntry | None, run: TrainingR
     part, batch = (1.0 if base is None else CONTINUED), job.batch or BATCH
     iterations = batches(job, len(learned.keys), batch, round(ITERATIONS * part))
     plan = ProfilePlan(iterations, batch, job.rate or RATE * part, job.seed)
-    for step in run.follow(train_classifier(classifier, learned, plan, device, run.keeper)):
-        note(step.done, step.planned, step.loss, None)
     threshold = job.session.recipe().default_threshold
-    scores = {}
-    for name, each in ((base.name if base else "", old), (name_for(job, base), classifier)):
-        if each is not None:
-            said = dict(zip(judges.keys, score_profiles(each, judges).tolist(), strict=True))
-            truth = dict(zip(judges.keys, judges.accepted.tolist(), strict=True))
-            scores[name] = confusion_scores(confusion_at(said, truth, threshold).confusion) | {"threshold": threshold}
-    run.record_trained_on(learned.keys)
-    job.remarks.update({"sources": chosen.counts(learned.keys), "from": list(job.sources)})
-    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
-    with closing(job.session.results()) as reader:
-        simulated = reader.counts().simulated
-    data = {
-        "unit": "labels",
-        "trained_on": len(learned.keys),
-        "accepted": int(learned.accepted.sum()),
-        "rejected": int((~learned.accepted).sum()),
-        "held_back": len(judges.keys),
-        "evaluated_on": held_out_labels(chosen.counts(judges.keys)),
-        "unreachable": sum(label.verdict != "skipped" for label in chosen.labels) - len(profiles.keys),
-        "simulated": simulated,
-        "representation": represent(
-            job.session, dict(zip(learned.keys, learned.accepted.tolist(), strict=True))
-        ).as_json(),
-    }
+    note_sources(job, chosen, learned.keys)
+
+    def score(model: ProfileClassifier) -> dict[str, Any]:
+        said = dict(zip(judges.keys, score_profiles(model, judges).tolist(), strict=True))
+        truth = dict(zip(judges.keys, judges.accepted.tolist(), strict=True))
+        return confusion_scores(confusion_at(said, truth, threshold).confusion) | {"threshold": threshold}
+
+    def data() -> dict[str, Any]:
+        with closing(job.session.results()) as reader:
+            simulated = reader.counts().simulated
+        labelled = sum(label.verdict != "skipped" for label in chosen.labels)
+        accepted = dict(zip(learned.keys, learned.accepted.tolist(), strict=True))
+        unreachable = labelled - len(profiles.keys)
+        return facts_of_labels(job, chosen, accepted, judges.keys, unreachable=unreachable, simulated=simulated)
+
     how = {
         "family": "radial",
         "iterations": plan.iterations,
         "batch": plan.batch,
         "rate": plan.rate,
         "threshold": threshold,
-        "seconds": time.time() - began,
-        "device": str(device),
     }
-    return registered(job, base, classifier, scores, data, how)
+    steps = train_classifier(classifier, learned, plan, device, run.keeper)
+    return NetworkTraining(classifier, old, steps, score, learned.keys, data, how)
 
 
 def _new(job: NetworkJob) -> ProfileClassifier:

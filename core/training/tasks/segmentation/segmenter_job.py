@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import torch
 
 from photon_triage.core.common.errors import TrainingError
 from photon_triage.core.frames import FrameKey
@@ -15,22 +16,20 @@ from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import ClassMap
 from photon_triage.core.training.data.classes import VOID, class_maps
 from photon_triage.core.training.data.images import Image, read_examples
-from photon_triage.core.training.data.sources import CHANGED, chosen_labels, readable_frames, runs_of
+from photon_triage.core.training.data.sources import chosen_labels, readable_frames, runs_of
 from photon_triage.core.training.data.split import Split, as_originals, contents_of, copies_in, split, split_by_run
 from photon_triage.core.training.evaluation.scoring import held_out_masks
-from photon_triage.core.training.loop.checkpoints import Trained
-from photon_triage.core.training.loop.progress import Note
 from photon_triage.core.training.loop.runs import TrainingRun
 from photon_triage.core.training.model.job import (
     GIVE_IMAGES,
     NetworkJob,
+    NetworkTraining,
     batches,
     facts_of_images,
     keep_layers,
-    name_for,
     new_network,
     new_normalisation,
-    registered,
+    note_sources,
 )
 from photon_triage.core.training.tasks.segmentation.segmentation import (
     Mapped,
@@ -39,7 +38,6 @@ from photon_triage.core.training.tasks.segmentation.segmentation import (
     train_segmenter,
 )
 from photon_triage.models.common.classes import named_classes
-from photon_triage.models.inference.precision import best_device
 from photon_triage.models.msd import MSDNet
 from photon_triage.models.nets.segmenter import Segmenter, load_segmenter
 from photon_triage.models.nets.unet import LOST, UNet
@@ -96,8 +94,10 @@ def _stored_masks(session: Session, keys: Iterable[FrameKey]) -> dict[FrameKey, 
     return found
 
 
-def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
-    """Train, score, save and register; raises TrainingError, SourceError, SessionError or ModelError."""
+def prepare_masks(
+    job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+) -> NetworkTraining[Segmenter]:
+    """Continue or begin a segmenter on images with masks; raises TrainingError, SourceError or ModelError."""
     if not job.masks:
         raise TrainingError(
             "Could not train a segmenter: there are no masks.", "Give --masks with a mask for every image."
@@ -106,37 +106,33 @@ def train_from_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun,
     names = job.classes or (named_classes(base.metadata) if base else ())
     maps, classes = class_maps(examples, names, job.void)
     mapped = [Mapped(example.image, found) for example, found in zip(examples, maps, strict=True)]
-    return train_on_maps(job, base, mapped, classes, run, note)
+    groups = split(mapped, [each.image.key for each in mapped], contents_of(each.image.pixels for each in mapped))
+    return _prepared(job, base, run, device, groups, classes, facts_of_images(groups))
 
 
-def train_from_accepted_masks(job: NetworkJob, base: ModelEntry | None, run: TrainingRun, note: Note) -> Trained:
+def prepare_accepted_masks(
+    job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+) -> NetworkTraining[Segmenter]:
     """Continue or begin a segmenter on the frames whose mask was accepted; raises TrainingError or SessionError."""
     chosen = chosen_labels(job.session, run, job.sources)
     mapped, classes = accepted_masks(job.session, chosen.labels)
-    job.remarks.update({"sources": chosen.counts(each.image.key for each in mapped), "from": list(job.sources)})
-    job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
     keys = [each.image.key for each in mapped]
+    note_sources(job, chosen, keys)
     pixels = contents_of(each.image.pixels for each in mapped)
     groups = split_by_run(mapped, as_originals(keys, copies_in(job.session)), runs_of(job.session, keys), pixels)
-    return train_on_maps(job, base, mapped, classes, run, note, groups)
+    facts = facts_of_images(groups) | {"evaluated_on": held_out_masks(len(groups.test), chose=groups.same)}
+    return _prepared(job, base, run, device, groups, classes, facts)
 
 
-def train_on_maps(
+def _prepared(
     job: NetworkJob,
     base: ModelEntry | None,
-    mapped: Sequence[Mapped],
-    classes: tuple[str, ...],
     run: TrainingRun,
-    note: Note,
-    groups: Split[Mapped] | None = None,
-) -> Trained:
-    """The same on images and class maps that were read already, held back as `groups` where they are split already."""
-    began = time.time()
-    device = best_device(job.device)
-    accepted = groups is not None
-    if groups is None:
-        keys = [each.image.key for each in mapped]
-        groups = split(mapped, keys, contents_of(each.image.pixels for each in mapped))
+    device: torch.device,
+    groups: Split[Mapped],
+    classes: tuple[str, ...],
+    facts: Mapping[str, Any],
+) -> NetworkTraining[Segmenter]:
     old = None if base is None else load_segmenter(base.path)
     segmenter = new_segmenter(job, groups, classes) if base is None else load_segmenter(base.path)
     if base is not None and segmenter.classes != classes:
@@ -147,13 +143,20 @@ def train_on_maps(
         )
     keep_layers(job, segmenter.network)
     plan = segmentation_plan(job, segmenter, groups, continues=base is not None)
-    for step in run.follow(train_segmenter(segmenter, groups.training, groups.validation, plan, device, run.keeper)):
-        note(step.done, step.planned, step.loss, step.f1)
-    scores = {}
-    if base is not None and old is not None:
-        scores[base.name] = score_segmenter(old, groups.test, device)
-    scores[name_for(job, base)] = score_segmenter(segmenter, groups.test, device)
-    how = {
+    return NetworkTraining(
+        segmenter,
+        old,
+        train_segmenter(segmenter, groups.training, groups.validation, plan, device, run.keeper),
+        lambda model: score_segmenter(model, groups.test, device),
+        [each.image.key for each in (*groups.training, *groups.validation)],
+        lambda: facts,
+        settings_used(segmenter, plan),
+    )
+
+
+def settings_used(segmenter: Segmenter, plan: SegmentationPlan) -> dict[str, Any]:
+    """The settings of a training as they are recorded with its model."""
+    return {
         "family": segmenter.network.architecture["family"],
         "iterations": plan.iterations,
         "batch": plan.batch,
@@ -161,14 +164,7 @@ def train_on_maps(
         "crop": plan.crop,
         "loss": plan.loss,
         "class_weights": "balanced" if plan.weighted else "none",
-        "seconds": time.time() - began,
-        "device": str(device),
     }
-    run.record_trained_on(each.image.key for each in (*groups.training, *groups.validation))
-    facts = facts_of_images(groups)
-    if accepted:
-        facts["evaluated_on"] = held_out_masks(len(groups.test), chose=groups.same)
-    return registered(job, base, segmenter, scores, facts, how)
 
 
 def new_segmenter(job: NetworkJob, groups: Split[Mapped], classes: tuple[str, ...]) -> Segmenter:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from photon_triage.core.common.containment import LARGEST_TABLE, open_to_append, parse_json, read_text
 from photon_triage.core.common.errors import TrainingError
-from photon_triage.core.session.models.catalog import session_models
+from photon_triage.core.session.models.catalog import ModelEntry, session_models
 from photon_triage.core.session.trainings.trainings import trainings_path
 from photon_triage.core.training.data.classes import class_maps
 from photon_triage.core.training.data.images import MaskedImage, read_examples
@@ -25,10 +25,10 @@ from photon_triage.core.training.evaluation.scoring import clean_images
 from photon_triage.core.training.loop.checkpoints import Trained
 from photon_triage.core.training.loop.folder import settings_of
 from photon_triage.core.training.loop.progress import Note
-from photon_triage.core.training.loop.runs import can_go_on, training_run
-from photon_triage.core.training.model.job import NetworkJob, facts_of_images, registered
+from photon_triage.core.training.loop.runs import TrainingRun, can_go_on, training_run
+from photon_triage.core.training.model.job import NetworkJob, NetworkTraining, facts_of_images, train_network
 from photon_triage.core.training.tasks.segmentation.segmentation import Mapped, score_segmenter, train_segmenter
-from photon_triage.core.training.tasks.segmentation.segmenter_job import new_segmenter, segmentation_plan
+from photon_triage.core.training.tasks.segmentation.segmenter_job import new_segmenter, segmentation_plan, settings_used
 from photon_triage.core.training.tasks.segmentation.weak_masks import (
     Doubt,
     decided_on_screen,
@@ -39,6 +39,7 @@ from photon_triage.core.training.tasks.segmentation.weak_masks import (
     write_proposals,
 )
 from photon_triage.models.inference.precision import best_device
+from photon_triage.models.nets.segmenter import Segmenter
 
 ROUNDS, CORRECTED, PROPOSALS = "rounds.jsonl", "corrected", "proposals"
 
@@ -89,7 +90,7 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
     SESSION/training/rounds.jsonl with what it has gained over the round before and over the first one on the same clean
     set. An interrupted round goes on where it was. Raises TrainingError, SourceError, SessionError or ModelError.
     """
-    network, began = job.network, time.time()
+    network = job.network
     training = network.session.path / "training"
     before = read_rounds(training)
     found = _material(job, training)
@@ -100,20 +101,29 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
     segmenter = new_segmenter(network, groups, found.classes)
     # The only check comes after the last batch: it chooses nothing.
     plan = replace(segmentation_plan(network, segmenter, groups, continues=False), checks=1)
+    facts = facts_of_images(groups) | {
+        "validated_on": 0, "chosen_by_held_back": False, "evaluated_on": clean_images(len(found.clean)),
+    }  # fmt: skip
+
+    def prepare(
+        job: NetworkJob, base: ModelEntry | None, run: TrainingRun, device: torch.device
+    ) -> NetworkTraining[Segmenter]:
+        return NetworkTraining(
+            segmenter,
+            None,
+            train_segmenter(segmenter, weak, weak[:1], plan, device, run.keeper),
+            lambda model: score_segmenter(model, found.clean, device),
+            [each.image.key for each in weak],
+            lambda: facts,
+            {**settings_used(segmenter, plan), "round": number, "corrected": sorted(found.corrected)},
+        )
+
+    def batch_done(done: int, planned: int, loss: float, f1: float | None) -> None:
+        note(done, planned, loss, None)  # no image chooses a checkpoint, so none has a score on the way
+
     with training_run(network.session, name, settings, anew=network.anew) as run:
-        for step in run.follow(train_segmenter(segmenter, weak, weak[:1], plan, device, run.keeper)):
-            note(step.done, step.planned, step.loss, None)
-        scores = score_segmenter(segmenter, found.clean, device)
-        how = {
-            "family": network.network, "iterations": plan.iterations, "batch": plan.batch, "rate": plan.rate,
-            "crop": plan.crop, "loss": plan.loss, "seconds": time.time() - began, "device": str(device),
-            "round": number, "corrected": sorted(found.corrected),
-        }  # fmt: skip
-        run.record_trained_on(each.image.key for each in weak)
-        facts = facts_of_images(groups) | {
-            "validated_on": 0, "chosen_by_held_back": False, "evaluated_on": clean_images(len(found.clean)),
-        }  # fmt: skip
-        trained = registered(replace(network, name=name), None, segmenter, {name: scores}, facts, how)
+        trained = train_network(prepare, replace(network, name=name), None, run, batch_done)
+        scores = trained.facts["scores"][name]
         doubtful = {key: each for key, each in found.weak.items() if key not in found.corrected}
         ranked = tuple(doubts(segmenter, doubtful, device, found.rejected))
         folder = job.proposals or training / PROPOSALS / str(number)
@@ -143,7 +153,6 @@ def run_weak_round(job: WeakJob, note: Note = lambda done, planned, loss, f1: No
             ],
         }  # fmt: skip
         append_round(training, record)
-        run.done()
     return WeakRound(record, trained, ranked)
 
 

@@ -100,7 +100,6 @@ def test_the_frames_that_a_model_learned_from_are_kept(tmp_path: Path) -> None:
     key = FrameKey("/data/a\udcff.h5", "x,y", 7)
     with training_run(Session(tmp_path), "discs", {}) as run:
         run.record_trained_on([key, key])
-        run.done()
     assert learned_by(Session(tmp_path), "discs").frames == {key}
 
 
