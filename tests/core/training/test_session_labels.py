@@ -11,10 +11,12 @@ from photon_triage.core.candidates import Candidate
 from photon_triage.core.common.errors import SessionError, TrainingError
 from photon_triage.core.frames import FrameKey
 from photon_triage.core.session.decisions.labels import LabelWriter
+from photon_triage.core.session.models.lineage import learned_by
 from photon_triage.core.session.session import Session
 from photon_triage.core.session.store.rows import ClassMap, FrameResult
 from photon_triage.core.session.store.writer import ResultsWriter
 from photon_triage.core.training.data.classes import VOID
+from photon_triage.core.training.data.images import normalisation_from
 from photon_triage.core.training.dispatch import run_network_training, trains_network
 from photon_triage.core.training.model.job import NetworkJob
 from photon_triage.core.training.tasks.patches.candidates import labelled_candidates
@@ -93,6 +95,19 @@ def test_labels_begin_a_patch_network_and_then_continue_it(tmp_path: Path) -> No
     second = run_network_training(follow).report()
     assert list(second["scores"]) == ["particles", "particles-2"] and second["parent"] == "particles"
     assert second["scores"]["particles"] == report["scores"]["particles"], "the same held-back labels"
+
+
+def test_a_new_patch_network_is_normalised_by_the_images_that_it_learns_from(tmp_path: Path) -> None:
+    session = labelled_session(tmp_path)
+    made = run_network_training(
+        NetworkJob(session, network="lenet", options=SMALL, iterations=2, name="particles", device="cpu")
+    )
+    labelled = labelled_candidates(session, session.labels().labels.values(), 12)
+    learned = learned_by(session, "particles").frames
+    training = normalisation_from([image for image in labelled.images if image.key in learned])
+    assert 0 < len(learned) < len(labelled.images)
+    assert read_metadata(made.entry.path)["input"]["mean"] == pytest.approx(training.mean)
+    assert training.mean != pytest.approx(normalisation_from(labelled.images).mean)
 
 
 def test_too_few_labelled_candidates_are_told(tmp_path: Path) -> None:

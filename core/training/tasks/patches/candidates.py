@@ -147,9 +147,10 @@ def prepare_candidates(
     on = labelled.sites[:, 0].tolist()
     held = hold_back(keys, labelled.accepted, job.seed, [pixels[place] for place in on], labelled.runs)
     old = None if base is None else load_patch_finder(base.path)
-    finder = new_finder(job, labelled.images) if base is None else load_patch_finder(base.path)
-    keep_layers(job, finder.network)
     learned_from = set(labelled.sites[held.training, 0].tolist())
+    images = [labelled.images[place] for place in sorted(learned_from)]
+    finder = new_finder(job, images) if base is None else load_patch_finder(base.path)
+    keep_layers(job, finder.network)
     threshold = job.session.recipe().default_threshold
     cut = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
 
