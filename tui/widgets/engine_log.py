@@ -79,9 +79,10 @@ class EnginePane(Pane):
             value = getattr(state, key) if snapshot.started else "–"
             return f"{value:.4g}" if isinstance(value, float) else safe_text(str(value))
 
+        model = "none" if snapshot.started and state.model is None else told("model")
         lines = [
             Content.assemble("state    ", (word.text, word.style)),
-            Content(f"model    {told('model')} on {told('device')}"),
+            Content(f"model    {model} on {told('device')}"),
             Content(f"workers  {told('workers')}   rate {told('rate_hz')} Hz"),
             Content(f"behind   {told('queue')} frames, {told('passed_over')} of them to be caught up"),
             Content(f"files    {counts.files:,}   waiting {counts.waiting:,}"),

@@ -152,6 +152,13 @@ async def test_the_engine_says_how_it_is(hits: FakeSession, status: str, shown: 
         await driver.shows(shown)
 
 
+async def test_an_engine_whose_recipe_has_no_network_names_no_model(hits: FakeSession) -> None:
+    hits.run_engine(model=None, device="cpu")
+    async with opened(hits, size=SIZES["wide"]) as driver:
+        await driver.shows("model    none on cpu")
+        assert "None" not in driver.text()
+
+
 async def test_an_engine_that_says_nothing_is_no_reason_to_fail(fake: FakeSession) -> None:
     fake.add_frames(2)
     async with opened(fake, SIZES["wide"]) as driver:
