@@ -70,7 +70,7 @@ def frame_rows(rng: np.random.Generator, file_id: int, count: int, begun: float)
 
 
 def build(folder: Path, frames: int, labels: int, accepted: int) -> Path:
-    """The path of a session with so many frames, so many of them labelled and so many of those accepted.
+    """The path of a session with these numbers of frames, labels and accepted frames.
 
     Half of the labelled frames are hits, the others misses that somebody looked at.
     """

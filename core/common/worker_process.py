@@ -65,7 +65,7 @@ class WorkerProcess:
         send(self._connection, message)
 
     def has_answer(self, seconds: float) -> bool:
-        """Wait for the next message; true where it comes within so many seconds, or the worker dies."""
+        """Wait up to `seconds` for the next message; true where it comes, or the worker dies."""
         return self._connection.poll(seconds)
 
     def receive(self) -> dict[str, Any]:

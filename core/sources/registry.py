@@ -81,7 +81,7 @@ class SourceFormat(Protocol):
         """What a file holds, and its frames where they are open already; raises SourceError, NotYetError."""
 
     def open_frames(self, state: FileState, dataset: str, layout: StackLayout | None) -> OpenFrames:
-        """The frames of a file, open until closed. dataset, layout: as `probe` told them."""
+        """The frames of a file, open until closed. dataset, layout: as `probe` reported them."""
 
 
 @runtime_checkable
@@ -100,7 +100,7 @@ class OtherFormat(SourceFormat, Protocol):
     """
 
     def recognises(self, start: bytes) -> bool:
-        """Whether the first `START` bytes are those of this format; asked for files of its suffixes."""
+        """True where the first `START` bytes are those of this format; called for files of its suffixes."""
 
 
 def _begins_as_mrc(start: bytes) -> bool:
@@ -164,7 +164,7 @@ FORMATS = (
     RegisteredFormat("SMV", (".img",), "cbf", _begins_as_smv),
     RegisteredFormat("EDF", (".edf",), "cbf", _begins_as_edf),
 )
-"""One line a format, in the order in which they are asked."""
+"""One line a format, in the order in which they are tried."""
 
 _BUILT_IN = {format.name: format for format in FORMATS}
 _SUFFIXES = tuple(suffix for format in FORMATS for suffix in format.suffixes)
@@ -224,7 +224,7 @@ def _format_by_name(path: str) -> str | None:
 
 
 def _recognised_by_other(name: str, start: bytes) -> tuple[bool, str]:
-    """Whether a format of another package recognises a file's first bytes, and why it could not be asked."""
+    """True where a format of another package recognises a file's first bytes, and why it could not be called."""
     try:
         return bool(cast(OtherFormat, _loaded(name)).recognises(start)), ""
     except SourceError as error:

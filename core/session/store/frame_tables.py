@@ -1,4 +1,4 @@
-"""The rows of frames in results.db, and of what was found on them, as the engine writes them."""
+"""The rows of frames in results.db and of the results on them, as the engine writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from photon_triage.core.session.store.second_scores import add_model, keep_forme
 CHANGES = "changes"
 """The state's count of changes to frames that were recorded."""
 FINDS = ("detections", "candidates", "masks", "scores", "former_candidates")
-"""Tables of what was found on frames."""
+"""Tables of results on frames: boxes, candidates, masks, scores."""
 
 
 class FrameTables:

@@ -91,7 +91,7 @@ class MissingValues:
         return newest[-1][0], path, dataset, sorted(row[3] for row in newest)
 
     def not_scored_by(self, model: str, keys: Sequence[FrameKey]) -> list[FrameKey]:
-        """Those of these frames that stand there, with a score, of which a model has told none."""
+        """Recorded frames among these for which a model has no score yet."""
         known = scores_by(self._db, model, keys)
         there = look_up(self._db, [key for key in keys if key not in known])
         return [key for key in keys if key in there]

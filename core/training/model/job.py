@@ -226,7 +226,7 @@ def facts_of_labels(
     unreachable: int,
     simulated: bool,
 ) -> dict[str, Any]:
-    """Which labels were learned from and which scored, and how far the first stand for the beamtime.
+    """Numbers of training and held-out labels, their sources, and how well they represent the beamtime.
 
     learned: whether each was accepted. unreachable: labels whose frame the network never sees, or that cannot be read.
     """
@@ -245,7 +245,7 @@ def facts_of_labels(
 
 
 def note_sources(job: NetworkJob, chosen: TrainingLabels, learned: Iterable[FrameKey]) -> None:
-    """Note with the model from which sources the labels came that it learns from, and how many were left out."""
+    """Record with the model the sources of its training labels, and how many labels were left out."""
     job.remarks.update({"sources": chosen.counts(learned), "from": list(job.sources)})
     job.remarks["changed_left_out"] = chosen.left_out.get(CHANGED, 0)
 
