@@ -161,13 +161,13 @@ def commands(folder: Path, session: Path, large: Path, out: Path) -> Iterator[tu
     yield "labels export", usual, ["labels", "export", "{}", f"{out}/labels.csv"], session
     yield "report", usual, ["report", "{}", "-o", f"{out}/report.html"], session
     crystfel = ["export", "{}", "--format", "crystfel", "-o", f"{out}/frames.lst"]
-    yield "crystfel, accepted", usual, [*crystfel, "--select", "accepted"], session
-    yield "crystfel, predicted", usual, [*crystfel, "--select", "predicted", "--threshold", "0.3"], session
+    yield "crystfel accepted", usual, [*crystfel, "--select", "accepted"], session
+    yield "crystfel predicted", usual, [*crystfel, "--select", "predicted", "--threshold", "0.3"], session
     table = ["export", "{}", "--format", "csv", "-o", f"{out}/table.csv"]
-    yield "csv, all", whole, [*table, "--select", "all"], session
+    yield "csv all", whole, [*table, "--select", "all"], session
     few = Goal(0.5, 50, above_start=True)
-    yield "crystfel, 10 of all", few, [*crystfel, "--select", "accepted"], large
-    yield "csv, 10 of all", few, [*table, "--select", "accepted"], large
+    yield "crystfel 10 of all", few, [*crystfel, "--select", "accepted"], large
+    yield "csv 10 of all", few, [*table, "--select", "accepted"], large
     yield "audit --draw 100", usual, ["audit", "{}", "--draw", "100", "--json"], session
     yield "labels import", usual, ["labels", "import", "{}", str(folder / "table.csv")], session
 
